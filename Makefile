@@ -1,0 +1,55 @@
+# Every verb of the project. `make help` lists them; each does the set-up that it needs.
+
+SHELL := /bin/sh
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+SOURCE ?= postgres
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers test test-unit test-suite test-faults lint format demo up bench clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: ## virtual environment, pinned packages, compiled codecs (quick when nothing changed)
+	@sh scripts/setup.sh
+
+servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpacked privately, PostgreSQL
+	@sh scripts/servers.sh
+
+test: servers ## everything: unit, suite over all pairs, API, faults, replay
+	@$(PYTEST) $(ARGS)
+
+test-unit: setup ## the tests that need no server (a few seconds)
+	@$(PYTEST) tests/unit $(ARGS)
+
+test-suite: servers ## the suite: every engine and every pair
+	@$(PYTEST) tests/suite $(ARGS)
+
+test-faults: servers ## kills, restarts and cuts in every phase
+	@$(PYTEST) tests/faults $(ARGS)
+
+lint: setup ## ruff and mypy --strict
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: setup ## let ruff format and sort
+	@$(PYTHON) -m ruff check --fix --select I .
+	@$(PYTHON) -m ruff format .
+
+demo: setup ## move a shop database while it is written to, and prove it equal (SOURCE=postgres|mariadb|mysql)
+	@SOURCE="$(SOURCE)" sh scripts/servers.sh --for-demo
+	@$(PYTHON) -m demo --source "$(SOURCE)" $(ARGS)
+
+up: setup ## Temporal, API and worker on this machine, until Ctrl-C
+	@$(PYTHON) -m whimbrel.cli.main up $(ARGS)
+
+bench: servers ## the demo's main job five times over, without faults; raw results in benchmarks/results/
+	@$(PYTHON) -m demo.bench --source "$(SOURCE)" $(ARGS)
+
+clean: ## remove what make built: environment, caches, fetched servers, compiled codecs
+	@rm -rf .venv .cache .servers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f whimbrel/codecs/*.so
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

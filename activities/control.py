@@ -1,0 +1,165 @@
+"""How a running step hears of cancel and pause, and how its progress reaches the catalog and Temporal."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from temporalio import activity
+
+from activities.journal import Journal
+from activities.masking import mask
+from activities.patience import Trouble
+from whimbrel.errors import Interrupted, WhimbrelError
+from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+
+if TYPE_CHECKING:
+    from whimbrel.catalog.store import Catalog
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_EVERY = 0.5  # seconds; the worker throttles what is too much
+POLL_EVERY = 0.2
+WRITE_EVERY = 0.5
+
+
+class OperationControl:
+    """``pipeline.control.Control`` for one attempt of one activity.
+
+    Two threads live as long as the ``with`` block. One heartbeats, so that a slow catalog cannot make Temporal believe
+    that the step died. The other polls the catalog for pause and writes progress to it; a step does not fail because
+    its progress could not be shown.
+    """
+
+    def __init__(self, operation: str, catalog: Catalog, trouble: Trouble | None = None) -> None:
+        self.trouble = trouble or Trouble()
+        self._operation = operation
+        self._catalog = catalog
+        self._journal = Journal(operation, catalog)
+        self._superseded = threading.Event()
+        self._ended = threading.Event()
+        self._prompt = threading.Event()
+        self._pause_wanted = False
+        self._resting: bool | None = None
+        self._first_figures: dict[str, object] = {}
+        self._catalog_fails = False
+        self._threads: list[threading.Thread] = []
+        self._context = contextvars.copy_context()  # of the activity; check() is asked from other threads too
+
+    def __enter__(self) -> OperationControl:
+        self._poll()
+        if not self._pause_wanted:
+            self.at_rest(False)  # an attempt that was killed at rest may have left 'paused' behind
+        for name, body in (("heartbeat", self._beat), ("report", self._report)):
+            run = contextvars.copy_context().run
+            thread = threading.Thread(target=run, args=(body,), name=f"{name} {self._operation[:8]}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._prompt.set()
+        for thread in self._threads:
+            thread.join()
+        self._write()
+
+    def check(self) -> None:
+        if self._superseded.is_set() or self._context.copy().run(_told_to_leave):
+            raise Interrupted
+
+    def pause_wanted(self) -> bool:
+        return self._pause_wanted
+
+    def at_rest(self, resting: bool) -> None:
+        if resting is not self._resting:
+            self._resting = resting
+            self._journal.resting(resting)
+            self._prompt.set()
+
+    def phase(self, name: str) -> None:
+        self._journal.phase(name)
+        self._prompt.set()
+
+    def table(self, progress: TableProgress) -> None:
+        self._journal.table(progress)
+        self._moved(progress.table, (progress.status, progress.rows_loaded, progress.files_done))
+
+    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
+        return self._catalog.change_totals(self._operation)
+
+    def change_totals(self, totals: TableChangeTotals) -> None:
+        self._journal.change_totals(totals)
+
+    def change(self, progress: ChangeProgress) -> None:
+        self._journal.change(progress)
+        self._moved("", (progress.position, progress.transactions))
+
+    def log(self, role: str, line: str) -> None:
+        text = mask(line)
+        logger.info("%s: %s", role, text, extra={"operation": self._operation})
+        self._journal.line(role, text)
+
+    def supersede(self) -> None:
+        """A newer attempt of the same operation has begun in this process: leave at the next safe point."""
+        self._superseded.set()
+
+    @property
+    def superseded(self) -> bool:
+        return self._superseded.is_set()
+
+    def keep(self, trouble: Trouble) -> None:
+        """Leave this to the next attempt, by way of the last heartbeat."""
+        self.trouble = trouble
+        activity.heartbeat(asdict(trouble))
+
+    def _moved(self, what: str, figures: object) -> None:
+        """Forget earlier failures once any figure has moved since this attempt began."""
+        if self.trouble.failures and self._first_figures.setdefault(what, figures) != figures:
+            self.trouble = Trouble()
+
+    def _beat(self) -> None:
+        while not self._ended.is_set():
+            activity.heartbeat(asdict(self.trouble))
+            self._ended.wait(HEARTBEAT_EVERY)
+
+    def _report(self) -> None:
+        written = time.monotonic()
+        while not self._ended.is_set():
+            prompt = self._prompt.wait(POLL_EVERY)
+            self._prompt.clear()
+            self._poll()
+            if prompt or time.monotonic() - written >= WRITE_EVERY:
+                self._write()
+                written = time.monotonic()
+
+    def _poll(self) -> None:
+        try:
+            self._pause_wanted = self._catalog.pause_wanted(self._operation)
+        except WhimbrelError as e:
+            self._catalog_failed(e)
+
+    def _write(self) -> None:
+        try:
+            self._journal.write()
+            self._catalog_fails = False
+        except WhimbrelError as e:
+            self._catalog_failed(e)
+
+    def _catalog_failed(self, error: WhimbrelError) -> None:
+        """Say it once a spell; the step itself goes on."""
+        if not self._catalog_fails:
+            logger.warning("operation %s: %s", self._operation, error.message, extra={"operation": self._operation})
+        self._catalog_fails = True
+
+
+def _told_to_leave() -> bool:
+    return activity.is_cancelled() or activity.is_worker_shutdown()

@@ -1,0 +1,51 @@
+"""From an operation's name to the job that the pipeline gets; the only place where secrets enter this process."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from activities.masking import remember
+from whimbrel.catalog.home import private_dir
+from whimbrel.catalog.records import EndpointRecord
+from whimbrel.catalog.store import Catalog
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import InvalidRequest
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+
+
+@cache
+def catalog() -> Catalog:
+    """This process's catalog."""
+    return Catalog.open()
+
+
+def build_job(operation: str, migration: str) -> Job:
+    """What the catalog says about it. Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest."""
+    record = catalog().get_migration(migration)
+    if record.file_target is None:
+        raise InvalidRequest(f"migration {migration} has no fileTarget", field="fileTarget")
+    return Job(
+        migration=record.name,
+        operation=operation,
+        source=_endpoint(catalog().get_source(record.source)),
+        target=_endpoint(catalog().get_target(record.file_target)),
+        tables=tuple(TableName.parse(t) for t in record.tables),
+        workdir=private_dir(catalog().workdir(record.name)),
+        threads=record.threads,
+        rows_per_file=record.rows_per_file,
+        schema_rename=dict(record.schema_rename),
+        verbose=record.log_detail == "verbose",
+    )
+
+
+def body(operation: str) -> dict[str, Any]:
+    """The request's body, as the API recorded it."""
+    return catalog().get_operation(operation, detail=False).body
+
+
+def _endpoint(record: EndpointRecord) -> Endpoint:
+    secret = engine(record.type).secret_parameters
+    remember(str(v) for k, v in record.parameters.items() if k in secret and v)
+    return Endpoint(record.name, record.type, record.parameters)

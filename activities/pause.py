@@ -1,0 +1,50 @@
+"""Asking a running operation to come to rest or to go on, and waiting until it has."""
+
+from __future__ import annotations
+
+import time
+
+from temporalio import activity
+from temporalio.exceptions import CancelledError
+
+from activities.errors import as_failure, classify
+from activities.jobs import catalog
+from activities.messages import PauseAnswer, SetPause
+from whimbrel.catalog.records import Status
+from whimbrel.errors import OperationNotFound, OperationTimeout
+
+WAIT_SECONDS = 14 * 60.0  # a little less than the API waits for a synchronous call
+POLL_EVERY = 0.1
+
+
+@activity.defn(no_thread_cancel_exception=True)
+def set_pause(step: SetPause) -> PauseAnswer:
+    """Return once it is true. Asking for what is already so is no error.
+
+    Fails with operation_not_found when the operation ends meanwhile, operation_timeout when it takes too long (the
+    request stands nevertheless).
+    """
+    try:
+        return _set_pause(step)
+    except CancelledError:
+        raise
+    except Exception as e:
+        raise as_failure(classify(e)) from None
+
+
+def _set_pause(step: SetPause) -> PauseAnswer:
+    catalog().request_pause(step.operation, step.wanted)
+    action = "paused" if step.wanted else "resumed"
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        operation = catalog().get_operation(step.operation, detail=False)
+        if operation.status is not Status.RUNNING:
+            raise OperationNotFound(f"operation {step.operation} has ended meanwhile: {operation.status}")
+        if operation.paused is step.wanted:
+            return PauseAnswer(action)
+        if time.monotonic() > deadline:
+            raise OperationTimeout(f"operation {step.operation} is not {action} yet", operation_id=step.operation)
+        activity.heartbeat()
+        if activity.is_cancelled():
+            raise CancelledError("came to rest")
+        time.sleep(POLL_EVERY)

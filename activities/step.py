@@ -1,0 +1,86 @@
+"""The frame around every step that moves something: job in, control around it, errors out as Temporal wants them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
+
+from activities import running
+from activities.control import OperationControl
+from activities.errors import as_failure, classify, is_retryable
+from activities.jobs import build_job, catalog
+from activities.patience import LIMIT, Trouble
+from whimbrel.errors import Interrupted, LoaderFailed, WhimbrelError
+from whimbrel.model.job import Job
+
+logger = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+class Addressed(Protocol):
+    """Any activity's input that names its operation and migration."""
+
+    @property
+    def operation(self) -> str: ...
+
+    @property
+    def migration(self) -> str: ...
+
+
+def run_step(step: Addressed, work: Callable[[Job, OperationControl], Result], *, patient: bool = False) -> Result:
+    """Do ``work`` on the operation's job.
+
+    ``patient`` steps are tried for as long as they make progress now and then; the others as often as their retry
+    policy says. Raises CancelledError when cancelled, ApplicationError for everything else.
+    """
+    trouble = Trouble.from_heartbeat(activity.info().heartbeat_details) if patient else None
+    with OperationControl(step.operation, catalog(), trouble) as control:
+        try:
+            with running.alone(step.operation, control):
+                return work(build_job(step.operation, step.migration), control)
+        except Interrupted:
+            raise _interruption(control) from None
+        except Exception as e:
+            raise _failure(classify(e), control, patient) from None
+
+
+def _interruption(control: OperationControl) -> Exception:
+    """Why ``check`` ended the step: cancel is final, all else means that another attempt goes on."""
+    details = activity.cancellation_details()
+    if details is not None and (details.cancel_requested or details.not_found):
+        return CancelledError("came to rest")
+    if activity.is_worker_shutdown() or control.superseded:
+        why = "the worker shuts down" if activity.is_worker_shutdown() else "a newer attempt has begun"
+        return ApplicationError(
+            f"{why}; the step goes on elsewhere", type="moved", category=ApplicationErrorCategory.BENIGN
+        )
+    return CancelledError("came to rest")
+
+
+def _failure(error: WhimbrelError, control: OperationControl, patient: bool) -> ApplicationError:
+    """Log the failure where people look for it, and decide about the next attempt."""
+    role = "loader" if isinstance(error, LoaderFailed) else "extractor"
+    attempt = f"{activity.info().activity_type}, attempt {activity.info().attempt}"
+    if activity.is_cancelled() or not is_retryable(error) or _is_last_attempt():
+        control.log(role, f"{attempt} failed: {error.message}")
+        return as_failure(error)
+    if not patient:
+        control.log(role, f"{attempt} failed and is tried again: {error.message}")
+        return as_failure(error)
+    trouble = control.trouble.after_failure()
+    control.keep(trouble)
+    if trouble.exhausted:
+        control.log(role, f"{attempt} failed, without progress for {LIMIT}: {error.message}")
+        return as_failure(error, retryable=False)
+    wait = trouble.wait
+    control.log(role, f"{attempt} failed and is tried again in {wait.total_seconds():g} s: {error.message}")
+    return as_failure(error, next_retry_delay=wait)
+
+
+def _is_last_attempt() -> bool:
+    policy = activity.info().retry_policy
+    return policy is not None and 0 < policy.maximum_attempts <= activity.info().attempt

@@ -1,0 +1,4 @@
+from api.server import main
+
+if __name__ == "__main__":
+    main()

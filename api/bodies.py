@@ -1,0 +1,154 @@
+"""What clients may send. Unknown fields and wrong types are refused; nothing is converted behind their back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
+
+from whimbrel.catalog.home import NAME
+from whimbrel.catalog.records import Mode, Status
+
+Name = Annotated[str, Path(pattern=f"^{NAME}$", description="Letters, digits, '_', '.', '-'; at most 64.")]
+OperationId = Annotated[str, Path(max_length=64, description="An operation's id, a UUID.")]
+
+_POSTGRES: JsonDict = {
+    "type": "postgres",
+    "parameters": {"host": "db1.example.com", "port": 5432, "user": "mover", "password": "…", "database": "shop"},
+}
+_MARIADB: JsonDict = {
+    "type": "mariadb",
+    "parameters": {"host": "db2.example.com", "port": 3306, "user": "mover", "password": "…", "database": "shop"},
+}
+
+
+class Body(BaseModel):
+    """Strict: ``"5"`` is not ``5``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class EmptyBody(Body):
+    """``{}`` or nothing at all."""
+
+
+class EndpointBody(Body):
+    """A source or target. A secret sent as '***' keeps the stored one."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [_POSTGRES, _MARIADB]})
+
+    type: Annotated[str, Field(min_length=1, max_length=32)]
+    parameters: dict[str, Any]
+
+
+class MigrationBody(Body):
+    """``tables`` are ``schema.table`` or ``schema.*``; ``schema_rename`` an object or ``"src:dst,src2:dst2"``."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"source": "shop-old", "fileTarget": "shop-new", "tables": ["public.*"], "threads": 4},
+                {
+                    "source": "shop-old",
+                    "fileTarget": "shop-new",
+                    "tables": ["shop.orders", "shop.customers"],
+                    "schema_rename": {"shop": "public"},
+                },
+            ]
+        },
+    )
+
+    source: Annotated[str, Field(pattern=f"^{NAME}$")]
+    tables: Annotated[list[Annotated[str, Field(min_length=3, max_length=512)]], Field(min_length=1, max_length=50_000)]
+    fileTarget: Annotated[str, Field(pattern=f"^{NAME}$")] | None = None
+    queueTarget: Annotated[str, Field(pattern=f"^{NAME}$")] | None = None
+    threads: Annotated[int, Field(ge=1, le=256)] = 5
+    rows_per_file: Annotated[int, Field(ge=1, le=2_000_000_000)] = 200_000
+    schema_rename: dict[str, str] | str | None = None
+    logDetail: Literal["basic", "verbose"] = "basic"
+
+
+def _kind(value: Any) -> str:
+    return "saved" if isinstance(value, str) else "inline"
+
+
+EndpointChoice = Annotated[
+    Annotated[str, Tag("saved")] | Annotated[EndpointBody, Tag("inline")],
+    Discriminator(_kind),
+    Field(description="The name of a saved one, or its whole definition."),
+]
+
+
+class PrerequisitesBody(Body):
+    """For whom to list or check prerequisites. ``tables`` narrows grants and table checks."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        json_schema_extra={
+            "examples": [
+                {"source": "shop-old", "target": "shop-new", "mode": "data+replication", "tables": ["public.*"]},
+                {"source": _POSTGRES, "target": _MARIADB, "mode": "data"},
+            ]
+        },
+    )
+
+    source: EndpointChoice
+    target: EndpointChoice
+    mode: Literal["data", "replication", "data+replication"]
+    tables: Annotated[list[str], Field(max_length=50_000)] = []
+
+
+class SchemaApplyBody(Body):
+    """``sql_file`` defaults to the extracted ``tables-schema.sql``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
+
+    sql_file: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+
+
+class DataBody(Body):
+    """``resume``: keep what an earlier load has brought in and go on from there."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"resume": False}]})
+
+    resume: bool = False
+
+
+class ReplicationBody(Body):
+    """``position`` is ignored with ``resume``: ``0/16B3748``, ``binlog.000042:1234``, a GTID set."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"resume": False}]})
+
+    resume: bool = False
+    position: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+
+
+class ResetBody(Body):
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"mode": "truncate"}]})
+
+    mode: Literal["drop", "truncate", "metadata"] = "drop"
+
+
+class ValidateBody(Body):
+    """``sample_percent``: 0 or 100 for all rows, 1 to 99 for a sample that is the same on both sides."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"sample_percent": 100}]})
+
+    sample_percent: Annotated[int, Field(ge=0, le=100)] = 100
+
+
+class OperationFilter(BaseModel):
+    """Query parameters; they come as text, so numbers are read from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    migration: Annotated[str, Field(pattern=f"^{NAME}$")] | None = None
+    status: Status | None = None
+    mode: Mode | None = None
+    page_size: Annotated[int, Field(ge=1, le=200)] = 50
+    page_token: Annotated[int, Field(ge=0, le=2_000_000_000, description="The offset of the page.")] = 0

@@ -1,0 +1,132 @@
+"""What the API asks of connectors: read parameters, test a connection, list and run checks. All of it may block."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Literal, cast
+
+from whimbrel.catalog.records import EndpointRecord
+from whimbrel.catalog.secrets import MASK, is_secret, redact
+from whimbrel.connectors.protocols import CheckResult, Checks, Engine
+from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOURCE_TYPES, engine, known_types
+from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+
+logger = logging.getLogger("api.connectors")
+
+Role = Literal["source", "target"]
+_TYPES: Mapping[Role, tuple[str, ...]] = {"source": SOURCE_TYPES, "target": (*DATABASE_TARGET_TYPES, *QUEUE_TYPES)}
+
+
+def parse(role: Role, name: str, type: str, parameters: Mapping[str, Any]) -> EndpointRecord:
+    """A checked source or target with its parameters normalised. Raises InvalidRequest naming the field."""
+    return EndpointRecord(name, type, dict(serving(role, type).parse(type, parameters)))
+
+
+def serving(role: Role, type: str) -> Engine:
+    """The engine for this type in this role. Raises InvalidRequest naming the types this build has."""
+    if type in known_types():
+        found = engine(type)
+        if found.capabilities.source if role == "source" else found.capabilities.target:
+            return found
+    known = sorted(t for t in known_types() if t in _TYPES[role])
+    if type in _TYPES[role]:
+        why = f"this build has no connector for {type!r} as a {role}"
+    else:
+        why = f"{type[:40]!r} is not a type of {role}s"
+    raise InvalidRequest(f"type: {why}; it has {', '.join(known)}", field="type", known=known)
+
+
+def refuse_queue(type: str) -> None:
+    """Raise InvalidRequest for a queue type where a database is tested."""
+    if type in QUEUE_TYPES:
+        raise InvalidRequest(f"type: {type} is a queue", field="type", remedy="Test queues with POST /v1/queues/test.")
+
+
+def require_queue(type: str) -> None:
+    """Raise InvalidRequest for a type that is no queue, and for every queue while no connector serves one."""
+    if type not in QUEUE_TYPES:
+        raise InvalidRequest(
+            f"type: {type[:40]!r} is not a queue; queues are {', '.join(QUEUE_TYPES)}",
+            field="type",
+            remedy="Test databases with POST /v1/targets/test.",
+        )
+    serving("target", type)
+
+
+def test(role: Role, record: EndpointRecord) -> str:
+    """Connect and disconnect; a sentence naming server and version. Raises a leaf of ConnectionRefused."""
+    for field, value in record.parameters.items():
+        if is_secret(field) and value == MASK:
+            raise InvalidRequest(
+                f"parameters.{field}: '{MASK}' stands for a stored secret; a test needs the secret itself",
+                field=f"parameters.{field}",
+            )
+    with _without_secrets(record.parameters):
+        info = serving(role, record.type).test(_endpoint(record))
+    host, port = record.parameters.get("host"), record.parameters.get("port")
+    where = f" at {host}:{port}" if host else ""
+    return f"connected to {info.title}{where}"
+
+
+def statements(role: Role, record: EndpointRecord, mode: str, tables: Sequence[TableName]) -> list[dict[str, Any]]:
+    """SQL to run before the migration; connects to nothing. Raises InvalidRequest when the connector has none."""
+    with _without_secrets(record.parameters):
+        return [asdict(s) for s in _checks(role, record).statements(_endpoint(record), role, mode, tables)]
+
+
+def run_checks(role: Role, record: EndpointRecord, mode: str, tables: Sequence[TableName]) -> list[dict[str, Any]]:
+    """Every prerequisite, checked. A server that cannot be reached is a failed check, not an error."""
+    checks = _checks(role, record)
+    try:
+        with _without_secrets(record.parameters):
+            found: Sequence[CheckResult] = checks.run(_endpoint(record), role, mode, tables)
+    except ConnectionRefused as e:
+        found = [CheckResult("connection", "fail", e.message, e.how_to_fix)]
+    return [asdict(c) for c in found]
+
+
+def remove_capture(source: EndpointRecord, job: Job) -> None:
+    """Remove slot and publication of a migration from its source. Raises ConnectionRefused, ExtractorFailed, ..."""
+    with _without_secrets(source.parameters):
+        opened = serving("source", source.type).source(_endpoint(source), job.operation)
+        try:
+            opened.cleanup(job)
+        finally:
+            opened.close()
+
+
+def _checks(role: Role, record: EndpointRecord) -> Checks:
+    found = getattr(serving(role, record.type), "checks", None)
+    if found is None:
+        raise InvalidRequest(f"type: the connector for {record.type!r} has no prerequisite checks", field="type")
+    return cast(Checks, found)
+
+
+def _endpoint(record: EndpointRecord) -> Endpoint:
+    return Endpoint(record.name, record.type, record.parameters)
+
+
+@contextmanager
+def _without_secrets(parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Keep what servers and drivers say from carrying a secret into an answer or the log."""
+    try:
+        yield
+    except WhimbrelError as e:
+        e.message = redact(e.message, parameters)
+        e.extra = {k: redact(v, parameters) if isinstance(v, str) else v for k, v in e.extra.items()}
+        raise e.with_traceback(None) from None
+    except Exception as e:
+        error_id = uuid.uuid4().hex
+        logger.error(
+            "error %s in a connector\n%s", error_id, redact("".join(traceback.format_exception(e)), parameters)
+        )
+        raise InternalError(
+            "an unexpected error in the connector; the log tells more under this id", error_id=error_id
+        ) from None

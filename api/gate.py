@@ -1,0 +1,134 @@
+"""What every request passes before FastAPI sees it: clock, key, size of the body, and the last safety net."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.auth import KeyFile
+from api.envelope import began, failure, unexpected
+from whimbrel.errors import AuthFailed, InvalidRequest, WhimbrelError
+
+logger = logging.getLogger("api.gate")
+
+BODY_LIMIT = 1024 * 1024
+HEADER_LIMIT = 32 * 1024
+FAILED_LOGIN_SECONDS = 0.2
+PUBLIC = "/v1/health"
+
+
+class Gate:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
+        self._app = app
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began(scope)
+        sent = False
+
+        async def watched(message: Message) -> None:
+            nonlocal sent
+            sent = True
+            await send(message)
+
+        try:
+            _check_headers(scope)
+            await self._authenticate(scope)
+            body = await _read_body(scope, receive)
+            await self._app(_as_json(scope) if body else scope, _replay(body, receive), watched)
+        except WhimbrelError as e:
+            await failure(scope, e)(scope, receive, send)
+        except Exception as e:
+            if sent:
+                raise
+            await unexpected(scope, e)(scope, receive, send)
+
+    async def _authenticate(self, scope: Scope) -> None:
+        path = scope["path"]
+        if not path.startswith("/v1/") or path == PUBLIC:
+            return
+        scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._keys.accepts(token.strip()):
+            return
+        logger.warning("refused %s %s from %s: no valid key", scope["method"], path, (scope.get("client") or ("?",))[0])
+        await asyncio.sleep(FAILED_LOGIN_SECONDS)
+        raise AuthFailed("no bearer token, or one that is not known")
+
+
+def _check_headers(scope: Scope) -> None:
+    """Raises InvalidRequest for more than HEADER_LIMIT bytes of headers, path and query."""
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    if headers + len(scope["path"]) + len(scope["query_string"]) > HEADER_LIMIT:
+        raise InvalidRequest(f"headers: longer than {HEADER_LIMIT} bytes", field="headers")
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body, which is small. Raises InvalidRequest when it is not, or is not JSON."""
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            break
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > BODY_LIMIT:
+            raise InvalidRequest(f"body: longer than {BODY_LIMIT} bytes", field="body")
+    if body:
+        _check_json(bytes(body))
+    return bytes(body)
+
+
+def _check_json(body: bytes) -> None:
+    """Refuse what Python's reader lets pass and a database would not: NaN, lone surrogates, a key given twice."""
+    try:
+        parsed = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_no_duplicates)
+        json.dumps(parsed, ensure_ascii=False).encode()
+    except RecursionError as e:
+        raise InvalidRequest("body: nested too deeply", field="body") from e
+    except ValueError as e:
+        # The reader's own message says where; that of a failed encoding would quote the value.
+        where = f" ({e.msg} at line {e.lineno} column {e.colno})" if isinstance(e, json.JSONDecodeError) else ""
+        raise InvalidRequest(f"body: not valid JSON in UTF-8{where}", field="body") from e
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(n for n in names if names.count(n) > 1)
+        raise InvalidRequest(f"{twice[:80]}: given twice", field=twice[:80])
+    return found
+
+
+def _as_json(scope: Scope) -> Scope:
+    """Bodies are JSON whatever their Content-Type says, so that ``curl -d`` works without a header."""
+    headers = [(k, v) for k, v in scope["headers"] if k != b"content-type"]
+    return {**scope, "headers": [*headers, (b"content-type", b"application/json")]}
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

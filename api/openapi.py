@@ -1,0 +1,51 @@
+"""OpenAPI as it is: the key that paths need, and no answers that FastAPI only assumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.gate import PUBLIC
+from whimbrel.errors import AuthFailed, InternalError
+
+_ABOUT = """Moves databases: schema, data, then every change.
+
+Every answer, errors included, is `{"success", "result", "error", "duration"}`, with `logs` on operations.
+Send `Authorization: Bearer <key>`; `whimbrel keys create` makes a key."""
+
+
+def describe(app: FastAPI) -> None:
+    """Let ``/openapi.json`` tell what the gate and the error handlers do."""
+
+    def openapi() -> dict[str, Any]:
+        if not app.openapi_schema:
+            schema = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
+            app.openapi_schema = _corrected(schema)
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
+    components = schema.setdefault("components", {})
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.get("schemas", {}).pop(name, None)
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            answers = operation["responses"]
+            answers.pop("422", None)
+            answers.setdefault("400", _error("INVALID_REQUEST"))
+            answers.setdefault("500", _error(InternalError.code))
+            if path != PUBLIC:
+                operation["security"] = [{"key": []}]
+                answers.setdefault(str(AuthFailed.status), _error(AuthFailed.code))
+            operation["responses"] = dict(sorted(answers.items()))
+    return schema
+
+
+def _error(code: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope_NoneType_"}}}
+    return {"description": code, "content": content}

@@ -1,0 +1,258 @@
+"""What the answers hold, for OpenAPI and for the tests that compare every answer with it."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+T = TypeVar("T")
+
+
+class Shape(BaseModel):
+    """An answer has all of a shape's fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ErrorBody(Shape):
+    """``code`` is in docs/errors.md; ``details`` has ``reason`` and ``remedy``, and what the error names."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+class Envelope(Shape, Generic[T]):
+    """The one shape of every answer. ``duration`` is Go's text: ``850ms``, ``2m15s``."""
+
+    success: bool
+    result: T | None
+    error: ErrorBody | None
+    logs: dict[str, str] | None = None
+    duration: str
+
+
+class Health(Shape):
+    status: Literal["ok"]
+    version: str
+    catalog: Literal["ok", "unreachable"]
+    temporal: Literal["ok", "unreachable"]
+
+
+class NameAndType(Shape):
+    name: str
+    type: str
+
+
+class EndpointView(NameAndType):
+    """Secrets are ``"***"``."""
+
+    parameters: dict[str, Any]
+
+
+class Sources(Shape):
+    sources: list[EndpointView]
+
+
+class Targets(Shape):
+    targets: list[EndpointView]
+
+
+class Deleted(Shape):
+    name: str
+    deleted: Literal[True]
+
+
+class Connected(Shape):
+    connected: Literal[True]
+    message: str
+
+
+class QueueReachable(Shape):
+    ok: Literal[True]
+    message: str
+
+
+class MigrationSummary(Shape):
+    name: str
+    source: str
+    fileTarget: str | None
+    queueTarget: str | None
+    tables: int
+
+
+class Migrations(Shape):
+    migrations: list[MigrationSummary]
+
+
+class MigrationView(Shape):
+    name: str
+    source: str
+    tables: list[str]
+    fileTarget: str | None
+    queueTarget: str | None
+    threads: int
+    rows_per_file: int
+    schema_rename: dict[str, str]
+    logDetail: str
+
+
+class StatementView(Shape):
+    sql: str
+    why: str
+    restart: bool
+
+
+class SideStatements(Shape):
+    type: str
+    statements: list[StatementView]
+
+
+class Prerequisites(Shape):
+    source: SideStatements
+    target: SideStatements
+
+
+class CheckView(Shape):
+    id: str
+    status: Literal["ok", "warn", "fail"]
+    message: str
+    remedy: str
+
+
+class SideChecks(Shape):
+    checks: list[CheckView]
+
+
+class Validity(Shape):
+    valid: bool
+    source: SideChecks
+    target: SideChecks
+
+
+class Loose(BaseModel):
+    """What an operation's workflow recorded: these fields, perhaps more."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class SchemaExtracted(Loose):
+    sql_file: str
+    tables: int
+
+
+class SchemaApplied(Loose):
+    tables_created: int
+
+
+class ObjectsApplied(Loose):
+    objects_succeeded: int
+    objects_failed: int
+
+
+class ResetDone(Loose):
+    mode: Literal["drop", "truncate", "metadata"]
+
+
+class DataValidated(Loose):
+    valid: bool
+
+
+class Started(Shape):
+    """``status`` is running, or how it ended when the request was made before."""
+
+    operation_id: str
+    status: str
+    started_at: str
+
+
+class Paused(Shape):
+    migration: str
+    action: Literal["paused", "resumed"]
+
+
+class TableFigures(Shape):
+    table: str
+    status: str
+    rows_total: int | None
+    rows_extracted: int | None
+    rows_loaded: int | None
+    files_done: int | None
+    files_total: int | None
+    inserts: int
+    updates: int
+    deletes: int
+    errors: int
+
+
+class Progress(Shape):
+    """``percent`` never goes back. ``tables`` is null where operations are listed."""
+
+    percent: float | None
+    eta_seconds: float | None
+    tables_total: int | None
+    tables_done: int | None
+    rows_total: int | None
+    rows_extracted: int | None
+    rows_loaded: int | None
+    bytes_extracted: int | None
+    rows_per_second: float | None
+    tables: list[TableFigures] | None
+
+
+class Change(Shape):
+    position: str
+    source_position: str
+    lag_seconds: float
+    lag_bytes: int
+    transactions: int
+    inserts: int
+    updates: int
+    deletes: int
+    truncates: int
+    ddl: int
+    events_per_second: float
+    last_commit_at: str | None
+
+
+class WorkflowReference(Shape):
+    id: str
+    run_id: str | None
+    url: str | None
+
+
+class Operation(Shape):
+    operation_id: str
+    migration: str
+    mode: str
+    status: Literal["running", "completed", "failed", "cancelled", "stopped"]
+    paused: bool
+    phase: str | None
+    started_at: str
+    finished_at: str | None
+    duration: str
+    progress: Progress | None
+    change: Change | None
+    workflow: WorkflowReference
+    result: dict[str, Any] | None
+    error: ErrorBody | None
+    logs: dict[str, str] | None
+
+
+class Operations(Shape):
+    operations: list[Operation]
+    next_page_token: str | None
+    total: int
+
+
+class OperationEnded(Shape):
+    operation_id: str
+    status: str
+
+
+class MigrationStatus(Shape):
+    migration: str
+    state: Literal["idle", "running", "paused"]
+    operation: Operation | None
+    last_operation: Operation | None

@@ -1,0 +1,34 @@
+"""POST .../objects/apply."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from api.bodies import EmptyBody, Name
+from api.documented import responses
+from api.results import ObjectsApplied
+from api.services import Deps, RequestId
+from api.work import run, with_file_target
+from whimbrel.catalog.records import Mode
+from whimbrel.errors import (
+    InvalidRequest,
+    MigrationNotFound,
+    ObjectsFailed,
+    OperationConflict,
+    OperationTimeout,
+    OrchestratorFailed,
+)
+
+router = APIRouter(prefix="/v1/migrations/{name}/objects", tags=["Objects"])
+_ERRORS = (InvalidRequest, MigrationNotFound, OperationConflict, OperationTimeout, OrchestratorFailed, ObjectsFailed)
+_EXAMPLE = {"objects_succeeded": 7, "objects_failed": 0}
+
+
+@router.post("/apply", responses=responses(ObjectsApplied, _EXAMPLE, *_ERRORS))
+async def apply(
+    name: Name, request: Request, services: Deps, request_id: RequestId, body: EmptyBody | None = None
+) -> Response:
+    """Apply objects-schema.sql to the target, statement by statement; failures are reported, not fatal."""
+    await with_file_target(services, name)
+    return await run(request, services, name, Mode.OBJECTS_APPLY, {}, request_id)

@@ -1,0 +1,57 @@
+"""What the routes work with, made once per application."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Header, Request
+
+from api.dispatch import Dispatcher
+from api.orchestrator import Orchestrator
+from api.threads import SlowThreads
+from whimbrel.catalog.store import Catalog
+from whimbrel.errors import InvalidRequest
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True)
+class Services:
+    """``slow`` runs what may wait for a far end."""
+
+    catalog: Catalog
+    orchestrator: Orchestrator
+    dispatcher: Dispatcher
+    slow: SlowThreads
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+def _request_id(
+    given: Annotated[
+        str | None,
+        Header(
+            alias="X-Request-Id",
+            description="A UUID. The same request with the same id finds the same operation, so it is safe to retry.",
+        ),
+    ] = None,
+) -> str | None:
+    """The id in lower case. Raises InvalidRequest unless it is a UUID."""
+    if given is None:
+        return None
+    if not _UUID.fullmatch(given.strip().lower()):
+        raise InvalidRequest("X-Request-Id: not a UUID like 6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10", field="X-Request-Id")
+    return given.strip().lower()
+
+
+Deps = Annotated[Services, Depends(_services)]
+RequestId = Annotated[str | None, Depends(_request_id)]
+
+
+def is_operation_id(text: str) -> bool:
+    """Whether an operation could have this id."""
+    return _UUID.fullmatch(text) is not None

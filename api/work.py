@@ -1,0 +1,76 @@
+"""What all operation endpoints share: which migrations may run them, starting, and waiting for the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+from starlette.responses import Response
+
+from api.envelope import answer, failure
+from api.services import Services
+from api.threads import in_thread
+from whimbrel.catalog.records import MigrationRecord, Mode, OperationRecord, Status
+from whimbrel.errors import (
+    DataFailed,
+    InvalidRequest,
+    ObjectsFailed,
+    OrchestratorFailed,
+    ReplicationFailed,
+    ResetFailed,
+    SchemaFailed,
+    ValidateFailed,
+    WhimbrelError,
+    from_json,
+)
+
+# What a synchronous call answers when its operation was cancelled or stopped by somebody else.
+_UNFINISHED: Mapping[Mode, type[WhimbrelError]] = {
+    Mode.DATA: DataFailed,
+    Mode.DATA_REPLICATION: ReplicationFailed,
+    Mode.CHANGE: ReplicationFailed,
+    Mode.CHANGE_QUEUE: ReplicationFailed,
+    Mode.SCHEMA_EXTRACT: SchemaFailed,
+    Mode.SCHEMA_APPLY: SchemaFailed,
+    Mode.OBJECTS_APPLY: ObjectsFailed,
+    Mode.RESET: ResetFailed,
+    Mode.VALIDATE: ValidateFailed,
+}
+
+
+async def with_file_target(services: Services, name: str) -> MigrationRecord:
+    """The migration. Raises MigrationNotFound, InvalidRequest when it has no database to write to."""
+    migration = await in_thread(services.catalog.get_migration, name)
+    if migration.file_target is None:
+        raise InvalidRequest(
+            f"fileTarget: migration {name!r} has none",
+            field="fileTarget",
+            remedy="PUT the migration with a fileTarget; a queue alone is fed with POST .../replication-queue.",
+        )
+    return migration
+
+
+async def run(
+    request: Request, services: Services, name: str, mode: Mode, body: dict[str, Any], request_id: str | None
+) -> Response:
+    """Start an operation, wait for its end and answer with its result or its error, and its logs."""
+    started = await services.dispatcher.start(name, mode, body, request_id)
+    record = await services.dispatcher.ended(started.id)
+    if record.status is Status.COMPLETED:
+        return answer(request, record.result or {}, logs=record.logs, operation=record.id)
+    return failure(request.scope, error_of(record), logs=record.logs, headers={"X-Request-Id": record.id})
+
+
+def error_of(record: OperationRecord) -> WhimbrelError:
+    """Why an ended operation has no result; its id is in details."""
+    if record.error is not None:
+        found = from_json(record.error)
+    elif record.status is Status.FAILED:
+        found = OrchestratorFailed(f"the {record.mode} operation failed without saying why")
+    else:
+        found = _UNFINISHED[record.mode](
+            f"the {record.mode} operation was {record.status}", remedy="Send the request again with a new X-Request-Id."
+        )
+    found.extra["operation_id"] = record.id
+    return found

@@ -1,0 +1,66 @@
+#!/bin/sh
+# Gets the database servers that the tests start privately. Run by `make test`; what cannot be had is named, loudly,
+# here and again at the end of the tests, and its tests are skipped.
+#
+#   servers.sh              all of them
+#   servers.sh --for-demo   only what the demo with SOURCE=… needs
+#   WHIMBREL_APT=0          never install system packages
+set -eu
+cd "$(dirname "$0")/.."
+. scripts/say.sh
+
+missing=.cache/servers-missing # one line an engine that could not be had: name, tab, reason
+
+lacks() {
+    printf '%s\t%s\n' "$1" "$2" >>"$missing"
+    say "*** NOT HERE: $1: $2 ***"
+}
+
+have_mariadb() { [ -x /usr/sbin/mariadbd ] || command -v mariadbd >/dev/null 2>&1; }
+
+get_mariadb() {
+    have_mariadb && return
+    if ! may_apt; then
+        lacks mariadb "mariadbd is not installed, and $(why_no_apt) (apt-get install mariadb-server)"
+        return
+    fi
+    say "installing mariadb-server with apt (its own service is not used)"
+    apt_install mariadb-server && have_mariadb && return
+    lacks mariadb "apt-get install mariadb-server failed: $(tail -n 1 .cache/apt.log)"
+}
+
+get_mysql() {
+    said=$(.venv/bin/python -m tests.servers.fetch_mysql 2>&1) && return
+    lacks mysql "$(printf '%s\n' "$said" | tail -n 1)"
+}
+
+have_postgres15() { [ -x /usr/lib/postgresql/15/bin/postgres ]; }
+
+get_postgres15() {
+    have_postgres15 && return
+    if ! may_apt; then
+        lacks postgres15 "/usr/lib/postgresql/15 is not installed, and $(why_no_apt) (apt-get install postgresql-15)"
+        return
+    fi
+    say "installing postgresql-15 with apt (its own cluster is not used)"
+    apt_install postgresql-15 && have_postgres15 && return
+    lacks postgres15 "apt-get install postgresql-15 failed: $(tail -n 1 .cache/apt.log)"
+}
+
+mkdir -p .cache
+: >"$missing"
+if [ "${1:-}" = --for-demo ]; then
+    case "${SOURCE:-postgres}" in
+    mariadb) get_mariadb ;;
+    mysql) get_mysql ;;
+    postgres) ;;
+    *) die "SOURCE=$SOURCE: the demo moves from postgres, mariadb or mysql" ;;
+    esac
+    if [ -s "$missing" ]; then
+        die "the demo with SOURCE=$SOURCE needs that server." "make demo alone runs from PostgreSQL and needs nothing installed."
+    fi
+else
+    get_postgres15
+    get_mariadb
+    get_mysql
+fi

@@ -1,0 +1,102 @@
+"""The API without a network: its ASGI application, a catalog in a temporary folder and a fake Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from api import gate
+from api.app import create_app
+from api.auth import create_key
+from api.results import Envelope
+from tests.api.fake import FakeOrchestrator
+from whimbrel.catalog.home import api_keys_file
+from whimbrel.catalog.records import EndpointRecord, MigrationRecord
+from whimbrel.catalog.store import Catalog
+
+MARKER = "s3cret-marker-7c1f"
+POSTGRES = {"host": "127.0.0.1", "port": 1, "user": "u", "password": MARKER, "database": "d"}
+
+
+@dataclass
+class Client:
+    """Sends requests with a key and checks that every answer is the envelope."""
+
+    http: httpx.AsyncClient
+
+    async def send(self, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, dict[str, Any]]:
+        if body is not None:
+            options["json"] = body
+        response = await self.http.request(method, path, **options)
+        envelope: dict[str, Any] = response.json()
+        Envelope[Any].model_validate(envelope)
+        assert envelope["success"] == (envelope["error"] is None)
+        assert MARKER not in response.text
+        return response.status_code, envelope
+
+    async def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """The result of a request that must succeed."""
+        status, envelope = await self.send(method, path, body, **options)
+        assert (status, envelope["error"]) == (200, None)
+        return envelope["result"]
+
+    async def refused(
+        self, method: str, path: str, body: Any = None, **options: Any
+    ) -> tuple[int, str, dict[str, Any]]:
+        """Status, code and the error object of a request that must fail."""
+        status, envelope = await self.send(method, path, body, **options)
+        assert envelope["success"] is False
+        error = envelope["error"]
+        assert error["details"]["remedy"]
+        return status, error["code"], error
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    opened = Catalog.open(tmp_path / "home")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def temporal(catalog: Catalog) -> FakeOrchestrator:
+    return FakeOrchestrator(catalog)
+
+
+@pytest.fixture
+def app(catalog: Catalog, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+    monkeypatch.setattr(gate, "FAILED_LOGIN_SECONDS", 0.0)
+    return create_app(catalog, temporal, sync_seconds=2.0)
+
+
+@pytest.fixture
+def key(catalog: Catalog) -> str:
+    return create_key("tests", api_keys_file(catalog.home))
+
+
+@pytest.fixture
+async def anonymous(app: FastAPI) -> AsyncIterator[Client]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api") as http:
+        yield Client(http)
+
+
+@pytest.fixture
+async def client(app: FastAPI, key: str) -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Bearer {key}"}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api", headers=headers) as http:
+        yield Client(http)
+
+
+@pytest.fixture
+def shop(catalog: Catalog) -> Catalog:
+    """With the migration 'shop' from 'old' to 'new'."""
+    catalog.put_source(EndpointRecord("old", "postgres", POSTGRES))
+    catalog.put_target(EndpointRecord("new", "postgres", POSTGRES))
+    catalog.put_migration(MigrationRecord("shop", "old", ("public.*",), file_target="new"))
+    return catalog

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from api.auth import KeyFile, create_key, digest, list_keys, revoke_key
+from tests.api.conftest import Client
+from whimbrel.catalog.home import api_keys_file
+from whimbrel.catalog.store import Catalog
+from whimbrel.errors import InvalidRequest
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config" / "api_keys.json"
+
+
+def test_a_token_is_not_kept_in_clear(file: Path) -> None:
+    token = create_key("default", file)
+    text = file.read_text()
+    assert token not in text
+    assert digest(token) in json.loads(text)["keys"]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [k["name"] for k in list_keys(file)] == ["default"]
+
+
+def test_the_file_is_read_again_when_it_changes(file: Path) -> None:
+    keys = KeyFile(file)
+    assert not keys.accepts("anything")
+    first = create_key("first", file)
+    assert keys.accepts(first)
+    second = create_key("second", file)
+    assert keys.accepts(first)
+    assert keys.accepts(second)
+    revoke_key("first", file)
+    assert not keys.accepts(first)
+    assert keys.accepts(second)
+
+
+def test_a_token_in_clear_is_accepted_too(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps({"keys": {"k_a1b2c3": {"name": "by hand", "created_at": "2026-04-24T00:00:00Z"}}}))
+    keys = KeyFile(file)
+    assert keys.accepts("k_a1b2c3")
+    assert not keys.accepts("k_a1b2c")
+    assert not keys.accepts("k_a1b2c34")
+
+
+def test_the_digest_itself_is_no_token(file: Path) -> None:
+    token = create_key("default", file)
+    assert not KeyFile(file).accepts(digest(token))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"keys": []}', '{"keys": {"a": 1}}', "{}"])
+def test_a_broken_file_lets_nobody_in(file: Path, text: str) -> None:
+    token = create_key("default", file)
+    keys = KeyFile(file)
+    assert keys.accepts(token)
+    file.write_text(text)
+    assert not keys.accepts(token)
+
+
+def test_a_file_that_others_can_read_is_told_of(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    token = create_key("default", file)
+    os.chmod(file, 0o644)
+    assert KeyFile(file).accepts(token)
+    assert "chmod 600" in caplog.text
+
+
+def test_names_of_keys_are_unique(file: Path) -> None:
+    create_key("a", file)
+    with pytest.raises(InvalidRequest):
+        create_key("a", file)
+    with pytest.raises(InvalidRequest):
+        revoke_key("b", file)
+
+
+@pytest.mark.parametrize(
+    "header", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic {key}", "{key}", "Bearer {key}x"]
+)
+async def test_what_does_not_let_in(anonymous: Client, key: str, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.format(key=key)}
+    assert (await anonymous.refused("GET", "/v1/sources", headers=headers))[:2] == (401, "AUTH_FAILED")
+
+
+async def test_a_refused_request_is_not_read(anonymous: Client) -> None:
+    """Without a key a broken body is AUTH_FAILED, not INVALID_REQUEST, and paths do not tell whether they exist."""
+    assert (await anonymous.refused("PUT", "/v1/sources/a", content=b"{"))[1] == "AUTH_FAILED"
+    assert (await anonymous.refused("GET", "/v1/nothing"))[1] == "AUTH_FAILED"
+
+
+async def test_failed_logins_are_logged_without_the_token(anonymous: Client, caplog: pytest.LogCaptureFixture) -> None:
+    await anonymous.refused("GET", "/v1/sources", headers={"Authorization": "Bearer guessed-token"})
+    assert "refused GET /v1/sources" in caplog.text
+    assert "guessed-token" not in caplog.text
+
+
+async def test_a_revoked_key_stops_working(client: Client, catalog: Catalog) -> None:
+    await client.ok("GET", "/v1/sources")
+    revoke_key("tests", api_keys_file(catalog.home))
+    assert (await client.refused("GET", "/v1/sources"))[1] == "AUTH_FAILED"

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+from fastapi import FastAPI
+
+from api.durations import go_duration
+from tests.api.conftest import MARKER, Client
+from whimbrel.catalog.store import Catalog
+
+MIGRATION = {"source": "old", "fileTarget": "new", "tables": ["a.b"]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (-1, "0s"),
+        (0.00085, "850µs"),
+        (0.85, "850ms"),
+        (0.0123456, "12.346ms"),
+        (1, "1s"),
+        (1.5, "1.5s"),
+        (59.9999999, "1m0s"),
+        (60, "1m0s"),
+        (135, "2m15s"),
+        (3723, "1h2m3s"),
+        (3600, "1h0m0s"),
+        (360000.25, "100h0m0.25s"),
+    ],
+)
+def test_durations_are_gos(seconds: float, text: str) -> None:
+    assert go_duration(seconds) == text
+
+
+async def test_unknown_paths_and_methods(client: Client) -> None:
+    assert (await client.refused("GET", "/v1/nothing"))[:2] == (404, "NOT_FOUND")
+    assert (await client.refused("GET", "/"))[:2] == (404, "NOT_FOUND")
+    assert (await client.refused("GET", "/v1/sources/a/"))[:2] == (404, "NOT_FOUND")
+    assert (await client.refused("PATCH", "/v1/sources"))[:2] == (405, "METHOD_NOT_ALLOWED")
+    assert (await client.refused("OPTIONS", "/v1/sources"))[:2] == (405, "METHOD_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"threads": "5"}, "threads"),
+        ({"threads": 5.5}, "threads"),
+        ({"threads": True}, "threads"),
+        ({"threads": 0}, "threads"),
+        ({"tables": "a.b"}, "tables"),
+        ({"tables": []}, "tables"),
+        ({"tables": [1]}, "tables.0"),
+        ({"tables": ["a.b", "nodot"]}, "tables"),
+        ({"tables": ["a.b", "a.b"]}, "tables.1"),
+        ({"source": None}, "source"),
+        ({"source": "../x"}, "source"),
+        ({"fileTarget": None}, "fileTarget"),
+        ({"logDetail": "loud"}, "logDetail"),
+        ({"schema_rename": "a"}, "schema_rename"),
+        ({"schema_rename": "a:b,a:c"}, "schema_rename"),
+        ({"schema_rename": {"a": 1}}, "schema_rename"),
+        ({"unknown": 1}, "unknown"),
+    ],
+)
+async def test_bodies_are_strict(client: Client, shop: Catalog, change: dict[str, object], field: str) -> None:
+    status, code, error = await client.refused("PUT", "/v1/migrations/m", {**MIGRATION, **change})
+    assert (status, code) == (400, "INVALID_REQUEST")
+    assert error["details"]["field"].startswith(field)
+    assert error["message"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b'{"type": NaN}',
+        b'{"type": "postgres", "type": "mysql", "parameters": {}}',
+        b'{"type": "postgres", "parameters": {"host": "\\ud800"}}',
+        b'{"type": "\xff"}',
+        b"[" * 100_000,
+        b"1" * 5000,
+    ],
+)
+async def test_what_is_no_body(client: Client, content: bytes) -> None:
+    assert (await client.refused("PUT", "/v1/sources/a", content=content))[:2] == (400, "INVALID_REQUEST")
+
+
+async def test_bodies_have_a_limit(client: Client) -> None:
+    big = {"type": "postgres", "parameters": {"host": "x" * (1024 * 1024)}}
+    status, code, error = await client.refused("PUT", "/v1/sources/a", big)
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "body")
+
+
+async def test_a_body_needs_no_content_type(client: Client) -> None:
+    content = b'{"type": "mysql", "parameters": {"host": "h", "user": "u", "password": "p"}}'
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert await client.ok("PUT", "/v1/sources/a", content=content, headers=headers) == {"name": "a", "type": "mysql"}
+
+
+@pytest.mark.parametrize("name", ["-a", "a b", "a" * 65, "%00", "é", "a%0a"])
+async def test_names_in_paths(client: Client, name: str) -> None:
+    assert (await client.refused("GET", f"/v1/sources/{name}"))[:2] == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("path", ["/v1/sources/..%2f..%2fx", "/v1/sources/../../etc/passwd"])
+async def test_paths_that_climb(client: Client, path: str) -> None:
+    assert (await client.refused("GET", path))[0] in (400, 404)
+
+
+async def test_an_unexpected_error_tells_its_id_alone(
+    app: FastAPI, client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("in the middle of something")
+
+    monkeypatch.setattr(Catalog, "list_sources", broken)
+    with caplog.at_level(logging.ERROR):
+        status, code, error = await client.refused("GET", "/v1/sources")
+    assert (status, code) == (500, "INTERNAL_ERROR")
+    assert "ZeroDivisionError" not in str(error)
+    assert error["details"]["error_id"] in caplog.text
+    assert "ZeroDivisionError: in the middle of something" in caplog.text
+
+
+async def test_refused_values_are_not_repeated(client: Client) -> None:
+    """The client fixture fails on any answer with the marker; pydantic would quote what it refuses."""
+    for body in (
+        {"type": "postgres", "parameters": MARKER},
+        {"type": "postgres", "parameters": {"password": MARKER}, "x": MARKER},
+        {"type": 1, "parameters": {"password": MARKER}},
+    ):
+        assert (await client.refused("PUT", "/v1/sources/a", body))[0] == 400

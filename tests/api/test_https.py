@@ -1,0 +1,146 @@
+"""The API as a process, over real HTTPS."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import ssl
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.auth import create_key
+from api.certificates import ensure_certificate
+from tests.api.conftest import MARKER, POSTGRES
+from tests.servers.process import Process, free_port, wait_until
+from whimbrel.catalog.home import api_keys_file, certificate_files
+from whimbrel.errors import InvalidRequest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Api(Process):
+    """``python -m api`` with a home of its own and no Temporal."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.home, self.port = home, free_port()
+        environment = {**os.environ, "WHIMBREL_HOME": str(home), "WHIMBREL_TEMPORAL_ADDRESS": "127.0.0.1:1"}
+        environment.pop("WHIMBREL_CATALOG_URL", None)
+        argv = [sys.executable, "-m", "api", "--port", str(self.port), *arguments]
+        super().__init__(argv, home.parent / f"api-{self.port}.log", env=environment, cwd=ROOT)
+
+    def start(self) -> None:
+        super().start()
+        wait_until(self._answers, 30, "the API")
+
+    def _answers(self) -> bool:
+        if not self.running:
+            raise RuntimeError(self.tail())
+        with socket.socket() as s:
+            return s.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def client(self, key: str | None = None) -> httpx.Client:
+        trusted = ssl.create_default_context(cafile=str(certificate_files(self.home)[0]))
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", verify=trusted, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    made = Api(tmp_path_factory.mktemp("https") / "home")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def http(api: Api) -> Iterator[httpx.Client]:
+    with api.client(create_key("https", api_keys_file(api.home))) as client:
+        yield client
+
+
+def test_the_certificate_made_at_the_first_start_can_be_trusted(api: Api, http: httpx.Client) -> None:
+    assert http.get("/v1/health").json()["result"]["temporal"] == "unreachable"
+    _, private = certificate_files(api.home)
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert "SHA-256" in api.tail()
+
+
+def test_it_says_aloud_where_it_listens(api: Api) -> None:
+    assert re.search(r"listening on https://0\.0\.0\.0:\d+ \(every network interface", api.tail())
+
+
+def test_old_tls_is_refused(api: Api) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLS"):
+        old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)), socket.create_connection(("127.0.0.1", api.port)) as raw:
+        old.wrap_socket(raw)
+
+
+def test_plain_http_gets_no_answer(api: Api) -> None:
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"http://127.0.0.1:{api.port}/v1/health")
+
+
+def test_bodies_in_chunks_have_the_limit_too(http: httpx.Client) -> None:
+    chunks = (b"x" * 65536 for _ in range(32))
+    answer = http.put("/v1/sources/a", content=chunks)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_REQUEST")
+
+
+def test_headers_have_a_limit(http: httpx.Client) -> None:
+    answer = http.get("/v1/sources", headers={"X-Long": "x" * 40_000})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_REQUEST")
+    try:  # far beyond it, reading ends before there is a request to answer
+        assert http.get("/v1/sources", headers={"X-Long": "x" * 2_000_000}).status_code == 400
+    except httpx.HTTPError:
+        assert http.get("/v1/sources").status_code == 200
+
+
+def test_no_secret_is_left_anywhere(api: Api, http: httpx.Client) -> None:
+    for _ in range(2):
+        body = {"type": "postgres", "parameters": POSTGRES}
+        assert http.put("/v1/sources/secret", json=body).status_code == 200
+        assert http.post("/v1/sources/test", json=body).json()["error"]["code"] == "CONNECTION_REFUSED"
+        http.put("/v1/sources/secret", json={**body, "more": MARKER})
+        assert MARKER not in http.get("/v1/sources/secret").text
+    found = [f for f in (api.home, api.log) for f in ([f] if f.is_file() else f.rglob("*")) if f.is_file()]
+    assert api.log in found
+    assert len(found) > 5
+    for file in found:
+        assert MARKER.encode() not in file.read_bytes(), file
+    process = Path(f"/proc/{api.pid}")
+    assert MARKER.encode() not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+
+
+def test_it_comes_back_after_a_crash(tmp_path: Path) -> None:
+    api = Api(tmp_path / "home", "--host", "127.0.0.1")
+    api.start()
+    key = create_key("k", api_keys_file(api.home))
+    try:
+        with api.client(key) as http:
+            http.put("/v1/sources/a", json={"type": "postgres", "parameters": POSTGRES}).raise_for_status()
+        api.kill()
+        api.start()
+        with api.client(key) as http:
+            assert http.get("/v1/sources/a").json()["result"]["type"] == "postgres"
+        assert "every network interface" not in api.tail()
+    finally:
+        api.stop()
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_half_a_pair_is_refused(tmp_path: Path, missing: int) -> None:
+    pair = certificate_files(tmp_path)
+    assert ensure_certificate(*pair) is True
+    assert ensure_certificate(*pair) is False
+    pair[missing].unlink()
+    with pytest.raises(InvalidRequest, match=re.escape(str(pair[missing]))):
+        ensure_certificate(*pair)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from api import connectors
+from api.results import MigrationSummary, MigrationView
+from tests.api.conftest import Client
+from tests.servers.postgres import Postgres
+from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
+from whimbrel.catalog.store import Catalog
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import HostUnreachable
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+
+
+async def test_create_read_list(client: Client, shop: Catalog) -> None:
+    body = {
+        "source": "old",
+        "fileTarget": "new",
+        "tables": ["shop.orders", "public.*"],
+        "threads": 3,
+        "schema_rename": "shop:store, public:main",
+        "logDetail": "verbose",
+    }
+    summary = MigrationSummary.model_validate(await client.ok("PUT", "/v1/migrations/m", body))
+    assert (summary.tables, summary.queueTarget) == (2, None)
+    view = MigrationView.model_validate(await client.ok("GET", "/v1/migrations/m"))
+    assert view.schema_rename == {"shop": "store", "public": "main"}
+    assert (view.tables, view.threads, view.rows_per_file) == (["shop.orders", "public.*"], 3, 200_000)
+    listed = await client.ok("GET", "/v1/migrations")
+    assert [m["name"] for m in listed["migrations"]] == ["m", "shop"]
+    assert listed["migrations"][0] == summary.model_dump()
+
+
+async def test_a_body_that_names_what_is_not_there(client: Client, shop: Catalog) -> None:
+    body = {"source": "nope", "fileTarget": "new", "tables": ["a.b"]}
+    assert (await client.refused("PUT", "/v1/migrations/m", body))[:2] == (400, "SOURCE_NOT_FOUND")
+    body = {"source": "old", "fileTarget": "nope", "tables": ["a.b"]}
+    status, code, error = await client.refused("PUT", "/v1/migrations/m", body)
+    assert (status, code, error["details"]["field"]) == (400, "TARGET_NOT_FOUND", "fileTarget")
+
+
+async def test_targets_have_their_place(client: Client, shop: Catalog) -> None:
+    shop.put_target(EndpointRecord("queue", "kafka", {}))
+    for body, field in (
+        ({"source": "old", "fileTarget": "queue", "tables": ["a.b"]}, "fileTarget"),
+        ({"source": "old", "queueTarget": "new", "tables": ["a.b"]}, "queueTarget"),
+    ):
+        status, code, error = await client.refused("PUT", "/v1/migrations/m", body)
+        assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", field)
+
+
+async def test_firebolt_has_public_alone(client: Client, shop: Catalog) -> None:
+    shop.put_target(EndpointRecord("fire", "firebolt", {}))
+    body = {"source": "old", "fileTarget": "fire", "tables": ["a.b", "public.c"]}
+    status, code, error = await client.refused("PUT", "/v1/migrations/m", body)
+    assert (status, code, error["details"]["schemas"]) == (400, "FIREBOLT_SCHEMA_PUBLIC_ONLY", ["a"])
+    await client.ok("PUT", "/v1/migrations/m", {**body, "schema_rename": {"a": "public"}})
+
+
+async def test_nothing_changes_while_an_operation_runs(client: Client, shop: Catalog) -> None:
+    id = (await client.ok("POST", "/v1/migrations/shop/data"))["operation_id"]
+    body = {"source": "old", "fileTarget": "new", "tables": ["a.b"]}
+    for method, sent in (("PUT", body), ("DELETE", None)):
+        status, code, error = await client.refused(method, "/v1/migrations/shop", sent)
+        assert (status, code, error["details"]["operation_id"]) == (409, "OPERATION_CONFLICT", id)
+
+
+async def test_delete_takes_the_working_directory_along(client: Client, shop: Catalog) -> None:
+    workdir = shop.workdir("shop")
+    workdir.mkdir(parents=True)
+    (workdir / "tables-schema.sql").write_text("")
+    assert await client.ok("DELETE", "/v1/migrations/shop") == {"name": "shop", "deleted": True}
+    assert not workdir.exists()
+    assert (await client.refused("GET", "/v1/migrations/shop"))[:2] == (404, "MIGRATION_NOT_FOUND")
+
+
+def replicated(catalog: Catalog) -> None:
+    catalog.begin_operation("shop", Mode.CHANGE, "id", "h", {})
+    catalog.finish_operation("id", Status.FAILED)
+
+
+async def test_a_source_that_may_hold_a_slot_must_answer(client: Client, shop: Catalog) -> None:
+    replicated(shop)
+    status, code, error = await client.refused("DELETE", "/v1/migrations/shop")
+    assert (status, code) == (500, "CONNECTION_REFUSED")
+    assert "force=true" in error["details"]["remedy"]
+    await client.ok("GET", "/v1/migrations/shop")
+    await client.ok("POST", "/v1/migrations/shop/data")
+
+
+async def test_deleting_by_force_leaves_the_source_alone(
+    client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise HostUnreachable("nobody there")
+
+    monkeypatch.setattr(connectors, "remove_capture", unreachable)
+    replicated(shop)
+    await client.ok("DELETE", "/v1/migrations/shop?force=true")
+
+
+async def test_delete_drops_slot_and_publication(
+    client: Client, shop: Catalog, postgres15: Postgres, tmp_path: Path
+) -> None:
+    postgres15.create_database("deleting")
+    postgres15.psql("create table t (id int primary key)", "deleting")
+    parameters = postgres15.parameters("deleting")
+    shop.put_source(EndpointRecord("old", "postgres", parameters))
+    replicated(shop)
+    endpoint = Endpoint("old", "postgres", parameters)
+    job = Job("shop", "id", endpoint, endpoint, (TableName("public", "t"),), tmp_path)
+    with closing(engine("postgres").source(endpoint, "id")) as source:
+        source.prepare_changes(job, source.reflect(job.tables))
+    slots = "select count(*) from pg_replication_slots where database = current_database()"
+    left = f"select ({slots}), (select count(*) from pg_publication)"
+    assert postgres15.psql(left, "deleting") == "1|1"
+    await client.ok("DELETE", "/v1/migrations/shop")
+    assert postgres15.psql(left, "deleting") == "0|0"
+
+
+async def test_a_delete_that_was_cut_off_is_finished_by_the_next(client: Client, shop: Catalog) -> None:
+    shop.retire_migration("shop")
+    assert (await client.refused("POST", "/v1/migrations/shop/data"))[:2] == (409, "OPERATION_CONFLICT")
+    await client.ok("DELETE", "/v1/migrations/shop")
+
+
+async def test_a_migration_without_a_database(client: Client, shop: Catalog) -> None:
+    shop.put_target(EndpointRecord("queue", "kafka", {}))
+    shop.put_migration(MigrationRecord("events", "old", ("a.b",), queue_target="queue"))
+    for path in (
+        *("schema/extract", "schema/apply", "objects/apply", "data", "replication", "data-replication", "reset"),
+        "validate",
+    ):
+        status, code, error = await client.refused("POST", f"/v1/migrations/events/{path}")
+        assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "fileTarget")
+    status, code, error = await client.refused("POST", "/v1/migrations/events/replication-queue")
+    assert (status, code) == (400, "INVALID_REQUEST")
+    assert "no connector for 'kafka'" in error["message"]
+    status, code, error = await client.refused("POST", "/v1/migrations/shop/replication-queue")
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "fileTarget")

@@ -1,0 +1,120 @@
+"""What every test may ask for: real servers, started once a session, and an honest word on those that were not here.
+
+``--engines=postgres15,mariadb`` limits a run to some servers. A test that needs one that cannot be had is skipped, and
+the summary ends with a section that names each such engine and the reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.servers.fleet import SERVERS, Fleet, Missing
+from tests.servers.mysql import MySQL
+from tests.servers.postgres import Postgres
+
+ROOT = Path(__file__).resolve().parents[1]
+NOT_HERE = "NOT TESTED HERE: "
+SERVER_MISSING = (NOT_HERE, "PostgreSQL ", "MariaDB:", "MySQL:")  # how reasons begin that name a missing server
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engines",
+        default=",".join(SERVERS),
+        help=f"comma-separated servers that tests may start (default: {','.join(SERVERS)})",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    unknown = chosen_engines(config) - set(SERVERS)
+    if unknown:
+        raise pytest.UsageError(f"--engines: no server named {', '.join(sorted(unknown))}; known: {', '.join(SERVERS)}")
+    stale = stale_codecs()
+    if stale:
+        raise pytest.UsageError(
+            f"compiled codecs older than their source: {', '.join(stale)}. Run 'make setup' (or delete the .so files): "
+            "the tests would run yesterday's code"
+        )
+
+
+def chosen_engines(config: pytest.Config) -> frozenset[str]:
+    return frozenset(name for name in config.getoption("--engines").split(",") if name)
+
+
+def stale_codecs(folder: Path = ROOT / "whimbrel" / "codecs") -> list[str]:
+    """Names of compiled modules whose source was edited since; Python would import the compiled one all the same."""
+    sources = {built: built.with_name(built.name.partition(".")[0] + ".py") for built in folder.glob("*.so")}
+    return sorted(
+        source.name
+        for built, source in sources.items()
+        if not source.exists() or source.stat().st_mtime > built.stat().st_mtime
+    )
+
+
+def reasons_of_setup(file: Path = ROOT / ".cache" / "servers-missing") -> dict[str, str]:
+    """Why scripts/servers.sh could not get a server, by name; empty when it was not run or got them all."""
+    if not file.exists():
+        return {}
+    lines = [line.partition("\t") for line in file.read_text().splitlines()]
+    return {name: reason for name, _, reason in lines}
+
+
+# --- servers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
+    """All servers of the session, by name; see ``running_server`` for one that skips when it is missing."""
+    with Fleet(chosen_engines(pytestconfig), reasons_of_setup()) as servers:
+        yield servers
+
+
+def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:
+    """The running server of that name; skips the test, loudly, when it cannot be had."""
+    try:
+        return fleet.get(name)
+    except Missing as e:
+        pytest.skip(f"{NOT_HERE}{name}: {e}")
+
+
+@pytest.fixture(scope="session")
+def postgres15(fleet: Fleet) -> Postgres:
+    return cast(Postgres, running_server(fleet, "postgres15"))
+
+
+@pytest.fixture(scope="session")
+def postgres18(fleet: Fleet) -> Postgres:
+    return cast(Postgres, running_server(fleet, "postgres18"))
+
+
+@pytest.fixture(scope="session")
+def mariadb(fleet: Fleet) -> MySQL:
+    return cast(MySQL, running_server(fleet, "mariadb"))
+
+
+@pytest.fixture(scope="session")
+def mysql(fleet: Fleet) -> MySQL:
+    return cast(MySQL, running_server(fleet, "mysql"))
+
+
+# --- what was not tested --------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Repeat every missing server at the very end, where it is read."""
+    reasons: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        _, _, reason = report.longrepr if isinstance(report.longrepr, tuple) else ("", 0, str(report.longrepr))
+        reason = reason.removeprefix("Skipped: ")
+        if reason.startswith(SERVER_MISSING):
+            reasons[reason.removeprefix(NOT_HERE)] += 1
+    if not reasons:
+        return
+    terminalreporter.section("NOT TESTED HERE", sep="=", red=True, bold=True)
+    for reason, tests in sorted(reasons.items()):
+        terminalreporter.line(f"{reason} ({tests} tests skipped)", red=True)

@@ -1,0 +1,60 @@
+"""A running plant for all fault tests, and servers of their own that may be killed."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import running_server
+from tests.faults.plant import Migration, Plant
+from tests.servers.fleet import SERVERS, Fleet
+from tests.suite.world import Side, World, drop_leftovers
+
+ROWS = 40_000
+PAIRS = (("postgres15", "postgres18"), ("mariadb", "postgres18"))
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/faults/" in item.nodeid:
+            item.add_marker(pytest.mark.faults)
+
+
+@pytest.fixture(scope="session")
+def plant() -> Iterator[Plant]:
+    home = Path(tempfile.mkdtemp(prefix="whimbrel-plant-"))
+    try:
+        with Plant(home / "home") as running:
+            yield running
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+def migration(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Iterator[Migration]:
+    """Source filled, schema on the target, nothing started. Afterwards both servers hold nothing of it."""
+    plant.heal()
+    source, target = (
+        Side(running_server(fleet, name), SERVERS[name], f"faults_{role}")
+        for name, role in zip(request.param, ("source", "target"), strict=True)
+    )
+    for side in (source, target):
+        drop_leftovers(side)
+    world = World(source, target, plant.home, f"fault{next(_numbers)}")
+    world.make(ROWS)
+    made = Migration(plant, world, rows_per_file=1500)
+    made.schema()
+    made.slow_down()
+    yield made
+    plant.heal()
+    running = plant.api.get(f"/v1/migrations/{made.name}/status")["operation"]
+    if running is not None:
+        made.end(running["operation_id"], "stop")
+    for side in (source, target):
+        drop_leftovers(side)

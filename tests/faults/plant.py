@@ -1,0 +1,142 @@
+"""The whole product on this machine, with parts that can be killed: Temporal, the API and a worker as processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from api.auth import create_key
+from tests.servers.process import free_port, wait_until
+from tests.suite.world import SCHEMA, TABLES, World
+from whimbrel.catalog.home import private_dir
+from whimbrel.cli.children import Child
+from whimbrel.cli.client import ApiClient, path
+from whimbrel.cli.session import trust
+from whimbrel.cli.stack import START_SECONDS, Ports, stack
+
+
+class Plant:
+    """Use as a context manager. ``api`` speaks to it as any user would."""
+
+    api: ApiClient
+
+    def __init__(self, home: Path) -> None:
+        os.environ["WHIMBREL_HOME"] = str(home)
+        private_dir(home)
+        self.home = home
+        self.ports = Ports(free_port(), free_port(), free_port())
+        self.temporal, self.server, self.worker = stack(self.ports)
+
+    def __enter__(self) -> Plant:
+        for child in (self.temporal, self.server, self.worker):
+            child.start()
+            child.wait_until_healthy(START_SECONDS)
+        self.api = ApiClient(f"https://127.0.0.1:{self.ports.api}", create_key("tests"), trust())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for child in (self.worker, self.server, self.temporal):
+            child.stop()
+
+    def kill(self, child: Child) -> None:
+        """SIGKILL, as the out-of-memory killer would."""
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        child.stop()
+
+    def heal(self) -> None:
+        """Start again what a test left dead."""
+        for child in (self.temporal, self.server, self.worker):
+            if child.ended is not None:
+                child.start()
+                child.wait_until_healthy(START_SECONDS)
+
+
+class Migration:
+    """One migration of a world, driven over REST."""
+
+    def __init__(self, plant: Plant, world: World, *, rows_per_file: int = 200_000) -> None:
+        self.plant, self.world, self.api, self.name = plant, world, plant.api, world.name
+        for kind, side in (("sources", world.source), ("targets", world.target)):
+            endpoint = side.endpoint(f"{world.name}-{kind}")
+            body = {"type": endpoint.type, "parameters": dict(endpoint.parameters)}
+            self.api.put(path(kind, endpoint.name), body)
+        self.api.put(
+            path("migrations", self.name),
+            {
+                "source": f"{world.name}-sources",
+                "fileTarget": f"{world.name}-targets",
+                "tables": [f"{SCHEMA}.{t}" for t in TABLES],
+                "threads": 2,
+                "rows_per_file": rows_per_file,
+            },
+        )
+
+    def schema(self) -> None:
+        self.api.post(path("migrations", self.name, "schema", "extract"), {})
+        self.api.post(path("migrations", self.name, "schema", "apply"), {})
+
+    def slow_down(self) -> None:
+        """Make the target take its time with each file, so that there is a middle of the load to hit."""
+        self.world.target.change(
+            "create function slow() returns trigger language plpgsql as "
+            "$$ begin if current_query() ilike 'copy%' then perform pg_sleep(0.3); end if; return null; end $$;"
+            "create trigger slow before insert on item for each statement execute function slow();"
+            "alter table item enable always trigger slow",
+            "create trigger slow before insert on item for each row set @slow = sleep(0.0002)",
+        )
+
+    def start(self, what: str = "data-replication", body: dict[str, Any] | None = None) -> str:
+        return str(self.api.start(path("migrations", self.name, what), body or {}, None)["operation_id"])
+
+    def operation(self, id: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.api.get(path("operations", id))
+        return answer
+
+    def wait(self, id: str, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str) -> dict[str, Any]:
+        """Poll the operation until ``condition``; its own error, should it fail meanwhile, ends the wait."""
+        seen: dict[str, Any] = {}
+
+        def met() -> bool:
+            nonlocal seen
+            seen = self.operation(id)
+            assert seen["status"] != "failed", seen["error"]
+            return condition(seen)
+
+        wait_until(met, seconds, what, every=0.05)
+        return seen
+
+    def wait_loading(self, id: str) -> None:
+        """Until some, and not all, rows of the large table are on the target."""
+        seen = self.wait(id, lambda o: _loaded(o) > 0 or o["phase"] == "change", 60, "the load to begin")
+        assert seen["phase"] != "change", "the load was over before it could be disturbed"
+
+    def wait_following(self, id: str) -> None:
+        """Until changes flow and the target has caught up."""
+        self.wait(id, lambda o: o["phase"] == "change" and _caught_up(o), 120, "the change phase")
+
+    def wait_equal(self, id: str, seconds: float = 60) -> None:
+        """Until the two ends are equal, as their own clients see it."""
+        try:
+            self.wait(id, lambda o: _caught_up(o) and not self.world.differing(), seconds, "both ends to be equal")
+        except TimeoutError as e:
+            raise AssertionError(f"source and target differ: {self.world.differences()}") from e
+
+    def end(self, id: str, how: str = "cancel") -> dict[str, Any]:
+        answer: dict[str, Any] = self.api.post(path("operations", id, how))
+        return answer
+
+
+def _loaded(operation: dict[str, Any]) -> int:
+    return int((operation["progress"] or {}).get("rows_loaded") or 0)
+
+
+def _caught_up(operation: dict[str, Any]) -> bool:
+    change = operation["change"]
+    return bool(change) and change["lag_seconds"] == 0 and change["lag_bytes"] == 0

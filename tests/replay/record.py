@@ -1,0 +1,165 @@
+"""Record one history of every workflow anew: ``python -m tests.replay.record``.
+
+Do so when a workflow's code has changed on purpose in a way that running operations need not survive (before a
+release, that is). Otherwise keep the old files and use ``workflow.patched``: they stand for operations in flight.
+Needs no database: the pipeline's functions are played by actors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from tests.servers.temporal import Temporal
+from tests.unit.workflows.house import House, failing, open_house, until, until_told
+from whimbrel.errors import SourceInterrupted, ValueRefused
+
+HISTORIES = Path(__file__).parent / "histories"
+Handle = WorkflowHandle[Any, Any]
+# Histories name the machine that made them; that says nothing about the workflow.
+PERSONAL = re.compile(r"\d+@.+")
+
+
+async def completed(house: House, mode: str) -> Handle:
+    handle = await house.begin(mode)
+    await house.ended(handle)
+    return handle
+
+
+async def data_after_a_retry(house: House) -> Handle:
+    house.actors.acts["copy_data"] = [failing(SourceInterrupted("the source restarted")), lambda job, control: None]
+    return await completed(house, "data")
+
+
+async def data_failed(house: House) -> Handle:
+    house.actors.acts["copy_data"] = [failing(ValueRefused("public.a.c: a NUL byte"))]
+    return await completed(house, "data")
+
+
+async def data_cancelled(house: House) -> Handle:
+    house.actors.acts["copy_data"] = [until_told]
+    handle = await house.begin("data")
+    await house.reached("copy_data")
+    await handle.cancel()
+    await house.ended(handle)
+    return handle
+
+
+async def _replicate(house: House, mode: str, **body: Any) -> Handle:
+    house.actors.acts["replicate"] = [until_told]
+    handle = await house.begin(mode, **body)
+    await house.reached("replicate")
+    return handle
+
+
+async def replication_paused_and_cancelled(house: House) -> Handle:
+    handle = await _replicate(house, "change", position="0/16B3748")
+    await handle.execute_update("pause")
+    await handle.execute_update("resume")
+    await handle.cancel()
+    await house.ended(handle)
+    return handle
+
+
+async def replication_as_a_new_run(house: House) -> Handle:
+    """The first of two runs."""
+    handle = await _replicate(house, "change")
+    first = str((await handle.describe()).run_id)
+    for _ in range(10):
+        await handle.execute_update("pause")
+        await handle.execute_update("resume")
+    again = {"resume": True, "position": None, "handoff": False}
+    await until(lambda: house.actors.called("replicate")[-1] == again, 30, "a new run")
+    return house.client.get_workflow_handle(handle.id, run_id=first)
+
+
+async def data_replication_cancelled(house: House) -> Handle:
+    handle = await _replicate(house, "data-replication")
+    await handle.cancel()
+    await house.ended(handle)
+    return handle
+
+
+async def data_replication_resumed_and_failed(house: House) -> Handle:
+    house.actors.complete = True
+    house.actors.acts["replicate"] = [failing(ValueRefused("public.a.c: a NUL byte"))]
+    handle = await house.begin("data-replication", resume=True)
+    await house.ended(handle)
+    return handle
+
+
+async def data_replication_running(house: House) -> Handle:
+    """Still open, as operations are when a new version of the worker starts."""
+    return await _replicate(house, "data-replication")
+
+
+async def cleanup(house: House) -> Handle:
+    handle = await _replicate(house, "change")
+    await house.stop(handle, "change")
+    return house.client.get_workflow_handle(f"{handle.id}-cleanup")
+
+
+def _plain(mode: str) -> Callable[[House], Awaitable[Handle]]:
+    return lambda house: completed(house, mode)
+
+
+SCENES: dict[str, Callable[[House], Awaitable[Handle]]] = {
+    **{mode: _plain(mode) for mode in ("schema-extract", "schema-apply", "objects-apply", "reset", "validate", "data")},
+    **{
+        scene.__name__.replace("_", "-"): scene
+        for scene in (
+            data_after_a_retry,
+            data_failed,
+            data_cancelled,
+            replication_paused_and_cancelled,
+            replication_as_a_new_run,
+            data_replication_cancelled,
+            data_replication_resumed_and_failed,
+            data_replication_running,
+            cleanup,
+        )
+    },
+}
+
+
+def impersonal(value: Any) -> Any:
+    """The history without process ids, host names and paths of the recording machine."""
+    if isinstance(value, dict):
+        return {k: impersonal(v) for k, v in value.items() if k != "stackTrace"}
+    if isinstance(value, str):
+        return "recorder" if PERSONAL.match(value) else value
+    return [impersonal(v) for v in value] if isinstance(value, list) else value
+
+
+async def record(address: str, folder: Path) -> None:
+    HISTORIES.mkdir(exist_ok=True)
+    for name, scene in SCENES.items():
+        async with open_house(address, folder / name) as house, house.worker():
+            handle = await scene(house)
+            history = impersonal(json.loads((await handle.fetch_history()).to_json()))
+        content = {"workflow_id": handle.id, "history": history}
+        (HISTORIES / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        print(f"{name}: {len(history['events'])} events")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        server = Temporal.make(
+            Path(folder) / "temporal", ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=100"]
+        )
+        server.start()
+        try:
+            asyncio.run(record(server.address, Path(folder)))
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

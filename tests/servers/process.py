@@ -1,0 +1,108 @@
+"""One child process that cannot outlive its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pwd
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def free_port() -> int:
+    """A port on loopback that was free a moment ago."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:
+    """Poll until true; TimeoutError naming ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        time.sleep(every)
+
+
+def unprivileged_user(name: str) -> str | None:
+    """The account a server should run as: None (ourselves) unless we are root; then ``name`` or 'nobody'."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return "nobody"
+    return name
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@dataclass
+class Process:
+    """A server process: start, stop (SIGTERM, then SIGKILL after ``grace`` seconds), kill, and start again."""
+
+    argv: Sequence[str]
+    log: Path
+    user: str | None = None
+    env: dict[str, str] | None = None
+    cwd: Path | None = None
+    stop_signal: int = signal.SIGTERM
+    grace: float = 20.0
+    _child: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def pid(self) -> int:
+        if self._child is None:
+            raise RuntimeError("not started")
+        return self._child.pid
+
+    @property
+    def running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as out:
+            self._child = subprocess.Popen(
+                [str(a) for a in self.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                user=self.user,
+                group=pwd.getpwnam(self.user).pw_gid if self.user else None,
+                extra_groups=[] if self.user else None,
+                env=self.env,
+                cwd=self.cwd or "/",
+                preexec_fn=_die_with_parent,
+                start_new_session=True,
+            )
+
+    def stop(self) -> None:
+        if self._child is None or self._child.poll() is not None:
+            return
+        self._child.send_signal(self.stop_signal)
+        try:
+            self._child.wait(self.grace)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash would."""
+        if self._child is not None and self._child.poll() is None:
+            self._child.kill()
+            self._child.wait(30)
+
+    def tail(self, lines: int = 20) -> str:
+        """The end of the log, for messages."""
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

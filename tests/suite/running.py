@@ -1,0 +1,130 @@
+"""Runs pipeline steps as a worker would, in a thread, and watches them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from tests.servers.process import wait_until
+from tests.suite.world import World
+from whimbrel.errors import Interrupted
+from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.pipeline.replication import replicate
+
+
+class Watch:
+    """A Control that remembers what it was told. ``stop`` and ``pause`` are set by the test."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.pause = threading.Event()
+        self.resting = threading.Event()
+        self.phases: list[str] = []
+        self.tables: dict[str, TableProgress] = {}
+        self.totals: dict[str, TableChangeTotals] = {}
+        self.last: ChangeProgress | None = None
+        self.lines: list[tuple[str, str]] = []
+
+    def check(self) -> None:
+        if self.stop.is_set():
+            raise Interrupted
+
+    def pause_wanted(self) -> bool:
+        return self.pause.is_set()
+
+    def at_rest(self, resting: bool) -> None:
+        if resting:
+            self.resting.set()
+        else:
+            self.resting.clear()
+
+    def phase(self, name: str) -> None:
+        self.phases.append(name)
+
+    def table(self, progress: TableProgress) -> None:
+        self.tables[progress.table] = progress
+
+    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
+        return {}
+
+    def change_totals(self, totals: TableChangeTotals) -> None:
+        self.totals[totals.table] = totals
+
+    def change(self, progress: ChangeProgress) -> None:
+        self.last = progress
+
+    def log(self, role: str, line: str) -> None:
+        self.lines.append((role, line))
+
+    @property
+    def caught_up(self) -> bool:
+        return self.last is not None and self.last.source_position != "" and self.last.lag_bytes == 0
+
+
+class Running:
+    """A step in a thread. ``error`` is what ended it, None as long as it runs or when it was stopped."""
+
+    def __init__(self, work: Callable[[Watch], object]) -> None:
+        self.watch = Watch()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[[Watch], object]) -> None:
+        try:
+            work(self.watch)
+        except Interrupted:
+            pass
+        except BaseException as e:
+            self.error = e
+
+    def wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+        """Until true; what ended the step meanwhile is raised here."""
+
+        def met() -> bool:
+            if self.error is not None:
+                raise self.error
+            return condition()
+
+        wait_until(met, seconds, what)
+
+    def end(self, seconds: float = 60) -> None:
+        """Ask it to stop and wait for it."""
+        self.watch.stop.set()
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "the step did not stop"
+        if self.error is not None:
+            raise self.error
+
+    def wait_ended(self, seconds: float) -> None:
+        self._thread.join(seconds)
+        assert not self._thread.is_alive(), "the step did not end"
+        if self.error is not None:
+            raise self.error
+
+
+@contextmanager
+def replicating(
+    world: World, operation: str, *, resume: bool = False, position: str | None = None, handoff: bool = True
+) -> Iterator[Running]:
+    """The change phase, for as long as the block runs."""
+    job = world.job(operation)
+    running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff))
+    try:
+        yield running
+    finally:
+        running.end()
+
+
+def settled(world: World, running: Running, seconds: float = 30) -> None:
+    """Wait until the two ends are equal, as their own clients see it."""
+
+    def equal() -> bool:
+        return running.watch.caught_up and not world.differing()
+
+    try:
+        running.wait(equal, seconds, "source and target to be equal")
+    except TimeoutError:
+        assert world.differences() == []
+        raise

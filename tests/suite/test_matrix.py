@@ -1,0 +1,83 @@
+"""tests/matrix.yaml says what is proven on which pair; these tests compare it with the engines and with the suite."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.servers.fleet import SERVERS
+from tests.suite.conftest import PAIRS
+from whimbrel.connectors.protocols import Capabilities, negotiate
+from whimbrel.connectors.registry import engine, known_types
+
+SUITE = Path(__file__).parent
+STATES = {"test", "gap", "n/a"}
+ON_A_PAIR = {"world", "following"}  # fixtures that run a test on every pair of the suite
+
+CLAIMED: dict[str, Callable[[Capabilities, Capabilities], bool]] = {
+    "schema": lambda source, target: source.source and target.target,
+    "rows": lambda source, target: negotiate(source.reads, target.loads) is not None,
+    "handoff": lambda source, target: source.changes and target.apply,
+    "changes": lambda source, target: source.changes and target.apply,
+    "resume": lambda source, target: source.changes and target.apply,
+    "validate": lambda source, target: source.compare and target.compare,
+}
+
+
+@cache
+def matrix() -> dict[str, dict[str, dict[str, str]]]:
+    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load((SUITE.parent / "matrix.yaml").read_text())
+    return found
+
+
+def suite_tests() -> set[str]:
+    """``module.py::test`` of every test that runs on pairs."""
+    found = set()
+    for file in SUITE.glob("test_*.py"):
+        module = import_module(f"tests.suite.{file.stem}")
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            if name.startswith("test_") and function.__module__ == module.__name__:
+                parameters = inspect.signature(function).parameters
+                if ON_A_PAIR & parameters.keys():
+                    found.add(f"{file.name}::{name}")
+    return found
+
+
+def test_every_pair_of_the_engines_is_listed() -> None:
+    types = {type: engine(type).capabilities for type in known_types()}
+    pairs = {f"{s} → {t}" for s, can in types.items() if can.source for t, may in types.items() if may.target}
+    assert set(matrix()["pairs"]) == pairs
+
+
+def test_every_capability_is_answered_for_every_pair() -> None:
+    assert set(matrix()["capabilities"]) == set(CLAIMED)
+    for pair, states in matrix()["pairs"].items():
+        assert set(states) == set(CLAIMED), pair
+        assert set(states.values()) <= STATES, pair
+
+
+@pytest.mark.parametrize("capability", CLAIMED)
+def test_states_are_what_engines_claim_and_the_suite_runs(capability: str) -> None:
+    run = {f"{SERVERS[source]} → {SERVERS[target]}" for source, target in PAIRS}
+    for pair, states in matrix()["pairs"].items():
+        source, target = (engine(type).capabilities for type in pair.split(" → "))
+        claimed = CLAIMED[capability](source, target)
+        expected = ("test" if pair in run else "gap") if claimed else "n/a"
+        assert states[capability] == expected, f"{pair}, {capability}"
+
+
+def test_each_test_of_the_suite_proves_exactly_one_capability() -> None:
+    listed = [test for tests in matrix()["capabilities"].values() for test in tests]
+    assert sorted(listed) == sorted(suite_tests())
+
+
+@pytest.mark.parametrize("type", sorted(known_types()))
+def test_engines_have_what_they_claim(type: str) -> None:
+    found = engine(type)
+    assert found.capabilities.compare == hasattr(found, "open_comparison")

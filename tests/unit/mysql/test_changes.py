@@ -1,0 +1,493 @@
+"""The binlog read as changes: values as the snapshot writes them, transactions, layouts, positions, faults."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.servers.mysql import MySQL
+from tests.servers.process import wait_until
+from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, tab_text
+from whimbrel.codecs.binlog import Event
+from whimbrel.codecs.changes import SegmentBuilder
+from whimbrel.connectors.mysql import changes, log, snapshot
+from whimbrel.connectors.mysql.connection import connect, end_sessions
+from whimbrel.connectors.mysql.transactions import Follower
+from whimbrel.errors import (
+    InvalidRequest,
+    LayoutChanged,
+    LogFormatRefused,
+    PositionForeign,
+    PositionLost,
+    SourceInterrupted,
+    SourcePermissionDenied,
+)
+from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+
+EVERY_TYPE = """
+CREATE TABLE every_type (id BIGINT UNSIGNED NOT NULL PRIMARY KEY, ti TINYINT, tu TINYINT UNSIGNED, b1 TINYINT(1),
+ si SMALLINT, su SMALLINT UNSIGNED, mi MEDIUMINT, mu MEDIUMINT UNSIGNED, i INT, iu INT UNSIGNED, bi BIGINT,
+ bu BIGINT UNSIGNED, de DECIMAL(20,6), d2 DECIMAL(65,30), d3 DECIMAL(5,0), bt BIT(13), b64 BIT(64), b_1 BIT(1),
+ y YEAR, zf INT(8) UNSIGNED ZEROFILL, c CHAR(20), vc VARCHAR(40), l1 VARCHAR(60) CHARACTER SET latin1,
+ u2 VARCHAR(30) CHARACTER SET ucs2, u16 VARCHAR(20) CHARACTER SET utf16, u32 VARCHAR(20) CHARACTER SET utf32,
+ gb VARCHAR(20) CHARACTER SET gbk, sj VARCHAR(20) CHARACTER SET sjis, k8 VARCHAR(20) CHARACTER SET koi8r,
+ cl CHAR(10) CHARACTER SET latin2, big CHAR(200), tx TEXT, lt LONGTEXT, bn BINARY(8), vb VARBINARY(300), bl BLOB,
+ lb LONGBLOB, da DATE, ti0 TIME, ti3 TIME(3), ti6 TIME(6), ti1 TIME(1), dt DATETIME, dt2 DATETIME(2), dt6 DATETIME(6),
+ ts TIMESTAMP NULL, ts5 TIMESTAMP(5) NULL, ts6 TIMESTAMP(6) NULL, en ENUM('a','b''c','ü','d,e'),
+ st SET('x','y','ż','w'), js JSON, ge GEOMETRY, pt POINT, gv INT AS (i + 1) VIRTUAL, gs INT AS (z + 2) STORED, z INT)
+"""
+EVERY_VALUE = r"""
+SET sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00';
+INSERT INTO every_type (id,ti,tu,b1,si,su,mi,mu,i,iu,bi,bu,de,d2,d3,bt,b64,b_1,y,zf,c,vc,l1,u2,u16,u32,gb,sj,k8,cl,big,
+ tx,lt,bn,vb,bl,lb,da,ti0,ti3,ti6,ti1,dt,dt2,dt6,ts,ts5,ts6,en,st,js,ge,pt,z) VALUES
+(1,-128,255,2,-32768,65535,-8388608,16777215,-2147483648,4294967295,-9223372036854775808,18446744073709551615,
+ -12345678901234.123456,0.000000000000000000000000000001,-99999,b'1010101010101',0xFFFFFFFFFFFFFFFF,1,2155,42,'ab  ',
+ 'tab\there\nnl\\bs\r\'q"','é€',0x00e9,'😀é','😀é','中文','テスト','Привет','łó','x','text\0nul','lo\tng',
+ 0x0102000000000000,0x00ff0a095c0d,0x00010203,'','2026-11-23','-838:59:59','-00:00:00.001','-12:34:56.789012',
+ '11:22:33.4','2026-11-23 13:00:00','2026-11-23 13:00:00.12','2026-11-23 13:00:00.123456','2026-11-23 13:00:00',
+ '2026-11-23 13:00:00.12345','2026-11-23 13:00:00.123456','b''c','x,ż',
+ '{"b":1,"a":[1,2.5,"x\\n\\"é",null,true,-10000],"big":18446744073709551615,"neg":-9223372036854775808}',
+ ST_GeomFromText('LINESTRING(0 0,1 1,2 2)'),ST_GeomFromText('POINT(1 2)'),7),
+(2,0,0,0,0,0,0,0,0,1,0,0,0,0,0,0,0,0,0,0,'','','','','','','','','','','','','','','','','','0000-00-00','00:00:00',
+ '00:00:00','00:00:00','0:0:0','0000-00-00','0000-00-00','0000-00-00','0000-00-00','0000-00-00 00:00:00',
+ '1970-01-01 00:00:01','zzz','','"s"',NULL,NULL,0),
+(9223372036854775808,127,1,1,32767,1,8388607,1,2147483646,1,9223372036854775807,1,99999999999999.999999,
+ 99999999999999999999999999999999999.999999999999999999999999999999,99999,1,1,0,1901,99999999,REPEAT('é',20),
+ REPEAT('😀',40),'\\','\\','\\','\\','\\','表','ъ','ž',REPEAT('漢',200),REPEAT('t',60000),REPEAT('l',70000),
+ REPEAT(0xff,8),REPEAT(0x00,300),REPEAT('b',300),REPEAT(0x5c,70000),'9999-12-31','838:59:59','838:59:58.999',
+ '23:59:59.999999','-0:0:0.1','9999-12-31 23:59:59','1000-01-01 00:00:00.99','9999-12-31 23:59:59.999999',
+ '2038-01-19 03:14:07','2038-01-19 03:14:07.99999','1970-01-01 00:00:01.000001','d,e','x,y,ż,w','[]',
+ ST_GeomFromText('POLYGON((0 0,0 1,1 1,0 0))'),NULL,-1);
+INSERT INTO every_type (id, iu, da) VALUES (3, 1, '2020-00-00'),(18446744073709551615, 1, '2020-02-30');
+UPDATE every_type SET z = 8, js = '{"k":{"n":[1,[2,[3,{}]]],"s":"日本","d":0.1},"t":true,"f":false,"n":null}'
+ WHERE id = 2;
+"""
+
+
+def _lines(job: Job, table: Table, format: Format = Format.TAB_TEXT) -> list[bytes]:
+    """The table as the snapshot writes it."""
+    got: list[bytes] = []
+    with (
+        closing(snapshot.open_snapshot(job, [table], capture=True, lanes=1)) as view,
+        closing(snapshot.open_reader(job, view.token)) as reader,
+    ):
+        chunk = Chunk(table.name, 0, None, 0)
+        reader.extract(table, table.loaded_columns, chunk, format, lambda block: got.append(bytes(block)))
+    return b"".join(got).splitlines()
+
+
+def _runs(segments: list[Segment], table: str = "t") -> list[TableChanges]:
+    steps = [step for segment in segments for step in segment.steps]
+    return [s for s in steps if isinstance(s, TableChanges) and s.table.table == table]
+
+
+def _rows(segments: list[Segment], table: str = "t") -> list[tuple[Any, ...]]:
+    """(operation, values...) of every change."""
+    return [
+        (op, *(None if v is None else v.decode() for v in row.values()))
+        for run in _runs(segments, table)
+        for op, row in zip(run.ops.to_pylist(), run.data.to_pylist(), strict=True)
+    ]
+
+
+def test_every_type_reads_the_same_from_log_and_snapshot(server: MySQL, job: Job) -> None:
+    make(server, EVERY_TYPE)
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(EVERY_VALUE, SOURCE)
+    run = _runs(captured(job, [table], start), "every_type")[0]
+    last = {}
+    for line in tab_text(table, run):
+        last[line.split(b"\t", 1)[0]] = line
+    expected = {line.split(b"\t", 1)[0]: line for line in _lines(job, table)}
+    for key, line in expected.items():
+        for column, ours, theirs in zip(table.loaded_columns, last[key].split(b"\t"), line.split(b"\t"), strict=True):
+            assert ours == theirs, (key, column.name, column.type.native)
+    assert last.keys() == expected.keys()
+
+
+def test_every_value_is_what_the_client_shows(server: MySQL, job: Job) -> None:
+    make(server, EVERY_TYPE)
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(EVERY_VALUE, SOURCE)
+    rows = {row["id"]: row for row in _runs(captured(job, [table], start), "every_type")[0].data.to_pylist()}
+    hexed = {"bn", "vb", "bl", "lb", "ge", "pt", "tx", "lt", "vc"}
+    for column in table.loaded_columns:
+        name = column.name
+        expression = name
+        if name in hexed:
+            expression = f"HEX({name})"
+        elif name in ("bt", "b64", "b_1"):
+            expression = f"LPAD(BIN({name} + 0), {column.type.length}, '0')"
+        elif name == "zf":
+            expression = "zf + 0"
+        sql = f"SET time_zone = '+00:00'; SELECT id, {expression} FROM every_type"
+        for line in server.client(sql, SOURCE).splitlines():
+            key, shown = line.split("\t", 1)
+            value = rows[key.encode()][name]
+            if name in hexed and value is not None:
+                value = value.hex().upper().encode()
+            if name in ("ts", "ts5", "ts6") and value is not None:
+                assert value.endswith(b"+00")
+                value = value[:-3]
+            assert ("NULL" if value is None else value.decode()) == shown, (key, name)
+
+
+@pytest.mark.parametrize("metadata", ["MINIMAL", "NO_LOG"])
+def test_without_names_in_the_log_reflection_serves(server: MySQL, job: Job, metadata: str) -> None:
+    if metadata == "NO_LOG" and server.flavor == "mysql":
+        pytest.skip("MySQL always logs some metadata")
+    make(server, EVERY_TYPE)
+    server.client(f"SET GLOBAL binlog_row_metadata = '{metadata}'")
+    try:
+        table = reflected(job, SOURCE)[0]
+        start = now(job)
+        server.client(EVERY_VALUE, SOURCE)
+        run = _runs(captured(job, [table], start), "every_type")[0]
+    finally:
+        server.client("SET GLOBAL binlog_row_metadata = 'FULL'")
+    last = {line.split(b"\t", 1)[0]: line for line in tab_text(table, run)}
+    assert last == {line.split(b"\t", 1)[0]: line for line in _lines(job, table)}
+
+
+def test_floats_are_shortest_and_exact(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, f FLOAT, d DOUBLE)")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(
+        "SET sql_mode = ''; INSERT INTO t VALUES (1,0.1,0.1),(2,3.4028235e38,1.7976931348623157e308),"
+        "(3,1.17549435e-38,4.9406564584124654e-324),(4,16777216,0.30000000000000004),(5,-1e20,1e15)",
+        SOURCE,
+    )
+    rows = {row[1]: row[2:] for row in _rows(captured(job, [table], start))}
+    snap = [line.decode().split("\t") for line in _lines(job, table)]
+    assert rows["1"] == ("0.1", "0.1")
+    for key, single, double in snap:
+        assert np.float32(rows[key][0]) == np.float32(single)
+        assert float(rows[key][1]) == float(double)
+
+
+def test_operations_and_key_changes(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9)); INSERT INTO t VALUES (1,'a'),(2,'b');")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(
+        "UPDATE t SET v = 'c' WHERE id = 1; UPDATE t SET id = 5 WHERE id = 2; DELETE FROM t WHERE id = 1;"
+        "INSERT INTO t VALUES (3, NULL)",
+        SOURCE,
+    )
+    assert _rows(captured(job, [table], start)) == [
+        (UPDATE, "1", "c"),
+        (UPDATE_BEFORE, "2", None),
+        (UPDATE, "5", "b"),
+        (DELETE, "1", None),
+        (INSERT, "3", None),
+    ]
+
+
+def test_a_table_without_a_key_gives_whole_rows(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (a INT, b INT); INSERT INTO t VALUES (1,2);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client("UPDATE t SET b = 3; DELETE FROM t", SOURCE)
+    assert _rows(captured(job, [table], start)) == [(UPDATE_BEFORE, "1", "2"), (UPDATE, "1", "3"), (DELETE, "1", "3")]
+
+
+def test_only_what_was_committed_comes(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v INT);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(
+        "BEGIN; INSERT INTO t VALUES (1,1); ROLLBACK; BEGIN; INSERT INTO t VALUES (2,2); SAVEPOINT s;"
+        "INSERT INTO t VALUES (3,3); ROLLBACK TO s; INSERT INTO t VALUES (4,4); COMMIT",
+        SOURCE,
+    )
+    segments = captured(job, [table], start)
+    assert [row[1] for row in _rows(segments)] == ["2", "4"]
+    assert segments[-1].transactions == 1
+
+
+def test_positions_follow_the_log_over_rotations(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    for n in range(3):
+        server.client(f"INSERT INTO t VALUES ({n}); FLUSH BINARY LOGS", SOURCE)
+    segments = captured(job, [table], start)
+    assert segments[-1].position.order == now(job).order
+    assert segments[-1].position.extra == now(job).extra != ""
+    assert segments[-1].position.order[0] == start.order[0] + 3
+    assert [row[1] for row in _rows(segments)] == ["0", "1", "2"]
+    # and each position can be started from again
+    server.client("INSERT INTO t VALUES (9)", SOURCE)
+    assert [row[1] for row in _rows(captured(job, [table], segments[-1].position))] == ["9"]
+
+
+def test_starting_from_a_gtid_set(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1);")
+    table = reflected(job, SOURCE)[0]
+    here = now(job)
+    with closing(connect(job.source.parameters, "parse")) as session:
+        start = log.parse_position(session, here.extra)
+        assert log.parse_position(session, here.text).order == here.order
+        for wrong in ("", "binlog.1:4", "nonsense", "binlog.000001", "1-2"):
+            with pytest.raises(InvalidRequest):
+                log.parse_position(session, wrong)
+    server.client("INSERT INTO t VALUES (2)", SOURCE)
+    segments = captured(job, [table], start)
+    assert [row[1] for row in _rows(segments)] == ["2"]
+    assert segments[-1].position.extra == now(job).extra
+
+
+def test_rows_larger_than_a_packet(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB, s LONGTEXT);")
+    server.client("INSERT INTO t VALUES (0, NULL, 'small')", SOURCE)
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client("INSERT INTO t VALUES (1, REPEAT(0x5c00, 10000000), 'after'), (2, NULL, 'next')", SOURCE)
+    run = _runs(captured(job, [table], start))[0]
+    assert [len(v or b"") for v in run.data.column("b").to_pylist()] == [20_000_000, 0]
+    assert run.data.column("s").to_pylist() == [b"after", b"next"]
+    lines = {line.split(b"\t")[0]: line for line in _lines(job, table)}
+    assert lines[b"1"] == b"1\t" + b"5C00" * 10_000_000 + b"\tafter"
+    assert lines[b"2"] == b"2\t\\N\tnext"
+
+
+def test_truncate_and_harmless_ddl(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v INT);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(
+        "INSERT INTO t VALUES (1,1); CREATE INDEX i ON t (v); ALTER TABLE t ADD INDEX j (v, id), COMMENT 'x';"
+        "ANALYZE TABLE t; TRUNCATE t; CREATE TABLE other (id INT); ALTER TABLE other ADD c INT; DROP TABLE other;"
+        "INSERT INTO t VALUES (2,2)",
+        SOURCE,
+    )
+    segments = captured(job, [table], start)
+    kinds = [type(step).__name__ for step in segments[0].steps]
+    assert kinds == ["TableChanges", "Truncate", "TableChanges"]
+    assert segments[0].counts[table.name].truncates == 1
+
+
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        "ALTER TABLE t ADD COLUMN c INT",
+        "ALTER TABLE t MODIFY v BIGINT",
+        "ALTER TABLE t ADD INDEX i (id), DROP COLUMN v",
+        "DROP TABLE t",
+        "RENAME TABLE t TO t2",
+        f"USE mysql; RENAME TABLE `{SOURCE}`.`t` TO {SOURCE}.t2",
+        "DROP DATABASE move_src",
+    ],
+)
+def test_a_changed_layout_stops_the_stream_and_is_named(server: MySQL, job: Job, ddl: str) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v INT);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client(f"INSERT INTO t VALUES (1, 1); {ddl}", SOURCE)
+    with pytest.raises(LayoutChanged, match=r"move_src\.t"):
+        captured(job, [table], start)
+
+
+@pytest.mark.parametrize("now_is", ["id INT PRIMARY KEY, w INT", "id INT PRIMARY KEY, v BIGINT", "id INT PRIMARY KEY"])
+def test_rows_of_another_layout_than_reflected(server: MySQL, job: Job, now_is: str) -> None:
+    make(server, f"CREATE TABLE t ({now_is});")
+    start = now(job)
+    server.client("INSERT INTO t (id) VALUES (1)", SOURCE)
+    actual = reflected(job, SOURCE)[0]
+    server.client("DROP TABLE t; CREATE TABLE t (id INT PRIMARY KEY, v INT)", SOURCE)
+    known = reflected(job, SOURCE)[0]
+    assert known.columns != actual.columns
+    with pytest.raises(LayoutChanged, match="the binlog has"):
+        captured(job, [known], start)
+
+
+def test_statement_format_on_a_captured_table(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
+    table = reflected(job, SOURCE, "t")[0]
+    start = now(job)
+    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO free VALUES (1)", SOURCE)
+    assert captured(job, [table], start)[-1].position.order == now(job).order
+    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO t VALUES (1)", SOURCE)
+    with pytest.raises(LogFormatRefused, match=r"move_src\.t"):
+        captured(job, [table], start)
+
+
+def test_partial_rows_are_refused(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, j JSON, v INT); INSERT INTO t VALUES (1, '{\"a\": 1}', 1);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    server.client("SET SESSION binlog_row_image = MINIMAL; UPDATE t SET v = 2", SOURCE)
+    with pytest.raises(LogFormatRefused, match="binlog_row_image"):
+        captured(job, [table], start)
+    if server.flavor == "mysql":
+        start = now(job)
+        server.client(
+            "SET SESSION binlog_row_value_options = PARTIAL_JSON; UPDATE t SET j = JSON_SET(j, '$.a', 2)", SOURCE
+        )
+        with pytest.raises(LogFormatRefused, match="JSON"):
+            captured(job, [table], start)
+
+
+def test_xa_transactions(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
+    table = reflected(job, SOURCE, "t")[0]
+    start = now(job)
+    server.client("XA START 'a'; INSERT INTO free VALUES (1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'", SOURCE)
+    server.client("XA START 'b'; INSERT INTO t VALUES (1); XA END 'b'; XA COMMIT 'b' ONE PHASE", SOURCE)
+    assert [row[1] for row in _rows(captured(job, [table], start))] == ["1"]
+    server.client("XA START 'c'; INSERT INTO t VALUES (2); XA END 'c'; XA PREPARE 'c'; XA COMMIT 'c'", SOURCE)
+    with pytest.raises(LogFormatRefused, match="XA"):
+        captured(job, [table], start)
+
+
+def test_compressed_events(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v TEXT);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    setting = {"mysql": "SESSION binlog_transaction_compression = ON", "mariadb": "GLOBAL log_bin_compress = ON"}
+    server.client(f"SET {setting[server.flavor]}; INSERT INTO t VALUES (1, REPEAT('a', 5000)),(2, REPEAT('b', 5000));"
+                  "UPDATE t SET v = CONCAT(v, 'c') WHERE id = 2; DELETE FROM t WHERE id = 1", SOURCE)  # fmt: skip
+    if server.flavor == "mariadb":
+        server.client("SET GLOBAL log_bin_compress = OFF")
+    segments = captured(job, [table], start)
+    assert [(row[0], row[1], len(row[2] or "")) for row in _rows(segments)] == [
+        (INSERT, "1", 5000),
+        (INSERT, "2", 5000),
+        (UPDATE, "2", 5001),
+        (DELETE, "1", 0),
+    ]
+    assert segments[-1].position.order == now(job).order
+
+
+def test_a_purged_log_and_a_foreign_position(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    with pytest.raises(PositionForeign):
+        changes.open_changes(job, [table], replace(start, server="another"))
+    file, offset = log.file_and_offset(start)
+    with pytest.raises(PositionLost, match="ends before"):
+        changes.open_changes(job, [table], replace(start, text=f"{file}:{offset + 10_000_000}"))
+    if server.flavor == "mariadb":
+        with pytest.raises(PositionForeign, match="GTID"):
+            changes.open_changes(job, [table], replace(start, extra="0-1-1"))
+    server.client("FLUSH BINARY LOGS; FLUSH BINARY LOGS")
+    newest = now(job).text.partition(":")[0]
+
+    def purged() -> bool:  # MariaDB keeps a file until its storage engines have said that they do not need it
+        server.client(f"PURGE BINARY LOGS TO '{newest}'")
+        return file not in server.client("SHOW BINARY LOGS")
+
+    wait_until(purged, 30, f"{file} purged")
+    with pytest.raises(PositionLost, match=file):
+        changes.open_changes(job, [table], start)
+
+
+def _read_on(stream: changes.BinlogStream, start: Position) -> None:
+    """Read until the stream raises; the test's own time limit ends it otherwise."""
+    while True:
+        stream.read(SegmentBuilder(start), 5.0, 1 << 20)
+
+
+def test_closing_and_cleanup_leave_no_session(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+
+    def dumps() -> int:
+        shown = server.client("SHOW PROCESSLIST")
+        return shown.count("Binlog Dump")
+
+    stream = changes.open_changes(job, [table], start)
+    assert dumps() == 1
+    stream.close()
+    stream.close()
+    wait_until(lambda: dumps() == 0, 5, "the dump ended")
+    stream = changes.open_changes(job, [table], start)
+    assert end_sessions(job.source.parameters, job.operation, "source") == 2
+    wait_until(lambda: dumps() == 0, 5, "the dump was killed")
+    with pytest.raises(SourceInterrupted):
+        _read_on(stream, start)
+    stream.close()
+
+
+def test_a_second_stream_of_the_operation_ends_the_first(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    zombie = changes.open_changes(job, [table], start)
+    with closing(changes.open_changes(job, [table], start)) as newer:
+        with pytest.raises(SourceInterrupted):
+            _read_on(zombie, start)
+        server.client("INSERT INTO t VALUES (1)", SOURCE)
+        builder = SegmentBuilder(start)
+        while not builder.transactions:
+            assert newer.read(builder, 10.0, 1 << 20)
+    zombie.close()
+
+
+def test_missing_grants_are_named(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    monitor = "BINLOG MONITOR" if server.flavor == "mariadb" else "REPLICATION CLIENT"
+    for grants, missing in (((), "REPLICATION CLIENT"), ((f"{monitor} ON *.*",), "REPLICATION SLAVE")):
+        parameters = {**job.source.parameters, **server.create_user("weak", "pw", "SELECT ON *.*", *grants)}
+        with pytest.raises(SourcePermissionDenied, match=missing):
+            log.check_capture(parameters, "check", ())
+    parameters = {**job.source.parameters, **server.create_user("weak", "pw", "REPLICATION SLAVE ON *.*", *grants)}
+    log.check_capture(parameters, "check", ())
+    weak = replace(job, source=Endpoint("weak", server.flavor, parameters))
+    with closing(connect(weak.source.parameters, "x")) as session:
+        assert log.current_position(session).order == now(job).order
+
+
+def test_settings_that_stop_capture_are_named(server: MySQL, job: Job) -> None:
+    for name, value in (("binlog_format", "MIXED"), ("binlog_row_image", "NOBLOB")):
+        before = server.client(f"SELECT @@global.{name}").strip()
+        server.client(f"SET GLOBAL {name} = '{value}'")
+        try:
+            with pytest.raises(LogFormatRefused, match=name):
+                log.check_capture(job.source.parameters, "check", ())
+        finally:
+            server.client(f"SET GLOBAL {name} = '{before}'")
+    log.check_capture(job.source.parameters, "check", ())
+
+
+def test_cascades_that_the_log_does_not_show_are_refused(server: MySQL, job: Job) -> None:
+    make(
+        server,
+        "CREATE TABLE p (id INT PRIMARY KEY); CREATE TABLE c (id INT PRIMARY KEY, p INT,"
+        " CONSTRAINT gone FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE);"
+        "INSERT INTO p VALUES (1); INSERT INTO c VALUES (10, 1);",
+    )
+    tables = reflected(job, SOURCE)
+    start = now(job)
+    server.client("DELETE FROM p", SOURCE)
+    shown = _rows(captured(job, tables, start), "c")
+    if shown:
+        assert shown == [(DELETE, "10", None)]
+        log.check_capture(job.source.parameters, "check", tables)
+    else:
+        with pytest.raises(LogFormatRefused, match=r"c\.gone"):
+            log.check_capture(job.source.parameters, "check", tables)
+
+
+def test_offsets_beyond_four_gibibytes() -> None:
+    start = log.position("s", "binlog.000009", (1 << 32) - 100)
+    follower = Follower({}, None, start, checksums=False, mariadb=False)  # type: ignore[arg-type]
+    follower._skip_to = 0
+    follower._move(Event(16, 0, 50, False, b""))
+    assert follower.position.order == (9, (1 << 32) + 50)
+    follower._move(Event(16, 0, 90, False, b""))
+    assert follower.position.order == (9, (1 << 32) + 90)
+    assert log.position("s", "binlog.1000000", 4).order > log.position("s", "binlog.999999", 1 << 33).order

@@ -1,0 +1,165 @@
+"""Prerequisites: what fails is made good by the statements, on servers that are set up wrong."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from tests.servers.fetch_mysql import ServerMissing
+from tests.servers.mysql import Flavor, MySQL
+from whimbrel.connectors.mysql.checks import CHECKS
+from whimbrel.connectors.mysql.grants import Grants, parse_grant
+from whimbrel.connectors.protocols import CheckResult
+from whimbrel.model.job import Endpoint
+from whimbrel.model.names import TableName
+
+Role = Literal["source", "target"]
+TABLES = [TableName("shop_1", "orders"), TableName("shop_1", "odd`'name"), TableName("shop_1", "log")]
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def wrong(request: pytest.FixtureRequest) -> Iterator[MySQL]:
+    """A server without a log, with small images and packets, and an account that may do nothing."""
+    flavor: Flavor = request.param
+    with tempfile.TemporaryDirectory(prefix="whimbrel-checks-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        try:
+            server = MySQL(
+                folder / "s",
+                flavor,
+                log_bin="OFF",
+                binlog_row_image="MINIMAL",
+                binlog_row_metadata="MINIMAL",
+                binlog_expire_logs_seconds="600",
+                local_infile="OFF",
+                max_allowed_packet="1M",
+            )
+            server.start()
+        except ServerMissing as e:
+            pytest.skip(str(e))
+        try:
+            server.create_database("shop_1")
+            server.client(
+                "CREATE TABLE orders (id INT PRIMARY KEY, place POINT); CREATE TABLE `odd``'name` (id INT PRIMARY KEY);"
+                "CREATE TABLE log (line TEXT) ENGINE=MyISAM",
+                "shop_1",
+            )
+            server.create_user("mover", "m")
+            yield server
+        finally:
+            server.stop()
+
+
+def endpoint(server: MySQL) -> Endpoint:
+    return Endpoint("x", server.flavor, {**server.parameters, "user": "mover", "password": "m"})
+
+
+def run(server: MySQL, role: Role, mode: str) -> dict[str, CheckResult]:
+    return {c.id: c for c in CHECKS.run(endpoint(server), role, mode, TABLES)}
+
+
+def failed(checks: dict[str, CheckResult]) -> set[str]:
+    return {c.id for c in checks.values() if c.status == "fail"}
+
+
+def follow(server: MySQL, role: Role, mode: str) -> None:
+    """Do what /prereqs says, as the administrator: SQL is run, pieces of configuration are put in, then a restart."""
+    said = CHECKS.statements(endpoint(server), role, mode, TABLES)
+    for statement in said:
+        if not statement.sql.startswith("["):
+            server.client(statement.sql)
+    for statement in said:
+        if statement.restart:
+            lines = [line.split(" = ") for line in statement.sql.splitlines()[1:]]
+            server.settings |= {name.replace("_", "-"): value for name, value in lines}
+            server.settings["log-bin"] = str(server.data / "binlog")
+            server.process.argv = server._server_argv()
+            server.restart()
+
+
+def test_statements_make_a_source_ready(wrong: MySQL) -> None:
+    before = run(wrong, "source", "data+replication")
+    assert failed(before) >= {
+        *("mysql.log_bin", "mysql.binlog_row_image", "mysql.table_select", "mysql.tables_exist"),
+        "mysql.replication_grants",
+    }
+    assert before["mysql.binlog_retention"].status == "warn"
+    assert all(c.remedy for c in before.values() if c.status != "ok")
+    follow(wrong, "source", "data+replication")
+    after = run(wrong, "source", "data+replication")
+    assert failed(after) == set()
+    assert after["mysql.binlog_format"].message == "binlog_format is ROW"
+    assert "shop_1.log" in after["mysql.tables_without_key"].message
+    assert "shop_1.log" in after["mysql.table_engines"].message
+    assert "shop_1.orders.place" in after["mysql.types"].message
+    wrong.client("FLUSH TABLES WITH READ LOCK; UNLOCK TABLES", user="mover", password="m")
+    assert wrong.client("SELECT COUNT(*) FROM `odd``'name`", "shop_1", user="mover", password="m") == "0\n"
+
+
+def test_data_mode_asks_for_reading_only(wrong: MySQL) -> None:
+    assert not any(s.restart for s in CHECKS.statements(endpoint(wrong), "source", "data", TABLES))
+    follow(wrong, "source", "data")
+    checks = run(wrong, "source", "data")
+    assert failed(checks) == set()
+    assert "mysql.log_bin" not in checks
+
+
+def test_statements_make_a_target_ready(wrong: MySQL) -> None:
+    before = run(wrong, "target", "data+replication")
+    expected = {"mysql.progress_database", "mysql.write_grants", "mysql.local_infile", "mysql.max_allowed_packet"}
+    assert failed(before) == expected
+    follow(wrong, "target", "data+replication")
+    assert failed(run(wrong, "target", "data+replication")) == set()
+    use = "CREATE TABLE shop_1.more (i INT PRIMARY KEY); CREATE TABLE whimbrel.progress (i INT)"
+    wrong.client(use, user="mover", password="m")
+
+
+def test_a_wildcard_in_a_name_grants_nothing_else(wrong: MySQL) -> None:
+    wrong.create_database("shopX1")
+    follow(wrong, "target", "data")
+    lacking = CHECKS.run(endpoint(wrong), "target", "data", [TableName("shopX1", "t")])
+    assert "mysql.write_grants" in {c.id for c in lacking if c.status == "fail"}
+
+
+def test_open_transactions_and_connections_are_looked_at(wrong: MySQL) -> None:
+    follow(wrong, "source", "data+replication")
+    checks = run(wrong, "source", "replication")
+    assert checks["mysql.long_transactions"].status == "ok"
+    assert checks["mysql.free_connections"].status == "ok"
+
+
+def grants(*lines: str) -> Grants:
+    return Grants(tuple(g for line in lines if (g := parse_grant(line)) is not None))
+
+
+@pytest.mark.parametrize(
+    ("line", "schema", "given"),
+    [
+        ("GRANT SELECT ON *.* TO `u`@`%`", "any", True),
+        ("GRANT ALL PRIVILEGES ON `shop`.* TO `u`@`%` WITH GRANT OPTION", "shop", True),
+        ("GRANT SELECT ON `sh_p`.* TO `u`@`%`", "shop", True),
+        ("GRANT SELECT ON `sh\\_p`.* TO `u`@`%`", "shop", False),
+        ("GRANT SELECT ON `sh\\_p`.* TO `u`@`%`", "sh_p", True),
+        ("GRANT SELECT ON `s%`.* TO `u`@`%`", "shop", True),
+        ("GRANT SELECT ON `shop`.`t` TO `u`@`%`", "shop", False),
+        ("GRANT SELECT (`a`), INSERT (`a`, `b`) ON `shop`.* TO `u`@`%`", "shop", False),
+        ("GRANT `reader`@`%` TO `u`@`%`", "shop", False),
+    ],
+)
+def test_a_grant_is_read(line: str, schema: str, given: bool) -> None:
+    assert (grants(line).in_schema(["SELECT"], schema) == []) is given
+
+
+def test_a_revoked_schema_is_not_granted() -> None:
+    read = grants("GRANT SELECT ON *.* TO `u`@`%`", "REVOKE SELECT ON `hr`.* FROM `u`@`%`")
+    assert read.in_schema(["SELECT"], "shop") == []
+    assert read.in_schema(["SELECT"], "hr") == ["SELECT"]
+
+
+def test_names_of_rights_that_the_servers_call_differently_are_one() -> None:
+    assert grants("GRANT BINLOG MONITOR ON *.* TO `u`@`%`").everywhere(["REPLICATION CLIENT"]) == []

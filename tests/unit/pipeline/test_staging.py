@@ -1,0 +1,56 @@
+"""A staged file is whole or absent."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from whimbrel.errors import StagingFull
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.pipeline.staging import Staging
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    nowhere = Endpoint("e", "postgres", {})
+    made = Staging(Job("m", "op", nowhere, nowhere, (), tmp_path))
+    made.open()
+    return made
+
+
+def test_a_whole_file(staging: Staging) -> None:
+    def fill(write: object) -> int:
+        write(b"ab")  # type: ignore[operator]
+        write(memoryview(b"cd"))  # type: ignore[operator]
+        return 2
+
+    path, rows, size = staging.write("0-0.x", fill)
+    assert (path.read_bytes(), rows, size) == (b"abcd", 2, 4)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_reader_that_fails_leaves_nothing(staging: Staging) -> None:
+    def fill(write: object) -> int:
+        write(b"ab")  # type: ignore[operator]
+        raise ValueError("the reader failed")
+
+    with pytest.raises(ValueError, match="the reader failed"):
+        staging.write("0-0.x", fill)
+    assert list(staging.folder.iterdir()) == []
+
+
+def test_a_full_disk_is_named(staging: Staging, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(_: object) -> int:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with pytest.raises(StagingFull, match=str(staging.folder)):
+        staging.write("0-0.x", fill)
+    assert list(staging.folder.iterdir()) == []
+
+
+def test_opening_removes_what_an_earlier_attempt_left(staging: Staging) -> None:
+    (staging.folder / "0-0.x").write_bytes(b"old")
+    staging.open()
+    assert list(staging.folder.iterdir()) == []

@@ -1,0 +1,19 @@
+"""One server of each version for a module; a test that needs a clean slate makes a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers.postgres import Postgres, ServerMissing, running
+
+
+@pytest.fixture(scope="module", params=["15", "18"])
+def server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A running server, trusting everybody."""
+    try:
+        with running(request.param) as started:
+            yield started
+    except ServerMissing as e:
+        pytest.skip(str(e))

@@ -1,0 +1,157 @@
+"""Prerequisites: what fails is made good by the statements, on a server that starts with nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from tests.servers.postgres import Postgres, ServerMissing
+from whimbrel.connectors.postgres.checks import CHECKS
+from whimbrel.connectors.postgres.prerequisites import statements
+from whimbrel.connectors.protocols import CheckResult
+from whimbrel.errors import InvalidRequest
+from whimbrel.model.job import Endpoint
+from whimbrel.model.names import TableName
+
+Role = Literal["source", "target"]
+
+ODD = "we'ird $whimbrel$ \\ x"
+TABLES = [TableName("shop", "orders"), TableName("shop", "log"), TableName("shop", ODD)]
+SHOP = """
+create role shop_owner; create role mover login password 'm';
+create schema shop authorization shop_owner;
+create table shop.orders (id int primary key, place point); alter table shop.orders owner to shop_owner;
+create table shop.log (line text); alter table shop.log owner to shop_owner;
+create unlogged table shop."we'ird $whimbrel$ \\ x" (id int primary key);
+create sequence shop.numbers;
+"""
+
+
+@pytest.fixture(params=["15", "18"])
+def bare(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A server as it comes, whose settings ALTER SYSTEM can change, with a shop and a user without rights."""
+    with tempfile.TemporaryDirectory(prefix="whimbrel-checks-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        try:
+            server = Postgres(folder / "pg", request.param)
+        except ServerMissing as e:
+            pytest.skip(str(e))
+        ours = ("wal_level=", "max_replication_slots=", "max_wal_senders=")
+        argv = list(server.argv)
+        while at := next((n for n, a in enumerate(argv) if a.startswith(ours)), 0):
+            del argv[at - 1 : at + 1]
+        server.argv = argv
+        server.start()
+        try:
+            server.create_database("app")
+            server.psql(SHOP, "app")
+            yield server
+        finally:
+            server.stop()
+
+
+def endpoint(server: Postgres) -> Endpoint:
+    return Endpoint("x", "postgres", {**server.parameters("app"), "user": "mover"})
+
+
+def run(server: Postgres, role: Role, mode: str, tables: list[TableName]) -> dict[str, CheckResult]:
+    return {c.id: c for c in CHECKS.run(endpoint(server), role, mode, tables)}
+
+
+def failed(checks: dict[str, CheckResult]) -> set[str]:
+    return {c.id for c in checks.values() if c.status == "fail"}
+
+
+def follow(server: Postgres, role: Role, mode: str, tables: list[TableName]) -> None:
+    """Do what /prereqs says, as the administrator."""
+    said = CHECKS.statements(endpoint(server), role, mode, tables)
+    for statement in said:
+        server.psql(statement.sql, "app")
+    if any(statement.restart for statement in said):
+        server.restart()
+
+
+def test_statements_make_a_source_ready(bare: Postgres) -> None:
+    before = run(bare, "source", "data+replication", TABLES)
+    assert failed(before) >= {
+        *("postgres.wal_level", "postgres.replication_role", "postgres.publication_rights", "postgres.schema_usage"),
+        *("postgres.table_select", "postgres.table_ownership", "postgres.unlogged_tables", "postgres.replica_identity"),
+    }
+    assert all(c.remedy for c in before.values() if c.status != "ok")
+    assert ODD in before["postgres.unlogged_tables"].message
+    assert "shop.log" in before["postgres.replica_identity"].message
+    assert "shop.orders" not in before["postgres.replica_identity"].message
+
+    follow(bare, "source", "data+replication", TABLES)
+    after = run(bare, "source", "data+replication", TABLES)
+    assert failed(after) == set()
+    assert after["postgres.tables_without_key"].status == "warn"
+    assert "shop.orders.place (point)" in after["postgres.types"].message
+    assert bare.psql("select relreplident from pg_class where relname = 'log'", "app") == "f"
+    assert bare.psql("select relreplident from pg_class where relname = 'orders'", "app") == "d"
+    member = "select pg_has_role('mover', 'postgres', 'member')"
+    assert bare.psql(member, "app") == "f", "the statements must not make the user a superuser"
+    follow(bare, "source", "data+replication", TABLES)  # twice is no error
+
+
+def test_the_user_can_really_capture_after_the_statements(bare: Postgres) -> None:
+    follow(bare, "source", "data+replication", [TableName("shop", "*")])
+    assert failed(run(bare, "source", "data+replication", [TableName("shop", "*")])) == set()
+    as_mover = bare.dsn("app").replace("user=postgres", "user=mover")
+    publish = "create publication p for table shop.orders, shop.log with (publish_via_partition_root = true)"
+    bare.client("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", as_mover, "-c", publish)
+    slot = "select slot_name from pg_create_logical_replication_slot('s', 'pgoutput')"
+    assert bare.client("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", as_mover, "-c", slot) == "s"
+
+
+def test_data_mode_asks_for_reading_only(bare: Postgres) -> None:
+    assert not any(s.restart for s in CHECKS.statements(endpoint(bare), "source", "data", TABLES))
+    follow(bare, "source", "data", TABLES)
+    checks = run(bare, "source", "data", TABLES)
+    assert failed(checks) == set()
+    assert "postgres.wal_level" not in checks
+
+
+def test_statements_make_a_target_ready(bare: Postgres) -> None:
+    before = run(bare, "target", "data+replication", TABLES)
+    expected = {"postgres.progress_schema", "postgres.schema_create", "postgres.table_ownership"}
+    expected |= {"postgres.session_replication_role"}
+    assert failed(before) >= expected
+    follow(bare, "target", "data+replication", TABLES)
+    assert failed(run(bare, "target", "data+replication", TABLES)) == set()
+    as_mover = bare.dsn("app").replace("user=postgres", "user=mover")
+    use = "set session_replication_role = replica; create schema whimbrel; create table shop.more (i int)"
+    bare.client("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", as_mover, "-c", use)
+
+
+def test_what_runs_out_and_what_stays_open_is_seen(bare: Postgres) -> None:
+    follow(bare, "source", "data+replication", TABLES)
+    bare.psql("alter system set max_replication_slots = 1; ", "app")
+    bare.psql("alter system set max_slot_wal_keep_size = '64MB'", "app")
+    bare.restart()
+    bare.psql("select pg_create_logical_replication_slot('taken', 'pgoutput')", "app")
+    checks = run(bare, "source", "replication", TABLES)
+    assert checks["postgres.replication_slots"].status == "fail"
+    assert checks["postgres.max_slot_wal_keep_size"].status == "warn"
+    assert "64" in checks["postgres.max_slot_wal_keep_size"].message
+
+
+def test_missing_tables_are_named(bare: Postgres) -> None:
+    follow(bare, "source", "data", TABLES)
+    checks = run(bare, "source", "data", [TableName("shop", "nowhere"), TableName("shop", "orders")])
+    assert checks["postgres.tables_exist"].status == "fail"
+    assert "nowhere" in checks["postgres.tables_exist"].message
+
+
+def test_statements_connect_to_nothing_and_refuse_an_unknown_mode() -> None:
+    nowhere: dict[str, Any] = {"host": "192.0.2.1", "port": 1, "user": 'a"b', "password": "p", "database": "d"}
+    said = statements(Endpoint("x", "postgres", nowhere), "source", "data", [])
+    assert any('TO "a""b"' in s.sql for s in said)
+    assert not any("'p'" in s.sql for s in said)
+    with pytest.raises(InvalidRequest, match="everything"):
+        statements(Endpoint("x", "postgres", nowhere), "source", "everything", [])

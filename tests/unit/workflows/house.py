@@ -1,0 +1,220 @@
+"""A whole house but for the databases: real Temporal, workflows, activities and catalog around a pipeline of actors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError
+
+from activities import jobs
+from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
+from whimbrel.catalog.store import Catalog
+from whimbrel.model.job import Job
+from whimbrel.model.progress import TableChangeTotals, TableProgress
+from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.data import DataResult
+from whimbrel.pipeline.schema import ObjectsApplied, SchemaExtract
+from worker.main import build_worker
+from worker.settings import Settings
+from workflows.messages import CLEANUP_WORKFLOW, TASK_QUEUE, WORKFLOWS, OperationRequest
+
+MIGRATION = "shop"
+SECRET = "hunter2-hunter2"
+Act = Callable[[Job, Control], Any]
+
+
+def at_once(job: Job, control: Control) -> None:
+    """A step with nothing to do."""
+
+
+def until_told(job: Job, control: Control) -> None:
+    """A step that works until it is told to leave, and rests when asked, as the real ones do."""
+    while True:
+        control.check()
+        control.at_rest(control.pause_wanted())
+        time.sleep(0.02)
+
+
+def failing(error: Exception) -> Act:
+    def act(job: Job, control: Control) -> None:
+        raise error
+
+    return act
+
+
+@dataclass
+class Actors:
+    """What each pipeline function does, attempt by attempt; the last act repeats. ``calls`` has what they were told."""
+
+    acts: dict[str, list[Act]] = field(default_factory=dict)
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    complete: bool = False
+
+    def called(self, name: str) -> list[dict[str, Any]]:
+        return [told for called, told in self.calls if called == name]
+
+    def _play(self, name: str, job: Job, control: Control, **told: Any) -> None:
+        assert job.source.parameters["password"] == SECRET
+        script = self.acts.get(name) or [at_once]
+        turn = len(self.called(name))
+        self.calls.append((name, told))
+        script[min(turn, len(script) - 1)](job, control)
+
+    def extract_schema(self, job: Job, control: Control) -> SchemaExtract:
+        self._play("extract_schema", job, control)
+        return SchemaExtract(str(job.workdir / "tables-schema.sql"), 2, ("public.a.c: timetz -> time",))
+
+    def apply_schema(self, job: Job, control: Control, sql_file: Path | None) -> int:
+        self._play("apply_schema", job, control, sql_file=sql_file)
+        return 2
+
+    def apply_objects(self, job: Job, control: Control) -> ObjectsApplied:
+        self._play("apply_objects", job, control)
+        return ObjectsApplied(1, 0, ({"name": "i", "kind": "index", "status": "applied", "error": None},))
+
+    def copy_data(self, job: Job, control: Control, *, capture: bool, resume: bool) -> DataResult:
+        self._play("copy_data", job, control, capture=capture, resume=resume)
+        control.table(TableProgress("public.a", "done", 10, 10, 10, 100, 1, 1))
+        self.complete = True
+        return DataResult(1, 10, 100, 0.5)
+
+    def replicate(self, job: Job, control: Control, *, resume: bool, position: str | None, handoff: bool) -> None:
+        control.change_totals(TableChangeTotals("public.a", inserts=3))
+        self._play("replicate", job, control, resume=resume, position=position, handoff=handoff)
+
+    def data_is_complete(self, job: Job) -> bool:
+        return self.complete
+
+    def reset_target(self, job: Job, control: Control, mode: str) -> dict[str, Any]:
+        self._play("reset_target", job, control, mode=mode)
+        return {"mode": mode, "tables_dropped": 1, "drop_failed": 0}
+
+    def validate_data(self, job: Job, control: Control, sample_percent: int) -> dict[str, Any]:
+        self._play("validate_data", job, control, sample_percent=sample_percent)
+        return {"valid": True, "sample_percent": sample_percent, "tables": []}
+
+    def clean_up(self, job: Job, *, remove_capture: bool) -> None:
+        self.calls.append(("clean_up", {"remove_capture": remove_capture}))
+        for act in self.acts.get("clean_up", ()):
+            act(job, None)  # type: ignore[arg-type]  # the real one gets no control either
+
+    @contextmanager
+    def on_stage(self) -> Iterator[None]:
+        """Stand in for the pipeline's own functions."""
+        places = {
+            "schema": ("extract_schema", "apply_schema", "apply_objects"),
+            "data": ("copy_data",),
+            "replication": ("replicate",),
+            "packet": ("data_is_complete",),
+            "reset": ("reset_target",),
+            "validation": ("validate_data",),
+            "cleanup": ("clean_up",),
+        }
+        with ExitStack() as stack:
+            for module, names in places.items():
+                for name in names:
+                    stack.enter_context(patch(f"whimbrel.pipeline.{module}.{name}", getattr(self, name)))
+            yield
+
+
+class House:
+    """One migration, ready for operations. The worker runs inside this process, between ``open`` and its end."""
+
+    def __init__(self, client: Client, catalog: Catalog, actors: Actors) -> None:
+        self.client, self.catalog, self.actors = client, catalog, actors
+        self.attributes = True  # whether the cluster knows ours
+        self._begun: list[WorkflowHandle[Any, Any]] = []
+
+    async def begin(self, mode: str, /, **body: Any) -> WorkflowHandle[Any, Any]:
+        """Record an operation and start its workflow, as the API does."""
+        id = str(uuid.uuid4())
+        self.catalog.begin_operation(MIGRATION, Mode(mode), id, "hash", body)
+        request = OperationRequest(id, MIGRATION, mode, bool(body.get("resume", False)), body.get("position"))
+        named = {"WhimbrelMigration": MIGRATION, "WhimbrelMode": mode, "WhimbrelStatus": "running"}
+        pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in named.items()]
+        handle = await self.client.start_workflow(
+            WORKFLOWS[mode],
+            request,
+            id=id,
+            task_queue=TASK_QUEUE,
+            search_attributes=TypedSearchAttributes(pairs if self.attributes else []),
+        )
+        self._begun.append(handle)
+        return handle
+
+    async def vacate(self) -> None:
+        """Leave nothing open that the next house's worker would take up."""
+        for handle in self._begun:
+            with suppress(RPCError):
+                await handle.terminate()
+
+    async def stop(self, handle: WorkflowHandle[Any, Any], mode: str) -> None:
+        """Terminate and clean up, as the API does."""
+        await handle.terminate()
+        request = OperationRequest(handle.id, MIGRATION, mode)
+        id = f"{handle.id}-cleanup"
+        await self.client.execute_workflow(CLEANUP_WORKFLOW, request, id=id, task_queue=TASK_QUEUE)
+
+    def operation(self, handle: WorkflowHandle[Any, Any]) -> OperationRecord:
+        return self.catalog.get_operation(handle.id)
+
+    async def ended(self, handle: WorkflowHandle[Any, Any], seconds: float = 30) -> OperationRecord:
+        """Wait for the workflow, however it ends, and return what the catalog says about it."""
+        await until(lambda: self.operation(handle).status is not Status.RUNNING, seconds, "the operation to end")
+        history = handle.fetch_history_events(wait_new_event=True)
+        async for _ in history:  # ends when the workflow has closed
+            pass
+        return self.operation(handle)
+
+    async def reached(self, name: str, times: int = 1, seconds: float = 20) -> None:
+        """Wait until a pipeline function was called so many times."""
+        await until(lambda: len(self.actors.called(name)) >= times, seconds, f"{name} to be called")
+
+    @asynccontextmanager
+    async def worker(self, grace_seconds: float = 5) -> AsyncIterator[None]:
+        settings = Settings(grace_seconds=grace_seconds, activities=16)
+        with ThreadPoolExecutor(settings.activities) as threads:
+            async with build_worker(self.client, settings, threads):
+                yield
+
+
+@asynccontextmanager
+async def open_house(address: str, home: Path) -> AsyncIterator[House]:
+    """A house with no worker yet."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, {"WHIMBREL_HOME": str(home)}))
+        jobs.catalog.cache_clear()
+        stack.callback(jobs.catalog.cache_clear)
+        catalog = Catalog.open(home)
+        stack.callback(catalog.close)
+        parameters = {"host": "127.0.0.1", "user": "u", "password": SECRET, "database": "d"}
+        catalog.put_source(EndpointRecord("s", "postgres", parameters))
+        catalog.put_target(EndpointRecord("t", "postgres", parameters))
+        catalog.put_migration(MigrationRecord(MIGRATION, "s", ("public.a",), file_target="t"))
+        actors = Actors()
+        stack.enter_context(actors.on_stage())
+        house = House(await Client.connect(address), catalog, actors)
+        try:
+            yield house
+        finally:
+            await house.vacate()
+
+
+async def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s")
+        await asyncio.sleep(0.05)

@@ -1,0 +1,208 @@
+"""How operations end: completed, failed, cancelled, stopped; and that the catalog knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
+from temporalio.common import SearchAttributeKey
+
+from tests.unit.workflows.house import SECRET, House, failing, until_told
+from whimbrel.catalog.records import Status
+from whimbrel.errors import HostUnreachable, SourceInterrupted, TableMissing, ValueRefused
+
+RESULTS = {
+    "schema-extract": {"tables": 2, "notes": ["public.a.c: timetz -> time"]},
+    "schema-apply": {"tables_created": 2},
+    "objects-apply": {"objects_succeeded": 1, "objects_failed": 0},
+    "reset": {"mode": "truncate", "tables_dropped": 1, "drop_failed": 0},
+    "validate": {"valid": True, "sample_percent": 7},
+    "data": {"tables": 1, "rows": 10, "bytes": 100, "seconds": 0.5},
+}
+BODIES = {"reset": {"mode": "truncate"}, "validate": {"sample_percent": 7}}
+
+
+@pytest.mark.parametrize("mode", sorted(RESULTS))
+async def test_an_operation_that_works_is_completed_with_its_result(house: House, mode: str) -> None:
+    handle = await house.begin(mode, **BODIES.get(mode, {}))
+    outcome = await handle.result()
+    record = await house.ended(handle)
+    assert outcome["status"] == record.status == Status.COMPLETED
+    assert record.error is None
+    assert record.result is not None
+    assert RESULTS[mode].items() <= record.result.items()
+    assert house.actors.called("clean_up") == []
+
+
+async def test_progress_reaches_the_catalog(house: House) -> None:
+    handle = await house.begin("data")
+    record = await house.ended(handle)
+    assert record.phase == "snapshot"
+    assert record.progress is not None
+    assert record.progress["tables"][0]["rows_loaded"] == 10
+
+
+async def test_a_terminal_error_surfaces_at_once_with_its_code(house: House) -> None:
+    house.actors.acts["copy_data"] = [failing(ValueRefused("public.a.c: a NUL byte", table="public.a"))]
+    handle = await house.begin("data")
+    with pytest.raises(WorkflowFailureError) as raised:
+        await handle.result()
+    record = await house.ended(handle)
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error["code"] == "LOADER_FAILED"
+    assert record.error["message"] == "public.a.c: a NUL byte"
+    assert record.error["details"]["reason"] == "value_refused"
+    assert record.error["details"]["table"] == "public.a"
+    assert getattr(raised.value.cause, "type", None) == "value_refused"
+    assert len(house.actors.called("copy_data")) == 1
+    # slot and publication stay, so that a resume loses nothing
+    assert house.actors.called("clean_up") == [{"remove_capture": False}]
+
+
+async def test_a_passing_error_is_tried_again_and_says_so(house: House) -> None:
+    interrupted = failing(SourceInterrupted("the source restarted"))
+    house.actors.acts["copy_data"] = [interrupted, interrupted, lambda job, control: None]
+    handle = await house.begin("data")
+    await handle.result()
+    record = await house.ended(handle)
+    assert record.status is Status.COMPLETED
+    assert len(house.actors.called("copy_data")) == 3
+    assert "attempt 2 failed and is tried again in 2 s: the source restarted" in record.logs["extractor"]
+
+
+@pytest.mark.slow
+async def test_a_short_operation_gives_up(house: House) -> None:
+    house.actors.acts["extract_schema"] = [failing(HostUnreachable("no answer from db:5432"))]
+    handle = await house.begin("schema-extract")
+    record = await house.ended(handle, 60)
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error["code"] == "CONNECTION_REFUSED"
+    assert len(house.actors.called("extract_schema")) == 6
+
+
+async def test_a_bug_becomes_an_internal_error_with_an_id(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    house.actors.acts["apply_schema"] = [failing(KeyError(f"no {SECRET}"))]
+    handle = await house.begin("schema-apply")
+    record = await house.ended(handle)
+    assert record.error is not None
+    assert record.error["code"] == "INTERNAL_ERROR"
+    error_id = record.error["details"]["id"]
+    lines = next(r.getMessage() for r in caplog.records if error_id in r.getMessage())
+    assert "KeyError" in lines
+    assert "***" in lines
+    assert SECRET not in lines + str(record.error)
+
+
+@pytest.mark.parametrize(
+    ("mode", "step", "capture"),
+    [
+        ("data", "copy_data", False),
+        ("change", "replicate", True),
+        ("data-replication", "copy_data", True),
+        ("data-replication", "replicate", True),
+        ("validate", "validate_data", False),
+    ],
+)
+async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str, capture: bool) -> None:
+    house.actors.acts[step] = [until_told]
+    handle = await house.begin(mode)
+    await house.reached(step)
+    await handle.cancel()
+    record = await house.ended(handle)
+    assert record.status is Status.CANCELLED
+    assert record.error is None
+    assert house.actors.called("clean_up") == [{"remove_capture": capture}]
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_step_that_fails_on_its_way_out_was_cancelled_all_the_same(house: House) -> None:
+    def stumbles(job: object, control: object) -> None:
+        try:
+            until_told(job, control)  # type: ignore[arg-type]  # only passed through
+        finally:
+            raise SourceInterrupted("the connection broke while closing")
+
+    house.actors.acts["replicate"] = [stumbles]
+    handle = await house.begin("change")
+    await house.reached("replicate")
+    await handle.cancel()
+    assert (await house.ended(handle)).status is Status.CANCELLED
+
+
+async def test_a_cleanup_that_fails_for_good_is_told_and_ends_the_operation(house: House) -> None:
+    house.actors.acts["replicate"] = [until_told]
+    house.actors.acts["clean_up"] = [failing(TableMissing("whimbrel.progress is gone"))]
+    handle = await house.begin("change")
+    await house.reached("replicate")
+    await handle.cancel()
+    record = await house.ended(handle)
+    assert record.status is Status.CANCELLED
+    assert record.error is not None
+    assert record.error["message"].endswith("a slot, publication or connection may be left: whimbrel.progress is gone")
+
+
+async def test_stop_sends_the_step_home_and_cleans_twice(house: House) -> None:
+    left: list[str] = []
+
+    def leaves(job: object, control: object) -> None:
+        try:
+            until_told(job, control)  # type: ignore[arg-type]  # only passed through
+        finally:
+            left.append("left")
+            house.actors.calls.append(("left", {}))
+
+    house.actors.acts["replicate"] = [leaves]
+    handle = await house.begin("change")
+    await house.reached("replicate")
+    await house.stop(handle, "change")
+    assert house.operation(handle).status is Status.STOPPED
+    names = [name for name, _ in house.actors.calls]
+    assert names == ["replicate", "left", "clean_up", "clean_up"]
+    assert house.actors.called("clean_up") == [{"remove_capture": True}] * 2
+
+
+async def test_the_first_end_stands(house: House) -> None:
+    house.actors.acts["replicate"] = [until_told]
+    handle = await house.begin("change")
+    await house.reached("replicate")
+    house.catalog.finish_operation(handle.id, Status.STOPPED)
+    await handle.cancel()
+    assert (await house.ended(handle)).status is Status.STOPPED
+
+
+async def test_no_secret_stands_in_history(house: House) -> None:
+    house.actors.acts["copy_data"] = [failing(ValueRefused(f"login as u with {SECRET} was refused"))]
+    handle = await house.begin("data")
+    await house.ended(handle)
+    history = await handle.fetch_history()
+    assert any(e.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_FAILED for e in history.events)
+    assert SECRET not in history.to_json()
+    assert SECRET not in str(house.operation(handle))
+
+
+async def test_the_ui_can_filter_by_status(house: House) -> None:
+    house.actors.acts["replicate"] = [until_told]
+    handle = await house.begin("change")
+    await house.reached("replicate")
+    assert await shown_status(handle) == "running"
+    await handle.execute_update("pause")
+    assert await shown_status(handle) == "paused"
+    await handle.cancel()
+    await house.ended(handle)
+    assert await shown_status(handle) == "cancelled"
+
+
+async def test_a_cluster_that_does_not_know_our_attributes_runs_operations_too(house: House) -> None:
+    house.attributes = False
+    handle = await house.begin("data")
+    await handle.result()
+    assert await shown_status(handle) is None
+
+
+async def shown_status(handle: WorkflowHandle[Any, Any]) -> str | None:
+    attributes = (await handle.describe()).typed_search_attributes
+    return attributes.get(SearchAttributeKey.for_keyword("WhimbrelStatus"))

@@ -1,0 +1,1 @@
+"""What must survive: endpoints (secrets encrypted), migrations, operations, progress."""

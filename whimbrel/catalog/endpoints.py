@@ -1,0 +1,96 @@
+"""Rows of sources and targets. Every function runs inside the caller's transaction."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from whimbrel.catalog import tables
+from whimbrel.catalog.database import upsert
+from whimbrel.catalog.records import EndpointRecord
+from whimbrel.catalog.secrets import MASK, Vault, is_secret
+from whimbrel.errors import InvalidRequest, SourceNotFound, TargetNotFound
+
+Role = Literal["source", "target"]
+_table = tables.endpoint
+
+
+def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> None:
+    """Create or replace. A secret sent as '***' keeps its stored value; InvalidRequest when there is none."""
+    parameters = _with_kept_secrets(connection, vault, role, record)
+    secrets = {k: v for k, v in parameters.items() if is_secret(k)}
+    plain = {k: v for k, v in parameters.items() if not is_secret(k)}
+    sealed = vault.seal(secrets, f"{role}/{record.name}")
+    row = {"role": role, "name": record.name, "type": record.type, "parameters": plain, "secrets": sealed}
+    upsert(connection, _table, [row])
+
+
+def get(connection: Connection, vault: Vault, role: Role, name: str) -> EndpointRecord:
+    """Raises SourceNotFound or TargetNotFound."""
+    row = connection.execute(_rows(role).where(_table.c.name == name)).one_or_none()
+    if row is None:
+        raise not_found(role, name)
+    return _record(row, vault)
+
+
+def listed(connection: Connection, vault: Vault, role: Role) -> list[EndpointRecord]:
+    """All of them, by name."""
+    return [_record(row, vault) for row in connection.execute(_rows(role).order_by(_table.c.name))]
+
+
+def require(connection: Connection, role: Role, name: str, field: str) -> None:
+    """Raise SourceNotFound or TargetNotFound, saying that ``field`` of a body named it, unless it exists."""
+    query = sa.select(_table.c.name).where(_table.c.role == role, _table.c.name == name)
+    # A share lock in PostgreSQL, so that the endpoint is not deleted while a migration is pointed at it.
+    if connection.execute(query.with_for_update(read=True)).one_or_none() is None:
+        raise not_found(role, name, field)
+
+
+def delete(connection: Connection, role: Role, name: str) -> None:
+    """Raises SourceNotFound or TargetNotFound, and InvalidRequest naming the migrations that still refer to it."""
+    gone = connection.execute(sa.delete(_table).where(_table.c.role == role, _table.c.name == name))
+    if gone.rowcount == 0:
+        raise not_found(role, name)
+    m = tables.migration.c
+    refers = m.source == name if role == "source" else sa.or_(m.file_target == name, m.queue_target == name)
+    users = list(connection.scalars(sa.select(m.name).where(refers).order_by(m.name)))
+    if users:
+        raise InvalidRequest(
+            f"{role} {name!r} is used by the migrations {', '.join(users)}",
+            remedy="Delete these migrations or point them elsewhere first.",
+            migrations=users,
+        )
+
+
+def not_found(role: Role, name: str, field: str | None = None) -> SourceNotFound | TargetNotFound:
+    """The error for a missing endpoint; ``field`` is set when a body, not the path, named it."""
+    kind = SourceNotFound if role == "source" else TargetNotFound
+    where = f"{field}: " if field else ""
+    extra = {"field": field} if field else {}
+    return kind(f"{where}there is no {role} {name!r}", name=name, **extra)
+
+
+def _rows(role: Role) -> sa.Select[Any]:
+    return sa.select(_table).where(_table.c.role == role)
+
+
+def _record(row: Row[Any], vault: Vault) -> EndpointRecord:
+    secrets = vault.open(row.secrets, f"{row.role}/{row.name}")
+    return EndpointRecord(row.name, row.type, {**row.parameters, **secrets})
+
+
+def _with_kept_secrets(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> dict[str, Any]:
+    kept = [k for k, v in record.parameters.items() if is_secret(k) and v == MASK]
+    if not kept:
+        return dict(record.parameters)
+    row = connection.execute(_rows(role).where(_table.c.name == record.name)).one_or_none()
+    stored = _record(row, vault) if row is not None else EndpointRecord(record.name, record.type, {})
+    for field in kept:
+        if stored.type != record.type or field not in stored.parameters:
+            raise InvalidRequest(
+                f"parameters.{field}: '{MASK}' keeps the stored secret, and there is none for {role} {record.name!r}",
+                field=f"parameters.{field}",
+            )
+    return {**record.parameters, **{k: stored.parameters[k] for k in kept}}

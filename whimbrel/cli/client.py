@@ -1,0 +1,102 @@
+"""Requests to the REST API, and its envelope turned back into results and errors."""
+
+from __future__ import annotations
+
+import ssl
+import time
+import uuid
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from whimbrel.errors import HostUnreachable, InternalError, OperationTimeout, TlsFailed, WhimbrelError, from_json
+
+SYNC_SECONDS = 16 * 60.0  # a little more than the API's own bound
+TRIES = 3
+
+
+def path(*parts: str) -> str:
+    """``/v1/a/b`` with each part quoted."""
+    return "/v1/" + "/".join(quote(part, safe="") for part in parts)
+
+
+class ApiClient:
+    """One connection pool. Every call returns ``result`` or raises the envelope's error as its own class."""
+
+    def __init__(self, url: str, api_key: str, verify: ssl.SSLContext) -> None:
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url,
+            headers={"Authorization": f"Bearer {api_key}"},
+            verify=verify,
+            timeout=httpx.Timeout(SYNC_SECONDS, connect=10.0),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        return self._send("PUT", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self._send("DELETE", path)
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._send("POST", path, json=body)
+
+    def start(self, path: str, body: dict[str, Any], request_id: str | None) -> Any:
+        """Start an operation; sent again under the same id when the connection breaks, it is started once."""
+        headers = {"X-Request-Id": request_id or str(uuid.uuid4())}
+        for attempt in range(1, TRIES + 1):
+            try:
+                return self._send("POST", path, json=body, headers=headers)
+            except HostUnreachable:
+                if attempt == TRIES:
+                    raise
+                time.sleep(attempt)
+        raise AssertionError("unreachable")
+
+    def _send(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            return unwrap(self._http.request(method, path, **options))
+        except httpx.ReadTimeout as e:
+            raise OperationTimeout(f"{self._url} did not answer within {SYNC_SECONDS:g} s") from e
+        except httpx.HTTPError as e:
+            if isinstance(e.__cause__, ssl.SSLError) or "CERTIFICATE_VERIFY" in str(e):
+                raise TlsFailed(
+                    f"{self._url}: {e}", remedy="Set WHIMBREL_CA to the certificate (or CA) of this API.", api=self._url
+                ) from e
+            raise HostUnreachable(
+                f"the API at {self._url} cannot be reached: {e}",
+                remedy="Start it with 'whimbrel up' or 'whimbrel serve', or set WHIMBREL_URL.",
+                api=self._url,
+            ) from e
+
+
+def unwrap(response: httpx.Response) -> Any:
+    """The envelope's result. Raises its error, or InternalError when the answer is no envelope."""
+    try:
+        envelope = response.json()
+        success, result, error = envelope["success"], envelope.get("result"), envelope.get("error")
+    except (ValueError, KeyError, TypeError) as e:
+        raise InternalError(f"{response.url} answered HTTP {response.status_code}, which is no Whimbrel API") from e
+    if success:
+        return result
+    raise _error(error or {})
+
+
+def _error(error: dict[str, Any]) -> WhimbrelError:
+    raised = from_json(error)
+    raised.code = error.get("code", raised.code)  # type: ignore[misc]  # a newer API may know more codes than we do
+    return raised

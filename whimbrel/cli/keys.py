@@ -1,0 +1,42 @@
+"""``whimbrel keys …``: who may call the API. Works on the key file, so it runs on the API's machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.auth import create_key, list_keys, revoke_key
+from whimbrel.catalog.home import write_private
+from whimbrel.cli import show
+
+app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys (on the API's machine).")
+
+
+@app.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="Who it is for.")],
+    file: Annotated[Path | None, typer.Option(help="Write the key there, mode 0600, instead of printing it.")] = None,
+) -> None:
+    """Make a key. It is shown this once; the key file keeps only its hash."""
+    token = create_key(name)
+    if file is None:
+        show.result({"name": name, "key": token}, token)
+        return
+    write_private(file.absolute(), token.encode())
+    show.result({"name": name, "file": str(file)}, f"the key is in {file}")
+
+
+@app.command("list")
+def list_all() -> None:
+    """Show names and times; never the keys."""
+    found = list_keys()
+    show.table({"keys": found}, found, ("name", "created_at"))
+
+
+@app.command("revoke")
+def revoke(name: Annotated[str, typer.Argument(help="Whose.")]) -> None:
+    """Remove a key; the API refuses it from now on."""
+    revoke_key(name)
+    show.result({"name": name, "revoked": True}, f"key {name} is revoked")

@@ -1,0 +1,57 @@
+"""``whimbrel operations …``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from whimbrel.cli import show
+from whimbrel.cli.client import path
+from whimbrel.cli.session import current
+
+app = typer.Typer(no_args_is_help=True, help="List, look at, cancel and stop operations.")
+
+Id = Annotated[str, typer.Argument(help="The operation's id.")]
+
+
+@app.command("list")
+def list_all(
+    migration: Annotated[str | None, typer.Option(help="Only those of this migration.")] = None,
+    status: Annotated[str | None, typer.Option(help="running, completed, failed, cancelled or stopped")] = None,
+    mode: Annotated[str | None, typer.Option(help="data, change, data-replication, …")] = None,
+    page_size: Annotated[int | None, typer.Option(help="1 to 200.")] = None,
+    page_token: Annotated[str | None, typer.Option(help="What the page before gave as next.")] = None,
+) -> None:
+    """Show operations, the newest first."""
+    with current().client() as api:
+        query = {"migration": migration, "status": status, "mode": mode}
+        found = api.get(path("operations"), **query, page_size=page_size, page_token=page_token)
+    show.table(
+        found, found["operations"], ("operation_id", "migration", "mode", "status", "phase", "started_at", "duration")
+    )
+    if found["next_page_token"] and not current().as_json:
+        current().console.print(f"[dim]{found['total']} in all; more with --page-token {found['next_page_token']}[/]")
+
+
+@app.command("get")
+def get(id: Id) -> None:
+    """Show one with its result, error and logs."""
+    with current().client() as api:
+        show.result(api.get(path("operations", id)))
+
+
+@app.command("cancel")
+def cancel(id: Id) -> None:
+    """Let it finish what it has in hand, clean up and end."""
+    with current().client() as api:
+        done = api.post(path("operations", id, "cancel"))
+    show.result(done, f"operation {id} is {done['status']}")
+
+
+@app.command("stop")
+def stop(id: Id) -> None:
+    """End it at once and clean up behind it."""
+    with current().client() as api:
+        done = api.post(path("operations", id, "stop"))
+    show.result(done, f"operation {id} is {done['status']}")

@@ -1,0 +1,397 @@
+"""The binlog's events on byte buffers: framing, checksums, and what the events that matter say. Rows are elsewhere.
+
+Layouts are those that MySQL and MariaDB document for replication. Nothing here reads beyond what it was given: input
+that does not decode raises LogDamaged.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from whimbrel.codecs.binlog_values import (
+    BIT,
+    BLOB,
+    BLOB_COMPRESSED,
+    BLOBS,
+    DATETIME2,
+    DOUBLE,
+    ENUM,
+    FLOAT,
+    INTEGERS,
+    NEWDECIMAL,
+    SET,
+    STRING,
+    TIME2,
+    TIMESTAMP2,
+    VAR_STRING,
+    VARCHAR,
+    VARCHAR_COMPRESSED,
+    YEAR,
+)
+from whimbrel.errors import LogDamaged, LogFormatRefused
+
+HEADER_BYTES = 19
+CHECKSUM_BYTES = 4
+
+QUERY, STOP, ROTATE, FORMAT_DESCRIPTION, XID, TABLE_MAP, INCIDENT, HEARTBEAT = 2, 3, 4, 15, 16, 19, 26, 27
+EXECUTE_LOAD_QUERY, GTID, ANONYMOUS_GTID, XA_PREPARE, PARTIAL_UPDATE_ROWS, TRANSACTION_PAYLOAD = 18, 33, 34, 38, 39, 40
+GTID_TAGGED = 42
+MARIADB_GTID, QUERY_COMPRESSED, PARTIAL_ROW_DATA = 162, 165, 172
+# They stand between transactions: format, previous GTIDs, MariaDB's checkpoint and GTID list.
+BETWEEN = frozenset({FORMAT_DESCRIPTION, 35, 161, 163})
+WRITE_ROWS = frozenset({23, 30, 166, 169})
+UPDATE_ROWS = frozenset({24, 31, 167, 170})
+DELETE_ROWS = frozenset({25, 32, 168, 171})
+ROWS = WRITE_ROWS | UPDATE_ROWS | DELETE_ROWS
+COMPRESSED_ROWS = frozenset(range(166, 172))
+EXTRA_HEADER_ROWS = frozenset({30, 31, 32, 169, 170, 171})
+
+_ARTIFICIAL = 0x20
+_HEADER = struct.Struct("<IBIIIH")
+_ONE_BYTE_META = frozenset({FLOAT, DOUBLE, *BLOBS, TIMESTAMP2, DATETIME2, TIME2, BLOB_COMPRESSED})
+_TWO_BYTE_META = frozenset({VARCHAR, BIT, NEWDECIMAL, VAR_STRING, VARCHAR_COMPRESSED})
+_NUMERIC = frozenset({*INTEGERS, FLOAT, DOUBLE, NEWDECIMAL, YEAR})  # those that have a bit for their sign
+_CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event without header and checksum. ``log_pos`` is the low 32 bits of where it ends, 0 if it is not said."""
+
+    kind: int
+    timestamp: int
+    log_pos: int
+    artificial: bool
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Rotate:
+    """The file that the following events stand in, and where in it the first of them begins."""
+
+    file: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement with its default schema."""
+
+    schema: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Gtid:
+    """``source`` is a server's UUID for MySQL, ``domain-server`` for MariaDB; empty when the notation is not known.
+
+    ``standalone``: MariaDB's next event is a transaction of its own. ``commit_us`` is 0 when it is not said.
+    """
+
+    source: str
+    number: int
+    standalone: bool = False
+    prepared: bool = False
+    commit_us: int = 0
+
+
+@dataclass(frozen=True)
+class TableMap:
+    """What a table looked like when the rows that follow were written.
+
+    ``types`` has (type code, metadata). The rest is None where the server logs no such metadata: ``names``,
+    ``unsigned``, ``collations`` (ids; None for columns that are not text) and ``labels`` of enums and sets, undecoded.
+    """
+
+    number: int
+    schema: str
+    table: str
+    types: tuple[tuple[int, int], ...]
+    names: tuple[str, ...] | None = None
+    unsigned: tuple[bool, ...] | None = None
+    collations: tuple[int | None, ...] | None = None
+    labels: tuple[tuple[bytes, ...], ...] | None = None
+
+
+class Cursor:
+    """Reads forward through bytes and never beyond their end."""
+
+    __slots__ = ("at", "data")
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data = data
+        self.at = at
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, size: int) -> bytes:
+        if size > len(self.data) - self.at:
+            raise LogDamaged("an event in the binlog is cut off")
+        self.at += size
+        return self.data[self.at - size : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def packed(self) -> int:
+        """A length-encoded integer."""
+        first = self.number(1)
+        if first < 251:
+            return first
+        if first not in (252, 253, 254):
+            raise LogDamaged("an event in the binlog has an invalid length")
+        return self.number({252: 2, 253: 3, 254: 8}[first])
+
+    def packed_bytes(self) -> bytes:
+        return self.take(self.packed())
+
+
+def event(raw: bytes, checksum: bool) -> Event:
+    """Split header and body. Raises LogDamaged when lengths or the checksum do not agree."""
+    end = len(raw) - (CHECKSUM_BYTES if checksum else 0)
+    if end < HEADER_BYTES:
+        raise LogDamaged("an event in the binlog is shorter than its header")
+    timestamp, kind, _, size, log_pos, flags = _HEADER.unpack_from(raw)
+    if size != len(raw):
+        raise LogDamaged(f"an event in the binlog says it has {size} bytes and has {len(raw)}")
+    if checksum and zlib.crc32(memoryview(raw)[:end]) != int.from_bytes(raw[end:], "little"):
+        raise LogDamaged("an event in the binlog does not match its checksum")
+    return Event(kind, timestamp, log_pos, bool(flags & _ARTIFICIAL), raw[HEADER_BYTES:end])
+
+
+def has_checksums(format_description: bytes) -> bool:
+    """Whether the events behind this one carry a CRC32. Takes the event whole, with header and checksum."""
+    if len(format_description) < HEADER_BYTES + 57 + CHECKSUM_BYTES + 1:
+        raise LogDamaged("the binlog's format description is cut off")
+    algorithm = format_description[-CHECKSUM_BYTES - 1]
+    if algorithm not in (0, 1):
+        raise LogFormatRefused(f"the binlog's checksum algorithm {algorithm} is unknown")
+    return algorithm == 1
+
+
+def rotate(body: bytes) -> Rotate:
+    cursor = Cursor(body)
+    position = cursor.number(8)
+    return Rotate(_text(cursor.take(cursor.left)), position)
+
+
+def query(body: bytes, compressed: bool = False) -> Query:
+    cursor = Cursor(body)
+    cursor.take(8)
+    schema_length = cursor.number(1)
+    cursor.take(2)
+    cursor.take(cursor.number(2))
+    schema = cursor.take(schema_length)
+    cursor.take(1)
+    text = cursor.take(cursor.left)
+    return Query(_text(schema), _text(_uncompressed(text) if compressed else text))
+
+
+def load_query(body: bytes) -> Query:
+    """The statement of a statement-format LOAD DATA."""
+    cursor = Cursor(body)
+    cursor.take(8)
+    schema_length = cursor.number(1)
+    cursor.take(2)
+    variables = cursor.number(2)
+    cursor.take(13 + variables)
+    schema = cursor.take(schema_length)
+    cursor.take(1)
+    return Query(_text(schema), _text(cursor.take(cursor.left)))
+
+
+def gtid(body: bytes) -> Gtid:
+    """MySQL's untagged form."""
+    cursor = Cursor(body)
+    cursor.take(1)
+    h = cursor.take(16).hex()
+    number = cursor.number(8)
+    source = "-".join((h[:8], h[8:12], h[12:16], h[16:20], h[20:]))
+    commit_us = 0
+    if cursor.left >= 24 and cursor.number(1) == 2:
+        cursor.take(16)
+        commit_us = cursor.number(7) & ((1 << 55) - 1)
+    return Gtid(source, number, commit_us=commit_us)
+
+
+def mariadb_gtid(body: bytes, server_id: int) -> Gtid:
+    cursor = Cursor(body)
+    number, domain, flags = cursor.number(8), cursor.number(4), cursor.number(1)
+    return Gtid(f"{domain}-{server_id}", number, standalone=bool(flags & 1), prepared=bool(flags & 0x40))
+
+
+def server_id(raw: bytes) -> int:
+    """Whose event it is; takes the event whole."""
+    return int.from_bytes(raw[5:9], "little")
+
+
+def payload_events(body: bytes) -> Iterator[bytes]:
+    """The events inside a compressed transaction of MySQL, whole, without checksums."""
+    cursor = Cursor(body)
+    algorithm, size = 0, 0
+    while (field := cursor.packed()) != 0:
+        value = Cursor(cursor.packed_bytes()).packed()
+        algorithm = value if field == 2 else algorithm
+        size = value if field == 3 else size
+    data = cursor.take(cursor.left)
+    if algorithm == 0:
+        data = _unzstd(data, size)
+    elif algorithm != 255:
+        raise LogFormatRefused(f"the binlog has a transaction compressed in the unknown way {algorithm}")
+    at = 0
+    while at < len(data):
+        length = int.from_bytes(data[at + 9 : at + 13], "little")
+        if length < HEADER_BYTES or at + length > len(data):
+            raise LogDamaged("a compressed transaction in the binlog is cut off")
+        yield data[at : at + length]
+        at += length
+
+
+def rows_header(kind: int, body: bytes) -> tuple[int, int]:
+    """The number of the table a rows event belongs to, and where its column count stands."""
+    cursor = Cursor(body)
+    number = cursor.number(6)
+    cursor.take(2)
+    if kind in EXTRA_HEADER_ROWS:
+        size = cursor.number(2)
+        if size < 2:
+            raise LogDamaged("a rows event in the binlog has an invalid header")
+        cursor.take(size - 2)
+    return number, cursor.at
+
+
+def uncompressed_rows(body: bytes, at: int) -> bytes:
+    """The row images of a compressed rows event; ``at`` is behind the bitmaps."""
+    return _uncompressed(body[at:])
+
+
+def table_map(body: bytes) -> TableMap:
+    cursor = Cursor(body)
+    number = cursor.number(6)
+    cursor.take(2)
+    schema = _name(cursor)
+    table = _name(cursor)
+    codes = cursor.take(cursor.packed())
+    types = _types(codes, Cursor(cursor.packed_bytes()))
+    cursor.take((len(codes) + 7) // 8)
+    return TableMap(number, schema, table, types, **_optional(cursor, types))
+
+
+def _name(cursor: Cursor) -> str:
+    name = cursor.take(cursor.number(1))
+    cursor.take(1)
+    return _text(name)
+
+
+def _types(codes: bytes, meta: Cursor) -> tuple[tuple[int, int], ...]:
+    types = []
+    for code in codes:
+        if code in _ONE_BYTE_META:
+            types.append((code, meta.number(1)))
+        elif code in _TWO_BYTE_META:
+            types.append((code, meta.number(2)))
+        elif code in (STRING, ENUM, SET):
+            types.append(_string_type(meta.number(1), meta.number(1)))
+        else:
+            types.append((code, 0))
+    return tuple(types)
+
+
+def _string_type(first: int, second: int) -> tuple[int, int]:
+    """CHAR's metadata hide enum and set, and two bits of its length inside the type code."""
+    if first & 0x30 != 0x30:
+        return first | 0x30, second | ((first & 0x30) ^ 0x30) << 4
+    return first, second
+
+
+def _optional(cursor: Cursor, types: tuple[tuple[int, int], ...]) -> dict[str, Any]:
+    """The optional metadata at the end of a table map, as arguments of TableMap."""
+    found: dict[int, bytes] = {}
+    while cursor.left:
+        field = cursor.number(1)
+        found[field] = cursor.packed_bytes()
+    codes = [code for code, _ in types]
+    made: dict[str, Any] = {}
+    if 1 in found:
+        made["unsigned"] = _unsigned(Cursor(found[1]), codes)
+    if 4 in found:
+        names = Cursor(found[4])
+        made["names"] = tuple(_text(names.packed_bytes()) for _ in codes)
+    text = [i for i, code in enumerate(codes) if code in _CHARACTER]
+    named = [i for i, code in enumerate(codes) if code in (ENUM, SET)]
+    collations = _collations(found, 2, 3, text) | _collations(found, 10, 11, named)
+    if collations:
+        made["collations"] = tuple(collations.get(i) for i in range(len(codes)))
+    if any(field in found for field in (5, 6)):
+        labels = _labels(found.get(5), codes, SET) | _labels(found.get(6), codes, ENUM)
+        made["labels"] = tuple(labels.get(i, ()) for i in range(len(codes)))
+    return made
+
+
+def _unsigned(bits: Cursor, codes: list[int]) -> tuple[bool, ...]:
+    numeric = [i for i, code in enumerate(codes) if code in _NUMERIC]
+    raw = bits.take((len(numeric) + 7) // 8)
+    unsigned = {i for n, i in enumerate(numeric) if raw[n // 8] & 0x80 >> n % 8}
+    return tuple(i in unsigned for i in range(len(codes)))
+
+
+def _collations(found: dict[int, bytes], default: int, each: int, columns: list[int]) -> dict[int, int]:
+    if each in found:
+        cursor = Cursor(found[each])
+        return {i: cursor.packed() for i in columns}
+    if default not in found:
+        return {}
+    cursor = Cursor(found[default])
+    usual = cursor.packed()
+    made = dict.fromkeys(columns, usual)
+    while cursor.left:
+        nth, collation = cursor.packed(), cursor.packed()
+        if nth >= len(columns):
+            raise LogDamaged("a table map in the binlog names a column it does not have")
+        made[columns[nth]] = collation
+    return made
+
+
+def _labels(raw: bytes | None, codes: list[int], kind: int) -> dict[int, tuple[bytes, ...]]:
+    if raw is None:
+        return {}
+    cursor = Cursor(raw)
+    made = {}
+    for i in (i for i, code in enumerate(codes) if code == kind):
+        made[i] = tuple(cursor.packed_bytes() for _ in range(cursor.packed()))
+    return made
+
+
+def _uncompressed(data: bytes) -> bytes:
+    """MariaDB's form: a byte with algorithm and size of the length, the length big-endian, then a zlib stream."""
+    cursor = Cursor(data)
+    first = cursor.number(1)
+    if first & 0xF0 != 0x80:
+        raise LogFormatRefused("the binlog has an event compressed in an unknown way")
+    size = int.from_bytes(cursor.take(first & 7), "big")
+    try:
+        plain = zlib.decompress(cursor.take(cursor.left))
+    except zlib.error as e:
+        raise LogDamaged(f"a compressed event in the binlog does not decompress: {e}") from None
+    if len(plain) != size:
+        raise LogDamaged("a compressed event in the binlog has another length than it says")
+    return plain
+
+
+def _unzstd(data: bytes, size: int) -> bytes:
+    try:
+        return bytes(pa.decompress(data, decompressed_size=size, codec="zstd"))
+    except (pa.ArrowException, OSError, MemoryError) as e:
+        raise LogDamaged(f"a compressed transaction in the binlog does not decompress: {e}") from None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,54 @@
+"""MySQL and MariaDB as source and target. Importing this imports no driver; its methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.connectors.mysql import config
+from whimbrel.connectors.mysql.capabilities import CAPABILITIES
+from whimbrel.connectors.protocols import Engine, ServerInfo
+from whimbrel.model.job import Endpoint
+
+if TYPE_CHECKING:
+    from whimbrel.connectors.protocols import Checks, Comparison, Source, Target
+
+
+class MySQLEngine:
+    """The front door; see ``protocols.Engine``."""
+
+    types: tuple[str, ...] = ("mysql", "mariadb")
+    capabilities = CAPABILITIES
+    secret_parameters = config.SECRETS
+
+    def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config.parse(type, parameters)
+
+    def test(self, endpoint: Endpoint) -> ServerInfo:
+        from whimbrel.connectors.mysql.server import server_info
+
+        return server_info(endpoint.parameters, "test")
+
+    def source(self, endpoint: Endpoint, operation: str) -> Source:
+        from whimbrel.connectors.mysql.source import MySQLSource
+
+        return MySQLSource(endpoint, operation)
+
+    def target(self, endpoint: Endpoint, operation: str) -> Target:
+        from whimbrel.connectors.mysql.target import MySQLTarget
+
+        return MySQLTarget(endpoint, operation)
+
+    def open_comparison(self, endpoint: Endpoint, operation: str) -> Comparison:
+        from whimbrel.connectors.mysql import compare
+
+        return compare.open_comparison(endpoint, operation)
+
+    @property
+    def checks(self) -> Checks:
+        from whimbrel.connectors.mysql import checks
+
+        return checks.CHECKS
+
+
+ENGINE: Engine = MySQLEngine()

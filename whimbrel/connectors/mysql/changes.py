@@ -1,0 +1,112 @@
+"""Reads a source's binlog as changes of the captured tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+
+import pymysql
+
+from whimbrel.connectors.mysql.charsets import Charsets
+from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
+from whimbrel.connectors.mysql.dump import Dump
+from whimbrel.connectors.mysql.gtids import same_mariadb
+from whimbrel.connectors.mysql.layout import captured
+from whimbrel.connectors.mysql.log import file_and_offset, gtids_at, no_position
+from whimbrel.connectors.mysql.refusals import number_and_text
+from whimbrel.connectors.mysql.server import server_identity
+from whimbrel.connectors.mysql.transactions import Follower
+from whimbrel.connectors.protocols import ChangeSink
+from whimbrel.errors import PositionForeign, PositionLost
+from whimbrel.model.job import Job
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+
+_GONE = 1094  # no such thread
+
+
+def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogStream:
+    """Read changes from ``start`` on. Raises PositionLost, PositionForeign, SourcePermissionDenied."""
+    session = connect(job.source.parameters, job.operation)
+    try:
+        start.require_same_server(no_position(server_identity(session)))
+        require_kept(session, start)
+        with mapped("source"):
+            checksums = query(session, "SELECT @@global.binlog_checksum")[0][0] == "CRC32"
+        known = captured(session, tables)
+        follower = Follower(known, Charsets(session), start, checksums=checksums, mariadb=session.mariadb)
+        return BinlogStream(job, session, follower, start)
+    except BaseException:
+        session.close()
+        raise
+
+
+def require_kept(session: Session, start: Position) -> None:
+    """Raise PositionLost if the server has purged the file, PositionForeign if the point is not one of its own."""
+    file, offset = file_and_offset(start)
+    if not file:
+        return
+    with mapped("source"):
+        sizes = {str(row[0]): int(row[1]) for row in query(session, "SHOW BINARY LOGS")}
+    if file not in sizes:
+        raise PositionLost(f"the source no longer has its binary log {file}", position=start.text)
+    if offset > sizes[file]:
+        raise PositionLost(f"the source's binary log {file} ends before {start.text}", position=start.text)
+    if session.mariadb and start.extra and not same_mariadb(start.extra, gtids_at(session, file, offset)):
+        raise PositionForeign(
+            f"position {start.text} stands for GTID {start.extra} and does not on this server: it is another server's, "
+            "or its log was reset",
+            position=start.text,
+        )
+
+
+class BinlogStream:
+    """A running dump and what follows it; see ``protocols.ChangeStream``. It holds two sessions."""
+
+    def __init__(self, job: Job, metadata: Session, follower: Follower, start: Position) -> None:
+        self._job = job
+        self._metadata = metadata
+        self._follower = follower
+        self._session = connect(job.source.parameters, job.operation)
+        self._thread = int(self._session.thread_id())  # type: ignore[no-untyped-call]
+        try:
+            self._dump = Dump(self._session, job.operation, start)
+        except BaseException:
+            self._session.close()
+            raise
+
+    def read(self, sink: ChangeSink, timeout: float, limit: int) -> bool:
+        """See ``protocols.ChangeStream.read``. Heartbeats count as nothing."""
+        deadline = time.monotonic() + timeout
+        taken = 0
+        while True:
+            for raw in self._dump.events():
+                self._follower.follow(raw, sink)
+                taken += 0 if raw[4] in _IDLE else len(raw)
+                if taken >= limit:
+                    return True
+            if taken:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._dump.receive(left):
+                return False
+
+    def confirm(self, position: Position) -> None:
+        """Nothing to do: the server keeps its log by its own rules, and its heartbeats keep the link alive."""
+
+    def close(self) -> None:
+        """End the dump on the server too, which would notice a closed link only with its next event."""
+        if not self._session.open:
+            return
+        self._session._force_close()
+        self._metadata.close()
+        with closing(connect(self._job.source.parameters, f"cleanup-{self._job.operation}")) as session:
+            try:
+                execute(session, f"KILL CONNECTION {self._thread}")
+            except pymysql.MySQLError as e:
+                if number_and_text(e)[0] != _GONE:
+                    raise
+
+
+_IDLE = (27, 41)  # heartbeats

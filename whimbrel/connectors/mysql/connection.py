@@ -1,0 +1,229 @@
+"""Sessions on MySQL and MariaDB: how they are opened, found again and ended, and how names are quoted."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT
+
+from whimbrel.connectors.mysql.refusals import Role, connection_refusal, server_refusal
+from whimbrel.errors import IdentifierRefused, TlsFailed
+from whimbrel.model.names import TableName
+
+CONNECT_SECONDS = 15
+END_SECONDS = 15
+IDENTIFIER_CHARACTERS = 64
+
+# Strict, so that nothing is cut or replaced on the way in; but zero and invalid dates, which a source may hold, and 0
+# in an AUTO_INCREMENT column are stored as they are. Backslash escapes stay on and double quotes quote text.
+SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
+
+SESSION_SETTINGS = {
+    "time_zone": "'+00:00'",
+    "wait_timeout": "86400",
+    "net_read_timeout": "3600",
+    "net_write_timeout": "3600",
+    "sql_auto_is_null": "0",
+    "sql_quote_show_create": "1",
+    "sql_select_limit": "18446744073709551615",
+    "group_concat_max_len": "1048576",
+}
+MARIADB_SETTINGS = {"max_statement_time": "0", "idle_transaction_timeout": "0"}
+# MySQL caches the statistics it shows for a day; a fresh table would be planned as an empty one.
+MYSQL_SETTINGS = {"max_execution_time": "0", "information_schema_stats_expiry": "0"}
+
+
+if TYPE_CHECKING:
+    _Connection = Connection[pymysql.cursors.Cursor]
+else:
+    _Connection = Connection  # generic in its type stubs only
+
+
+class Session(_Connection):
+    """A connection that may be closed twice, and that knows which of the two servers it talks to."""
+
+    server_version: str
+    _sock: socket.socket
+    _execute_command: Callable[[int, str], None]
+    _force_close: Callable[[], None]
+
+    def close(self) -> None:
+        if self.open:
+            super().close()
+
+    @property
+    def mariadb(self) -> bool:
+        return "mariadb" in self.server_version.lower()
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """``(10, 11, 19)``; MariaDB's compatibility prefix ``5.5.5-`` is taken off."""
+        text = self.server_version.removeprefix("5.5.5-").partition("-")[0]
+        return tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def connect(
+    parameters: Mapping[str, Any],
+    operation: str,
+    *,
+    autocommit: bool = True,
+    database: str | None = None,
+    local_infile: bool = False,
+    multi: bool = False,
+) -> Session:
+    """Open a session that cleanup can find by ``operation``, in UTC, utf8mb4 and strict mode.
+
+    ``parameters`` are those of an endpoint after ``config.parse``; ``database`` becomes the default database (by
+    default there is none). ``local_infile`` permits ``infile.load_local`` and nothing else that sends a file;
+    ``multi`` permits several statements in one. Raises a leaf of ConnectionRefused.
+    """
+    flags = (CLIENT.LOCAL_FILES if local_infile else 0) | (CLIENT.MULTI_STATEMENTS if multi else 0)
+    tls = _tls(parameters)
+    try:
+        session = Session(
+            host=parameters["host"],
+            port=int(parameters.get("port", 3306)),
+            user=parameters["user"],
+            password=parameters["password"].encode(),
+            database=database,
+            charset="utf8mb4",
+            sql_mode=SQL_MODE,
+            autocommit=autocommit,
+            client_flag=flags,
+            connect_timeout=CONNECT_SECONDS,
+            program_name=f"whimbrel:{operation}",
+            ssl=tls,
+            ssl_disabled=parameters.get("ssl_mode") == "disabled",
+        )
+    except pymysql.MySQLError as e:
+        raise connection_refusal(e, parameters) from e
+    try:
+        _prepare(session, operation)
+    except pymysql.MySQLError as e:
+        session.close()
+        raise connection_refusal(e, parameters) from e
+    return session
+
+
+def _prepare(session: Session, operation: str) -> None:
+    session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS)
+    execute(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
+    execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(operation),))
+
+
+def _tls(parameters: Mapping[str, Any]) -> ssl.SSLContext | None:
+    """None leaves it to the driver, which then encrypts if the server can (``preferred``)."""
+    mode = parameters.get("ssl_mode", "preferred")
+    if mode in ("disabled", "preferred"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=parameters.get("ssl_ca"))
+    except (OSError, ssl.SSLError) as e:
+        raise TlsFailed(f"parameters.ssl_ca: {parameters.get('ssl_ca')} cannot be used: {e}") from e
+    # Certificates that MySQL makes for itself lack an extension that newer Pythons insist on.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.check_hostname = mode == "verify_identity"
+    if mode == "required":
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@contextmanager
+def mapped(role: Role, subject: str = "") -> Iterator[None]:
+    """Turn the driver's errors inside the block into ours, as seen from the source or the target side.
+
+    ``subject`` names the table at work, for the message.
+    """
+    try:
+        yield
+    except pymysql.MySQLError as e:
+        raise server_refusal(e, role, subject) from e
+
+
+def execute(session: Session, sql: str, arguments: Sequence[Any] = ()) -> int:
+    """Run one statement; the number of rows it changed or found."""
+    with session.cursor() as cursor:
+        return cursor.execute(sql, tuple(arguments) or None)
+
+
+def query(session: Session, sql: str, arguments: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Run one statement and return all of its rows. Only for metadata: every value becomes an object."""
+    with session.cursor() as cursor:
+        cursor.execute(sql, tuple(arguments) or None)
+        return list(cursor.fetchall())
+
+
+# --- finding and ending our sessions ----------------------------------------------------------------------------------
+# Each session holds a user lock whose name carries operation and connection id. Locks end with their session, whoever
+# killed the client, and can be asked for by name everywhere; the program name cannot (performance_schema may be off).
+
+
+def _lock_prefix(operation: str) -> str:
+    """At most 46 characters, so that the whole name keeps to MySQL's 64."""
+    name = operation if len(operation) <= 36 else hashlib.sha256(operation.encode()).hexdigest()[:36]
+    return f"whimbrel:{name}:"
+
+
+def sessions(session: Session, operation: str) -> tuple[int, ...]:
+    """The connection ids of the operation's other sessions on this server."""
+    rows = query(
+        session,
+        "SELECT ID FROM information_schema.PROCESSLIST"
+        " WHERE ID <> CONNECTION_ID() AND IS_USED_LOCK(CONCAT(%s, ID)) = ID",
+        (_lock_prefix(operation),),
+    )
+    return tuple(int(row[0]) for row in rows)
+
+
+def end_sessions(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
+    """Kill every session of the operation and wait until the server has let go of them; how many there were."""
+    with closing(connect(parameters, f"cleanup-{operation}")) as session, mapped(role):
+        found = sessions(session, operation)
+        for number in found:
+            _kill(session, number)
+        deadline = time.monotonic() + END_SECONDS
+        while sessions(session, operation) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return len(found)
+
+
+def _kill(session: Session, number: int) -> None:
+    try:
+        execute(session, f"KILL CONNECTION {number}")
+    except pymysql.MySQLError as e:
+        if e.args[0] != 1094:  # it has ended meanwhile
+            raise
+
+
+# --- quoting ----------------------------------------------------------------------------------------------------------
+
+
+def quote_identifier(name: str) -> str:
+    """Backquote one name. Raises IdentifierRefused for what MySQL cannot hold as a name."""
+    if not name or "\0" in name or name.endswith(" ") or any(ord(c) > 0xFFFF for c in name):
+        raise IdentifierRefused(f"{name!r} cannot be a name in MySQL")
+    return "`" + name.replace("`", "``") + "`"
+
+
+def quote_identifiers(names: Iterable[str]) -> str:
+    """Quoted names with commas between them."""
+    return ", ".join(quote_identifier(n) for n in names)
+
+
+def qualified(name: TableName) -> str:
+    """```schema`.`table```."""
+    return f"{quote_identifier(name.schema)}.{quote_identifier(name.table)}"
+
+
+def quote_literal(text: str) -> str:
+    """Quote text as a string constant that reads the same with and without NO_BACKSLASH_ESCAPES, if it can."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0") + "'"

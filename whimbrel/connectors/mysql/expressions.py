@@ -1,0 +1,100 @@
+"""PostgreSQL's defaults, checks and computed columns in MySQL's words, where both mean the same beyond doubt."""
+
+from __future__ import annotations
+
+import re
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from whimbrel.connectors.mysql.connection import quote_literal
+
+_LITERAL = re.compile(r"^\(*[EB]?'(?P<text>(?:[^']|'')*)'\)*(?:::[\w \"().,\[\]]+)?$", re.S)
+_NUMBER = re.compile(r"^\(*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\)*(?:::[\w \"().,]+)?$")
+_NOW = re.compile(
+    r"^(?:now\(\)|CURRENT_TIMESTAMP|transaction_timestamp\(\)|statement_timestamp\(\)|LOCALTIMESTAMP)"
+    r"(?:\(\d\))?(?:::timestamp[\w ]*)?$",
+    re.I,
+)
+_FAITHFUL = (
+    *(exp.Column, exp.Identifier, exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.Neg, exp.Not, exp.And, exp.Or),
+    *(exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.In, exp.Between, exp.Is, exp.Coalesce),
+    *(exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Tuple),
+)
+
+_TEXT_TYPES = ("text", "varchar", "char", "bpchar")
+_NUMBER_TYPES = ("decimal", "int", "bigint", "smallint", "double")
+
+
+def default(text: str, native: str) -> str | None:
+    """A PostgreSQL default for a MySQL column of type ``native``; None when it has no sure counterpart."""
+    expression = text.strip()
+    wide = native.endswith(("text", "blob")) or native == "json"
+    if expression.upper().startswith("NULL"):
+        return "NULL"
+    if expression.lower() in ("true", "false"):
+        return "1" if expression.lower() == "true" else "0"
+    if (number := _NUMBER.match(expression)) is not None:
+        return f"({number['number']})" if wide else number["number"]
+    if _NOW.match(expression) and native.startswith("datetime"):
+        return f"CURRENT_TIMESTAMP{native.removeprefix('datetime')}"
+    if expression.upper() == "CURRENT_DATE" and native == "date":
+        return "(CURRENT_DATE)"
+    if expression.lower() in ("gen_random_uuid()", "uuid_generate_v4()") and native in ("uuid", "char(36)"):
+        return "(UUID())"
+    literal = _LITERAL.match(expression)
+    if literal is None or (expression.startswith("E") and "\\" in expression):
+        return None
+    if native == "json" and not expression.endswith(("::json", "::jsonb")):
+        return "('[]')" if literal["text"] == "{}" else None  # an array
+    return _literal_default(literal["text"].replace("''", "'"), native, wide=wide)
+
+
+def _literal_default(text: str, native: str, *, wide: bool) -> str | None:
+    if native == "tinyint(1)":
+        return {"t": "1", "true": "1", "f": "0", "false": "0"}.get(text)
+    if native.startswith("bit"):
+        return f"b'{text}'" if set(text) <= {"0", "1"} else None
+    if native.startswith(("varbinary", "longblob")):
+        return f"(0x{text[2:]})" if re.fullmatch(r"\\x(?:[0-9a-fA-F]{2})+", text) else None
+    if native.startswith(("datetime", "date", "time")) and not re.fullmatch(r"[\d:. -]+", text):
+        return None
+    return f"({quote_literal(text)})" if wide else quote_literal(text)
+
+
+def predicate(text: str) -> str | None:
+    """A PostgreSQL boolean or computed expression in MySQL's words; None unless every part means the same there."""
+    try:
+        tree = sqlglot.parse_one(text, read="postgres")
+    except SqlglotError:
+        return None
+    tree = tree.transform(_without_cast).transform(_without_cast).transform(_any_to_in)
+    if not all(isinstance(node, _FAITHFUL) for node in tree.walk()):
+        return None
+    for column in tree.find_all(exp.Column):
+        column.this.set("quoted", True)
+    return tree.sql(dialect="mysql")
+
+
+def _without_cast(node: exp.Expression) -> exp.Expression:
+    """PostgreSQL writes ``(status)::text = 'new'::text``; casts of text to text say nothing."""
+    if not isinstance(node, exp.Cast):
+        return node
+    inner = node.this.unnest()
+    if isinstance(inner, exp.Array):
+        return inner
+    if node.to.is_type(*_TEXT_TYPES) and isinstance(inner, exp.Literal | exp.Column | exp.Cast):
+        return inner
+    if node.to.is_type(*_NUMBER_TYPES) and isinstance(inner, exp.Literal):
+        return exp.Literal.number(inner.this)
+    return node
+
+
+def _any_to_in(node: exp.Expression) -> exp.Expression:
+    """``x = ANY (ARRAY['a', 'b'])`` is ``x IN ('a', 'b')``."""
+    if isinstance(node, exp.EQ) and isinstance(node.expression, exp.Any):
+        array = node.expression.this.unnest()
+        if isinstance(array, exp.Array) and array.expressions:
+            return exp.In(this=node.this, expressions=array.expressions)
+    return node

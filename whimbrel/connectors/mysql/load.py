@@ -1,0 +1,166 @@
+"""Loads staged tab-text files with LOAD DATA LOCAL, and records each chunk in the transaction of its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from whimbrel.connectors.mysql.checkpoint import ensure_tables, hold, transaction
+from whimbrel.connectors.mysql.connection import (
+    Session,
+    connect,
+    execute,
+    mapped,
+    qualified,
+    query,
+    quote_identifier,
+)
+from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded, infile_clause, load_local
+from whimbrel.connectors.mysql.refusals import value_refusal
+from whimbrel.errors import DataFailed, StagingDamaged, ValueRefused
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Annotation, Column, Table
+
+_CHUNK = "migration = %s AND source_schema = %s AND source_table = %s AND number = %s"
+
+
+class MySQLLoader:
+    """See ``protocols.Loader``. One connection; not for two threads at once."""
+
+    def __init__(self, parameters: Mapping[str, Any], job: Job) -> None:
+        self.parameters, self.job = parameters, job
+        self.session = connect(parameters, job.operation, local_infile=True)
+        try:
+            with mapped("target"):
+                ensure_tables(self.session)
+                # rows come from a source that has checked its foreign keys; checks and unique keys stay on
+                execute(self.session, "SET SESSION foreign_key_checks = 0")
+        except BaseException:
+            self.session.close()
+            raise
+
+    def load(
+        self,
+        epoch: int,
+        source: Table,
+        target: Table,
+        columns: Sequence[Column],
+        chunk: Chunk,
+        format: Format,
+        file: Path,
+        *,
+        upsert: bool,
+    ) -> int:
+        if format is not Format.TAB_TEXT:
+            raise DataFailed(f"{source.name}: MySQL loads {Format.TAB_TEXT}, not {format}")
+        chunk_key = (self.job.migration, source.name.schema, source.name.table, chunk.number)
+        with transaction(self.session, str(target.name)):
+            hold(self.session, self.job.migration, epoch, "SHARE")
+            done = self._recorded(chunk_key)
+            if done is not None:
+                return done
+            rows = _load_file(self.session, load_statement(target, columns, upsert=upsert), file, str(target.name))
+            self._record(chunk_key, rows)
+            return rows
+
+    def _recorded(self, chunk_key: tuple[object, ...]) -> int | None:
+        """The rows of a chunk that is loaded already; locks its record, so that nobody else loads it meanwhile."""
+        sql = f"SELECT loaded_rows FROM whimbrel.chunks WHERE {_CHUNK} FOR UPDATE"  # noqa: S608 - a constant
+        rows = query(self.session, sql, chunk_key)
+        if not rows:
+            raise DataFailed(f"{chunk_key[1]}.{chunk_key[2]}: chunk {chunk_key[3]} is not in the plan")
+        return None if rows[0][0] is None else int(rows[0][0])
+
+    def _record(self, chunk_key: tuple[object, ...], rows: int) -> None:
+        sql = f"UPDATE whimbrel.chunks SET loaded_rows = %s WHERE {_CHUNK}"  # noqa: S608 - a constant
+        execute(self.session, sql, (rows, *chunk_key))
+
+    def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
+        """Forget the chunks first, in their own transaction: TRUNCATE commits by itself.
+
+        A crash in between leaves rows that nothing records; the next attempt finds the table filled and empties it.
+        The second session holds the epoch until the table is empty.
+        """
+        name = (self.job.migration, source.schema, source.table)
+        of_table = "migration = %s AND source_schema = %s AND source_table = %s"
+        with transaction(self.session, str(target)):
+            hold(self.session, self.job.migration, epoch, "SHARE")
+            execute(self.session, f"UPDATE whimbrel.chunks SET loaded_rows = NULL WHERE {of_table}", name)  # noqa: S608
+            execute(self.session, f"UPDATE whimbrel.tables SET finished = 0 WHERE {of_table}", name)  # noqa: S608
+        with closing(connect(self.parameters, self.job.operation)) as guard, transaction(guard, str(target)):
+            hold(guard, self.job.migration, epoch, "SHARE")
+            with mapped("target", str(target)):
+                execute(self.session, f"TRUNCATE TABLE {qualified(target)}")
+
+    def close(self) -> None:
+        self.session.close()
+
+
+def load_statement(target: Table, columns: Sequence[Column], *, upsert: bool) -> str:
+    """LOAD DATA for these source columns of a tab-text file into the columns of the same names."""
+    fields, assignments = [], []
+    for number, column in enumerate(columns):
+        name = quote_identifier(column.name)
+        written = conversion(column, f"@v{number}")
+        fields.append(f"@v{number}" if written else name)
+        if written:
+            assignments.append(f"{name} = {written}")
+    assigned = f" SET {', '.join(assignments)}" if assignments else ""
+    return (
+        f"LOAD DATA {infile_clause()} {'REPLACE ' if upsert else ''}INTO TABLE {qualified(target.name)}"
+        " CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
+        f" ({', '.join(fields)}){assigned}"
+    )
+
+
+def conversion(column: Column, variable: str) -> str | None:
+    """How a staged text becomes the value; None where the server reads it as it is. NULL stays NULL."""
+    if pa.types.is_binary(column.type.arrow):
+        return f"UNHEX({variable})"
+    if column.type.annotation is Annotation.BIT and (column.type.length or 1) <= 64 and "var" not in column.type.native:
+        return f"CAST(CONV({variable}, 2, 10) AS UNSIGNED)"
+    return None
+
+
+class _Lines:
+    """The blocks of a file, counting the lines that pass."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.count = file, 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self.file.open("rb", buffering=0) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                self.count += block.count(b"\n")
+                yield block
+
+
+def _load_file(session: Session, sql: str, file: Path, table: str) -> int:
+    """Load the whole file or nothing. LOAD DATA LOCAL only warns where other statements fail, so warnings fail here."""
+    lines = _Lines(file)
+    try:
+        loaded = load_local(session, sql, lines)
+    except FileNotFoundError:
+        raise StagingDamaged(f"{table}: the staged file {file.name} is gone") from None
+    if loaded.warnings or loaded.skipped or loaded.records != lines.count:
+        raise load_refusal(session, loaded, lines.count, table)
+    return loaded.records
+
+
+def load_refusal(session: Session, loaded: Loaded, lines: int, table: str) -> ValueRefused:
+    """The first warning that says why, as an error. A note alone (a digit cut off) is a lost value too."""
+    warnings = query(session, "SHOW WARNINGS LIMIT 64") if loaded.warnings else []
+    ranked = sorted(warnings, key=lambda w: w[0] == "Note")
+    if ranked:
+        refusal = value_refusal(int(ranked[0][1]), str(ranked[0][2]), ValueRefused, table)
+        assert isinstance(refusal, ValueRefused)
+        return refusal
+    return ValueRefused(
+        f"{table}: the server took {loaded.records} of {lines} rows and left out {loaded.skipped}", table=table
+    )

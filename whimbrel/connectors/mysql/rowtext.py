@@ -1,0 +1,132 @@
+"""SQL that makes the server write whole rows as finished lines of COPY text or tab text (docs/formats.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+import pyarrow as pa
+
+from whimbrel.connectors.mysql.connection import quote_identifier
+from whimbrel.model.chunk import Format
+from whimbrel.model.table import Annotation, Column
+
+Value = Callable[[bytes], bytes]
+
+_ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
+
+
+class Kind(Enum):
+    """How a column is written."""
+
+    PLAIN = "plain"
+    NUMBER = "number"  # with ZEROFILL, which a bare column would show
+    DOUBLE = "double"
+    BOOLEAN = "boolean"
+    BITS = "bits"
+    INSTANT = "instant"
+    BYTES = "bytes"
+    TEXT = "text"
+
+
+def kind(column: Column) -> Kind:
+    """Which of them a column is."""
+    arrow, annotation = column.type.arrow, column.type.annotation
+    if pa.types.is_binary(arrow):
+        return Kind.BYTES
+    if annotation is Annotation.BIT:
+        return Kind.BITS
+    if pa.types.is_boolean(arrow):
+        return Kind.BOOLEAN
+    if pa.types.is_floating(arrow):
+        return Kind.DOUBLE
+    if pa.types.is_timestamp(arrow):
+        return Kind.INSTANT if arrow.tz else Kind.PLAIN
+    if pa.types.is_string(arrow) and annotation not in (Annotation.DURATION, Annotation.UUID):
+        return Kind.TEXT
+    return Kind.NUMBER if "zerofill" in column.type.native.lower() else Kind.PLAIN
+
+
+def line(columns: Sequence[Column], format: Format) -> str:
+    """An expression for one row as a line without its newline.
+
+    It is NULL for a row that would exceed max_allowed_packet, and only then: so NULL values are written as ``\\N``, and
+    CONCAT is used, which does not pass over a NULL.
+    """
+    return f"CONCAT({', 0x09, '.join(_field(c, format) for c in columns)}, '')"
+
+
+def _field(column: Column, format: Format) -> str:
+    name = quote_identifier(column.name)
+    text = _escaped(name, column, format)
+    return f"IF({name} IS NULL, {_literal(chr(92) + 'N')}, {text})" if column.nullable else text
+
+
+def _escaped(name: str, column: Column, format: Format) -> str:
+    what = kind(column)
+    if what is Kind.TEXT:
+        text = f"CONVERT({name} USING utf8mb4)"
+        for character, written in _ESCAPES:
+            text = f"REPLACE({text}, {_literal(character)}, {_literal(written)})"
+        return text
+    if what is Kind.BYTES:
+        return f"CONCAT({_literal(chr(92) * 2 + 'x')}, HEX({name}))" if format is Format.COPY_TEXT else f"HEX({name})"
+    return _shown(name, column, format)
+
+
+def _shown(name: str, column: Column, format: Format) -> str:
+    """An expression for the server's text of a value, before any escape."""
+    what = kind(column)
+    copy = format is Format.COPY_TEXT
+    if what is Kind.NUMBER:
+        return f"({name} + 0)"
+    if what is Kind.DOUBLE:
+        return f"({name} * 1e0)"  # a FLOAT alone would be shown with six digits
+    if what is Kind.BOOLEAN:
+        return f"IF({name}, 't', 'f')" if copy else f"IF({name}, '1', '0')"
+    if what is Kind.BITS:
+        return f"LPAD(BIN({name} + 0), {column.type.length or 1}, '0')"
+    if what is Kind.INSTANT and copy:
+        return f"CONCAT({name}, '+00')"
+    return name
+
+
+def separate(columns: Sequence[Column], format: Format) -> tuple[list[str], list[Value]]:
+    """For rows too long for ``line``: expressions for the bare values, and what makes fields of a line of them."""
+    expressions: list[str] = []
+    values: list[Value] = []
+    for column in columns:
+        name, what = quote_identifier(column.name), kind(column)
+        if what is Kind.TEXT:
+            expressions.append(f"CONVERT({name} USING utf8mb4)")
+            values.append(escape)
+        elif what is Kind.BYTES:
+            expressions.append(f"CAST({name} AS BINARY)" if column.type.annotation is Annotation.SPATIAL else name)
+            values.append(copy_hex if format is Format.COPY_TEXT else hexadecimal)
+        else:
+            expressions.append(f"CONCAT({_shown(name, column, format)})")
+            values.append(_as_it_is)
+    return expressions, values
+
+
+def _as_it_is(value: bytes) -> bytes:
+    return value
+
+
+def escape(value: bytes) -> bytes:
+    for character, written in _ESCAPES:
+        value = value.replace(character.encode(), written.encode())
+    return value
+
+
+def hexadecimal(value: bytes) -> bytes:
+    return value.hex().upper().encode()
+
+
+def copy_hex(value: bytes) -> bytes:
+    return b"\\\\x" + hexadecimal(value)
+
+
+def _literal(text: str) -> str:
+    """A string constant without any quoting to go wrong."""
+    return f"_utf8mb4 0x{text.encode().hex()}"

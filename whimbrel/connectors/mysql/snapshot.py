@@ -1,0 +1,284 @@
+"""One consistent view over several sessions, and the rows of it as finished lines.
+
+The view is made by freezing writes for the moment in which the sessions open their transactions: with a global read
+lock, else with read locks on the tables. Where an account may do neither, tables with a key are read without a lock if
+changes are replayed from before the first session opened, because replaying them converges.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import pymysql
+from pymysql.constants import COMMAND
+
+from whimbrel.codecs.rowpackets import Damaged, RowPackets, Value
+from whimbrel.connectors.mysql import log, rowtext
+from whimbrel.connectors.mysql.bounds import condition, index_of
+from whimbrel.connectors.mysql.connection import (
+    Session,
+    connect,
+    execute,
+    mapped,
+    qualified,
+    query,
+    quote_identifier,
+)
+from whimbrel.connectors.mysql.refusals import number_and_text, server_refusal
+from whimbrel.connectors.mysql.server import server_identity
+from whimbrel.connectors.protocols import Buffer
+from whimbrel.errors import ExtractorFailed, LogDisabled, SourceInterrupted, SourcePermissionDenied
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+from whimbrel.model.position import Position
+from whimbrel.model.table import Column, Table
+
+_LOG = logging.getLogger(__name__)
+LOCK_SECONDS = 10  # a lock that waits also stops every writer behind it
+OUT_BYTES = 256 * 1024
+IN_BYTES = 1 << 20
+_LOCK_TIMEOUT = 1205
+_TRANSACTIONAL = frozenset({"", "innodb", "rocksdb", "tokudb"})
+
+
+@dataclass(frozen=True)
+class Token:
+    """Lets a reader open inside the view. ``lock`` is held by session ``holder`` as long as the source is frozen."""
+
+    lock: str
+    holder: int
+
+
+class MySQLSnapshot:
+    """See ``protocols.Snapshot``. ``notes`` says what the account could not do. Readers hold the view themselves."""
+
+    def __init__(self, session: Session, position: Position, token: Token, lanes: int, notes: tuple[str, ...]) -> None:
+        self.position = position
+        self.token = token
+        self.notes = notes
+        self._session = session
+        self._waiting = lanes
+        self._frozen = True
+
+    def lane_opened(self) -> None:
+        self._waiting -= 1
+        if self._waiting == 0:
+            self.release()
+
+    def release(self) -> None:
+        if not self._frozen:
+            return
+        with mapped("source"):
+            execute(self._session, "UNLOCK TABLES")
+            execute(self._session, "SELECT RELEASE_LOCK(%s)", (self.token.lock,))
+        self._frozen = False
+
+    def keepalive(self) -> None:
+        try:
+            self._session.ping(reconnect=False)
+        except pymysql.MySQLError as e:
+            raise SourceInterrupted(f"the session that opened the snapshot is gone: {number_and_text(e)[1]}") from e
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def open_snapshot(job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> MySQLSnapshot:
+    """Freeze the source and read its position; it thaws with ``release`` or when all ``lanes`` have opened.
+
+    Raises SourceInterrupted when the lock is not had within ``LOCK_SECONDS``, SourcePermissionDenied when the account
+    may not lock and the tables cannot do without.
+    """
+    session = connect(job.source.parameters, job.operation)
+    try:
+        _require_transactional(tables, capture=capture)
+        notes = _freeze(session, tables, needed=not _converges(tables, capture=capture, lanes=lanes))
+        for note in notes:
+            _LOG.warning(note)
+        position = _position(session, capture=capture)
+        holder = int(session.thread_id())  # type: ignore[no-untyped-call]
+        token = Token(f"whimbrel-frozen:{holder}", holder)
+        with mapped("source"):
+            execute(session, "SELECT GET_LOCK(%s, 0)", (token.lock,))
+        return MySQLSnapshot(session, position, token, lanes, notes)
+    except BaseException:
+        session.close()
+        raise
+
+
+def _converges(tables: Sequence[Table], *, capture: bool, lanes: int) -> bool:
+    """Whether the rows come out right without a lock."""
+    return all(t.key for t in tables) if capture else lanes <= 1
+
+
+def _require_transactional(tables: Sequence[Table], *, capture: bool) -> None:
+    """Other engines show rows as they are now: that only converges by replaying changes onto a key."""
+    loose = [t for t in tables if t.options.get("engine", "").lower() not in _TRANSACTIONAL]
+    refused = [str(t.name) for t in loose if capture and not t.key]
+    if refused:
+        raise ExtractorFailed(
+            f"{', '.join(refused)}: no transactions and no key, so rows and changes cannot be told apart",
+            remedy="ALTER TABLE ... ENGINE=InnoDB on the source, or add a primary key.",
+            tables=refused,
+        )
+    for table in loose:
+        _LOG.warning("%s: its engine has no snapshots; rows are read as they are at that moment", table.name)
+
+
+def _freeze(session: Session, tables: Sequence[Table], *, needed: bool) -> tuple[str, ...]:
+    """Stop writes, and say what could not be done."""
+    names = ", ".join(f"{qualified(t.name)} READ" for t in tables)
+    with mapped("source"):
+        execute(session, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+    if _locked(session, "FLUSH TABLES WITH READ LOCK"):
+        return ()
+    if names and _locked(session, f"LOCK TABLES {names}"):
+        return ("the account may not lock all tables at once (RELOAD): only the migrated tables were locked",)
+    if needed:
+        raise SourcePermissionDenied(
+            "the account may neither FLUSH TABLES WITH READ LOCK nor LOCK TABLES; a table without a key, or several "
+            "threads without change capture, need one moment for all",
+            remedy="GRANT RELOAD ON *.* or GRANT LOCK TABLES on the schemas to the account, or use threads=1.",
+        )
+    return ("the account may not lock tables: the snapshot is made without a lock, and changes since are replayed",)
+
+
+def _locked(session: Session, sql: str) -> bool:
+    """Whether the lock was had; False when the account may not ask for it."""
+    with mapped("source"):
+        try:
+            execute(session, sql)
+        except pymysql.MySQLError as e:
+            number = number_and_text(e)[0]
+            if number == _LOCK_TIMEOUT:
+                raise SourceInterrupted(
+                    f"the source could not be frozen within {LOCK_SECONDS} s: {_blockers(session)}",
+                    remedy="Wait for the sessions named, or end them; it is tried again by itself.",
+                ) from e
+            if number in log.DENIED:
+                return False
+            raise
+    return True
+
+
+def _blockers(session: Session) -> str:
+    """The sessions that have been at work longest; their statements may hold values and are not told."""
+    rows = query(
+        session,
+        "SELECT ID, USER, TIME, COALESCE(STATE, '') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
+        " AND COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID') ORDER BY TIME DESC LIMIT 5",
+    )
+    told = [f"session {number} of {user}, {seconds} s ({state})" for number, user, seconds, state in rows]
+    return "; ".join(told) or "open transactions hold the tables (their sessions are not visible to the account)"
+
+
+def _position(session: Session, *, capture: bool) -> Position:
+    """Where the log stands. A plain data load does without a log, and without the right to see it."""
+    try:
+        return log.current_position(session, gtids=True)
+    except (LogDisabled, SourcePermissionDenied):
+        if capture:
+            raise
+        return log.no_position(server_identity(session))
+
+
+def open_reader(job: Job, token: Token) -> MySQLReader:
+    """Open a session inside the view. Raises SourceInterrupted when the source is no longer frozen."""
+    session = connect(job.source.parameters, job.operation, autocommit=True)
+    try:
+        with mapped("source"):
+            execute(session, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            execute(session, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            holder = query(session, "SELECT IS_USED_LOCK(%s)", (token.lock,))[0][0]
+        if holder is None or int(holder) != token.holder:
+            raise SourceInterrupted("the snapshot was released before this reader opened; a new one is needed")
+        return MySQLReader(session)
+    except BaseException:
+        session.close()
+        raise
+
+
+class MySQLReader:
+    """See ``protocols.SnapshotReader``. An error in ``extract`` ends the session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._buffer = bytearray(IN_BYTES)
+
+    def extract(
+        self, table: Table, columns: Sequence[Column], chunk: Chunk, format: Format, write: Callable[[Buffer], object]
+    ) -> int:
+        if format is Format.COPY_BINARY:
+            raise ExtractorFailed(f"{table.name}: MySQL writes no {format}")
+        line = rowtext.line(columns, format)
+        source, where = _from(table, chunk), condition(table, chunk.bounds)
+        whole = self._lines(table, f"SELECT {line} FROM {source}{f' WHERE {where}' if where else ''}", None, write)  # noqa: S608
+        if not whole.nulls:
+            return whole.rows
+        # rows that exceed max_allowed_packet as one string; in the same view they are the same rows
+        expressions, values = rowtext.separate(columns, format)
+        and_where = f"({where}) AND " if where else ""
+        sql = f"SELECT {', '.join(expressions)} FROM {source} WHERE {and_where}{line} IS NULL"  # noqa: S608 - quoted
+        long = self._lines(table, sql, values, write)
+        if long.rows != whole.nulls:
+            raise ExtractorFailed(f"{table.name}: {whole.nulls} rows were too long for one string, {long.rows} came")
+        return whole.rows + long.rows
+
+    def _lines(
+        self, table: Table, sql: str, values: Sequence[Value] | None, write: Callable[[Buffer], object]
+    ) -> RowPackets:
+        packets = RowPackets(values)
+        try:
+            self._session._execute_command(COMMAND.COM_QUERY, sql)
+            self._session._sock.settimeout(None)
+            self._receive(packets, write)
+        except Damaged as e:
+            self._end()
+            raise SourceInterrupted(f"{table.name}: the source's answer does not decode: {e}") from e
+        except (OSError, pymysql.MySQLError) as e:
+            self._end()
+            raise SourceInterrupted(f"{table.name}: the connection to the source broke: {e}") from e
+        except BaseException:
+            self._end()
+            raise
+        if packets.error is not None:
+            error = pymysql.OperationalError(packets.error.number, packets.error.text)
+            raise server_refusal(error, "source", str(table.name))
+        return packets
+
+    def _receive(self, packets: RowPackets, write: Callable[[Buffer], object]) -> None:
+        """Socket to lines to ``write``, a block at a time; the buffer grows when one row is larger than it."""
+        sock, filled, out = self._session._sock, 0, bytearray()
+        while not packets.done:
+            if len(self._buffer) == filled:
+                self._buffer.extend(bytes(len(self._buffer)))
+            count = sock.recv_into(memoryview(self._buffer)[filled:])
+            if count == 0:
+                raise OSError("closed by the server")
+            filled += count
+            lines, taken = packets.scan(self._buffer, filled)
+            self._buffer[: filled - taken] = self._buffer[taken:filled]
+            filled -= taken
+            out += lines
+            if len(out) >= OUT_BYTES:
+                write(out)
+                out = bytearray()
+        if filled:
+            raise Damaged("bytes came behind the last row")
+        if out:
+            write(out)
+
+    def _end(self) -> None:
+        with suppress(OSError, pymysql.MySQLError):
+            self._session._force_close()
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _from(table: Table, chunk: Chunk) -> str:
+    name = qualified(table.name)
+    return f"{name} FORCE INDEX ({quote_identifier(index_of(table))})" if chunk.bounds else name

@@ -1,0 +1,95 @@
+"""The reading side of one MySQL or MariaDB server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
+from whimbrel.connectors.mysql.connection import Session, connect, mapped
+from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
+from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
+from whimbrel.model.chunk import Chunk
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+
+
+class MySQLSource:
+    """See ``protocols.Source``. Short questions share one session, one thread at a time."""
+
+    def __init__(self, endpoint: Endpoint, operation: str) -> None:
+        self._endpoint, self._operation = endpoint, operation
+        self._lock = threading.Lock()
+        self._opened: Session | None = None
+
+    @contextmanager
+    def _session(self) -> Iterator[Session]:
+        with self._lock, mapped("source"):
+            if self._opened is None or not self._opened.open:
+                self._opened = connect(self._endpoint.parameters, self._operation)
+            yield self._opened
+
+    def resolve(self, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
+        with self._session() as session:
+            return schema.resolve(session, patterns)
+
+    def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
+        with self._session() as session:
+            return schema.reflect(session, tables)
+
+    def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
+        with self._session() as session:
+            return chunks.plan(session, table, rows_per_file, chunk_bytes)
+
+    def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
+        return snapshot.open_snapshot(job, tables, capture=capture, lanes=lanes)
+
+    def open_reader(self, job: Job, token: Any) -> SnapshotReader:
+        return snapshot.open_reader(job, token)
+
+    def prepare_changes(self, job: Job, tables: Sequence[Table]) -> Position:
+        return log.prepare_changes(self._endpoint.parameters, job.operation, tables)
+
+    def check_capture(self, tables: Sequence[Table]) -> None:
+        log.check_capture(self._endpoint.parameters, self._operation, tables)
+
+    def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
+        return changes.open_changes(job, tables, start)
+
+    def holds(self, job: Job, position: Position) -> bool:
+        """The server keeps its log for everybody; the question is only whether it has been purged."""
+        with self._session() as session:
+            try:
+                position.require_same_server(log.current_position(session))
+                changes.require_kept(session, position)
+            except (PositionLost, PositionForeign):
+                return False
+            return True
+
+    def parse_position(self, text: str) -> Position:
+        with self._session() as session:
+            return log.parse_position(session, text)
+
+    def current_position(self) -> Position:
+        with self._session() as session:
+            return log.current_position(session)
+
+    def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """Never needed: the change stream refuses row images that are not full."""
+        raise LogFormatRefused(f"{table.name}: the binary log left values out (binlog_row_image is not FULL)")
+
+    def cleanup(self, job: Job) -> None:
+        self.close()
+        log.cleanup(self._endpoint.parameters, job.operation)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._opened is not None:
+                self._opened.close()
+                self._opened = None

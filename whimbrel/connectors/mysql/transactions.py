@@ -1,0 +1,259 @@
+"""Follows the binlog event by event: where it stands, which transaction is open, and which rows are ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from whimbrel.codecs import binlog
+from whimbrel.codecs.binlog import Event, Gtid, Query
+from whimbrel.codecs.binlog_rows import RowLayout, decode_rows
+from whimbrel.connectors.mysql.charsets import Charsets
+from whimbrel.connectors.mysql.dump import start_offset
+from whimbrel.connectors.mysql.gtids import MariaDBGtids, MySQLGtids
+from whimbrel.connectors.mysql.layout import Captured, row_layout
+from whimbrel.connectors.mysql.log import file_and_offset, position
+from whimbrel.connectors.mysql.statements import Effect, meaning
+from whimbrel.connectors.protocols import ChangeSink
+from whimbrel.errors import LayoutChanged, LogDamaged, LogFormatRefused, PositionLost
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+
+_NO_TABLE = 0xFFFFFF  # what a rows event names when it only ends a statement
+_FILE = re.compile(r"[^\0]+\.\d{6,}$")
+_WRAP = 1 << 32
+_PREPARED = "an XA transaction that is prepared and committed later changed captured tables"
+
+
+class Follower:
+    """Takes whole events in log order and writes what they mean for the captured tables into a sink.
+
+    A transaction is begun in the sink with its first captured row and committed with its end; other transactions only
+    move the position. Raises LayoutChanged, LogFormatRefused, LogDamaged, PositionLost; it is of no use after that.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[TableName, Captured],
+        charsets: Charsets,
+        start: Position,
+        *,
+        checksums: bool,
+        mariadb: bool,
+    ) -> None:
+        self._tables = tables
+        self._charsets = charsets
+        self._identity = start.server
+        self._checksums = checksums
+        self._mariadb = mariadb
+        self._file, wanted = file_and_offset(start)
+        self._offset = start_offset(wanted)
+        self._skip_to = wanted if wanted > self._offset else 0
+        self._gtids: MySQLGtids | MariaDBGtids = (MariaDBGtids if mariadb else MySQLGtids)(start.extra)
+        self._layouts: dict[int, tuple[Captured, RowLayout] | None] = {}
+        self._known: dict[bytes, tuple[Captured, RowLayout] | None] = {}
+        self._gtid: Gtid | None = None
+        self._open = False  # between a transaction's first event and its last
+        self._begun = False  # the sink knows of it
+        self._prepared = False  # an XA transaction
+
+    @property
+    def position(self) -> Position:
+        """The end of the last event."""
+        return position(self._identity, self._file, self._offset, self._gtids.text)
+
+    def follow(self, raw: bytes, sink: ChangeSink) -> None:
+        """One event as it came, header and checksum included."""
+        kind = raw[4] if len(raw) > 4 else 0
+        if kind == binlog.FORMAT_DESCRIPTION:
+            self._checksums = binlog.has_checksums(raw)
+        if kind == binlog.ROTATE:
+            self._rotate(raw, sink)
+            return
+        event = binlog.event(raw, self._checksums)
+        before = self._offset
+        self._move(event)
+        if before < self._skip_to and self._offset <= self._skip_to:
+            return
+        if kind == binlog.MARIADB_GTID:
+            self._start(binlog.mariadb_gtid(event.body, binlog.server_id(raw)), sink)
+        elif kind == binlog.TRANSACTION_PAYLOAD:
+            for inner in binlog.payload_events(event.body):
+                self._handle(binlog.event(inner, checksum=False), sink)
+        else:
+            self._handle(event, sink)
+        if kind in binlog.BETWEEN and self._gtid is None and not self._open:
+            sink.advance(self.position)
+
+    def _rotate(self, raw: bytes, sink: ChangeSink) -> None:
+        """The first event of a dump is a rotation made up by the server; it may come with or without a checksum."""
+        try:
+            found = binlog.rotate(binlog.event(raw, self._checksums).body)
+        except LogDamaged:
+            found = binlog.rotate(binlog.event(raw, not self._checksums).body)
+        if not _FILE.match(found.file):
+            raise LogDamaged("the binlog's rotation names no file")
+        if found.file == self._file and found.position < self._offset:
+            return  # the server names the file's start when it reads from the middle
+        changed = found.file != self._file
+        self._file, self._offset = found.file, found.position
+        if changed:
+            self._layouts.clear()
+            self._skip_to = 0
+            if not self._open:
+                sink.advance(self.position)
+
+    def _move(self, event: Event) -> None:
+        """Events carry 32 bits of where they end; a step back by more than half of that is a step over 4 GiB."""
+        if event.log_pos == 0 or event.artificial or event.kind == binlog.HEARTBEAT:
+            return
+        end = self._offset & ~(_WRAP - 1) | event.log_pos
+        if end < self._offset - _WRAP // 2:
+            end += _WRAP
+        self._offset = max(end, self._offset)
+
+    def _handle(self, event: Event, sink: ChangeSink) -> None:
+        kind = event.kind
+        if kind == binlog.TABLE_MAP:
+            self._map(event)
+        elif kind in binlog.ROWS:
+            self._rows(event, sink)
+        elif kind == binlog.XID:
+            self._end(event, sink)
+        elif kind in (binlog.QUERY, binlog.QUERY_COMPRESSED):
+            self._query(binlog.query(event.body, kind == binlog.QUERY_COMPRESSED), event, sink)
+        elif kind == binlog.EXECUTE_LOAD_QUERY:
+            self._query(binlog.load_query(event.body), event, sink)
+        elif kind in (binlog.GTID, binlog.ANONYMOUS_GTID):
+            found = binlog.gtid(event.body)
+            self._start(found if kind == binlog.GTID else replace(found, source=""), sink)
+        elif kind == binlog.GTID_TAGGED:
+            self._start(Gtid("", 0), sink)
+        elif kind == binlog.XA_PREPARE:
+            self._prepare(event, sink)
+        elif kind == binlog.PARTIAL_UPDATE_ROWS:
+            self._refuse_partial(event)
+        elif kind == binlog.PARTIAL_ROW_DATA:
+            raise LogFormatRefused("the binlog has row events that were cut into fragments", remedy="Raise the limit.")
+        elif kind == binlog.INCIDENT:
+            raise PositionLost(f"the source lost events of its binlog (an incident) at {self.position.text}")
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def _start(self, gtid: Gtid, sink: ChangeSink) -> None:
+        if self._begun:
+            raise LogDamaged(f"a transaction in the binlog has no end before {self.position.text}")
+        self._gtid = gtid
+        self._open = self._mariadb and not gtid.standalone
+        self._prepared = gtid.prepared
+
+    def _begin(self, sink: ChangeSink) -> None:
+        if not self._begun:
+            self._begun = True
+            sink.begin()
+
+    def _end(self, event: Event, sink: ChangeSink) -> None:
+        if self._gtid is not None:
+            self._gtids.add(self._gtid)
+        if self._begun:
+            said = self._gtid.commit_us if self._gtid is not None else 0
+            sink.commit(self.position, said or event.timestamp * 1_000_000)
+        else:
+            sink.advance(self.position)
+        self._gtid = None
+        self._open = self._begun = self._prepared = False
+
+    def _prepare(self, event: Event, sink: ChangeSink) -> None:
+        """The end of an XA transaction: committed at once if its first byte says one phase, else some time later."""
+        if self._begun and event.body[:1] != b"\x01":
+            raise LogFormatRefused(_PREPARED, remedy="Use plain transactions on the captured tables.")
+        self._end(event, sink)
+
+    # --- statements ---------------------------------------------------------------------------------------------------
+
+    def _query(self, query: Query, event: Event, sink: ChangeSink) -> None:
+        found = meaning(query, self._tables.keys())
+        names = ", ".join(str(t) for t in found.tables)
+        if found.effect is Effect.BEGIN:
+            self._open = True
+        elif found.effect is Effect.COMMIT:
+            self._end(event, sink)
+        elif found.effect is Effect.ROLLBACK:
+            self._rollback(query, event, sink)
+        elif found.effect is Effect.XA:
+            self._xa(query, event, sink)
+        elif found.effect is Effect.TRUNCATE:
+            self._begin(sink)
+            sink.truncate(found.tables)
+            self._end(event, sink)
+        elif found.effect is Effect.LAYOUT:
+            raise LayoutChanged(
+                f"{names}: the source ran a statement that changes it, at {self.position.text}: "
+                f"{_shortened(query.text)}",
+                tables=[str(t) for t in found.tables],
+            )
+        elif found.effect is Effect.ROWS:
+            raise LogFormatRefused(f"{names}: a session of the source changed rows in statement format (binlog_format)")
+        elif not self._open:
+            self._end(event, sink)
+
+    def _rollback(self, query: Query, event: Event, sink: ChangeSink) -> None:
+        """Logged only when the transaction also changed tables that cannot roll back."""
+        if self._begun:
+            raise LogFormatRefused(
+                f"a transaction at {self.position.text} was rolled back after it changed captured tables and tables "
+                "without transactions",
+                remedy="Convert the tables that are not InnoDB, and load the data again.",
+            )
+        if not re.match(r"\s*ROLLBACK\s+(?:WORK\s+)?TO\b", query.text, re.I):
+            self._end(event, sink)
+
+    def _xa(self, query: Query, event: Event, sink: ChangeSink) -> None:
+        word = query.text.split()[1].upper() if len(query.text.split()) > 1 else ""
+        if word in ("START", "BEGIN"):
+            self._open = True
+        elif word in ("COMMIT", "ROLLBACK"):
+            self._end(event, sink)
+
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def _map(self, event: Event) -> None:
+        number, shape = int.from_bytes(event.body[:6], "little"), event.body[6:]
+        if shape not in self._known:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[shape] = self._layout(event.body)
+        self._layouts[number] = self._known[shape]
+
+    def _layout(self, body: bytes) -> tuple[Captured, RowLayout] | None:
+        seen = binlog.table_map(body)
+        what = self._tables.get(TableName(seen.schema, seen.table))
+        return None if what is None else (what, row_layout(what, seen, self._charsets))
+
+    def _rows(self, event: Event, sink: ChangeSink) -> None:
+        number, at = binlog.rows_header(event.kind, event.body)
+        if number not in self._layouts:
+            if number == _NO_TABLE:
+                return
+            raise LogDamaged(f"rows in the binlog before {self.position.text} name no table")
+        found = self._layouts[number]
+        if found is None:
+            return
+        what, layout = found
+        self._begin(sink)
+        decode_rows(event.kind, event.body, at, layout, sink.buffer(what.table.name, what.written))
+
+    def _refuse_partial(self, event: Event) -> None:
+        number, _ = binlog.rows_header(event.kind, event.body)
+        found = self._layouts.get(number)
+        if found is not None:
+            raise LogFormatRefused(
+                f"{found[0].table.name}: the binlog has partial JSON updates",
+                remedy="SET GLOBAL binlog_row_value_options = ''; then load the table again.",
+            )
+
+
+def _shortened(text: str) -> str:
+    """A statement for a message, without its literals."""
+    return re.sub(r"'(?:[^'\\]|\\.|'')*'", "'...'", " ".join(text.split()))[:120]

@@ -1,0 +1,54 @@
+"""PostgreSQL as source and target. Importing this imports no driver; its methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.connectors.postgres import config
+from whimbrel.connectors.postgres.capabilities import CAPABILITIES
+from whimbrel.connectors.protocols import Engine, ServerInfo
+from whimbrel.model.job import Endpoint
+
+if TYPE_CHECKING:
+    from whimbrel.connectors.protocols import Checks, Comparison, Source, Target
+
+
+class PostgresEngine:
+    """The front door; see ``protocols.Engine``."""
+
+    types: tuple[str, ...] = ("postgres",)
+    capabilities = CAPABILITIES
+    secret_parameters = config.SECRETS
+
+    def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config.parse(parameters)
+
+    def test(self, endpoint: Endpoint) -> ServerInfo:
+        from whimbrel.connectors.postgres.server import server_info
+
+        return server_info(endpoint.parameters, "test")
+
+    def source(self, endpoint: Endpoint, operation: str) -> Source:
+        from whimbrel.connectors.postgres.source import PostgresSource
+
+        return PostgresSource(endpoint, operation)
+
+    def target(self, endpoint: Endpoint, operation: str) -> Target:
+        from whimbrel.connectors.postgres.target import PostgresTarget
+
+        return PostgresTarget(endpoint, operation)
+
+    def open_comparison(self, endpoint: Endpoint, operation: str) -> Comparison:
+        from whimbrel.connectors.postgres import compare
+
+        return compare.open_comparison(endpoint, operation)
+
+    @property
+    def checks(self) -> Checks:
+        from whimbrel.connectors.postgres import checks
+
+        return checks.CHECKS
+
+
+ENGINE: Engine = PostgresEngine()

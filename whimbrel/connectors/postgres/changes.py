@@ -1,0 +1,250 @@
+"""Reading the source's log: a replication session that streams pgoutput into change buffers."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+import psycopg
+import pyarrow as pa
+
+from whimbrel.codecs.pgoutput import POSTGRES_EPOCH_US, Decoder, Layout, Relation
+from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.publication import capture_name, published
+from whimbrel.connectors.postgres.schema import unqualified_names_off
+from whimbrel.connectors.postgres.slots import END_SECONDS, own_slot, position_at, release_slot, server_identity
+from whimbrel.connectors.postgres.wire import Connection, flush, readable, results, send
+from whimbrel.connectors.protocols import ChangeSink
+from whimbrel.errors import LayoutChanged, LogDamaged, PositionLost, SourceInterrupted, WhimbrelError
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+
+FEEDBACK_SECONDS = 5.0  # how often the server hears of us without having asked
+ASK_SECONDS = 0.5  # how often an idle server is asked how far it is: it tells by itself only every half minute
+START_SECONDS = 30.0
+
+_DATA_HEADER = 25  # 'w', where the data starts, where the log ends, the server's clock
+_KEEPALIVE = struct.Struct(">cQqB")  # 'k', where the log ends, the server's clock, whether it wants an answer
+_STATUS = struct.Struct(">cQQQqB").pack
+_LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, log file removed
+
+
+class PostgresChanges:
+    """One replication session; see ``protocols.ChangeStream``. Not thread-safe."""
+
+    def __init__(self, session: Connection, decoder: Decoder, server: str, start: int) -> None:
+        self._session = session
+        self._link = session.pgconn
+        self._decoder = decoder
+        self._server = server
+        self._received = start
+        self._confirmed = start
+        self._told = 0.0
+
+    def read(self, sink: ChangeSink, timeout: float, limit: int) -> bool:
+        """Decode what has come, waiting for the first message only. True when there was any."""
+        deadline = time.monotonic() + timeout
+        taken = 0
+        with mapped("source"):
+            while taken < limit:
+                size, data = self._link.get_copy_data(1)
+                if size > 0:
+                    taken += size
+                    self._message(bytes(data), sink)
+                elif size < 0:
+                    self._ended()
+                elif not readable(self._link, 0 if taken else deadline - time.monotonic()):
+                    break
+                else:
+                    self._link.consume_input()
+            silent = time.monotonic() - self._told
+            if not taken and silent > ASK_SECONDS:
+                self._tell(ask=True)
+            elif silent > FEEDBACK_SECONDS:
+                self._tell()
+        return taken > 0
+
+    def confirm(self, position: Position) -> None:
+        """Let the server forget its log up to ``position``, which the target has committed."""
+        self._confirmed = max(self._confirmed, position.order[0])
+        with mapped("source"):
+            self._tell()
+
+    def close(self) -> None:
+        """End the session. The server needs a moment to release the slot; ``open_changes`` waits for that."""
+        self._session.close()
+
+    def _message(self, data: bytes, sink: ChangeSink) -> None:
+        kind = data[0:1]
+        if kind == b"w":
+            self._decoder.decode(data[_DATA_HEADER:], sink)
+        elif kind == b"k" and len(data) == _KEEPALIVE.size:
+            _, end, _, reply = _KEEPALIVE.unpack(data)
+            if not self._decoder.in_transaction:
+                # All that the server had to send up to there has been sent, so an idle slot can move on.
+                self._received = max(self._received, end)
+                sink.advance(position_at(self._server, end))
+            if reply:
+                self._tell()
+        else:
+            raise LogDamaged(f"replication stream: a message of type {kind!r} and {len(data)} bytes is not documented")
+
+    def _tell(self, *, ask: bool = False) -> None:
+        """Send a status update; only ``confirmed`` counts as flushed, which frees log. ``ask`` wants an answer."""
+        now = time.time_ns() // 1000 - POSTGRES_EPOCH_US
+        received = max(self._received, self._confirmed)
+        self._link.put_copy_data(_STATUS(b"r", received, self._confirmed, self._confirmed, now, int(ask)))
+        flush(self._link)
+        self._told = time.monotonic()
+
+    def _ended(self) -> None:
+        try:
+            results(self._link, END_SECONDS)
+        except psycopg.Error as e:
+            raise _lost_or(e) from e
+        except TimeoutError:
+            pass  # the same as an end without a reason
+        raise SourceInterrupted("the source ended the replication stream")
+
+
+def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: Position) -> PostgresChanges:
+    """Read the migration's slot from ``start`` on.
+
+    Raises PositionForeign, PositionLost (no slot, an invalidated one, one that has moved past ``start``, or a table
+    that was not published), LayoutChanged.
+    """
+    name = capture_name(job.migration)
+    with closing(connect(endpoint.parameters, job.operation)) as connection:
+        server = server_identity(connection)
+        start.require_same_server(position_at(server, start.order[0]))
+        _require_slot(connection, name, start)
+        _require_published(connection, name, tables)
+        types = _type_names(connection, tables)
+    session = connect(endpoint.parameters, job.operation, replication=True)
+    try:
+        options = f"proto_version '1', publication_names '\"{name}\"'"
+        send(session.pgconn, f"START_REPLICATION SLOT {name} LOGICAL {start.text} ({options})")
+        results(session.pgconn, START_SECONDS)
+        layouts = Layouts(endpoint, job.operation, tables, types)
+        return PostgresChanges(
+            session, Decoder(layouts.layout, lambda lsn: position_at(server, lsn)), server, start.order[0]
+        )
+    except TimeoutError as e:
+        session.close()
+        raise SourceInterrupted(f"replication from slot {name} did not start in {START_SECONDS:.0f} s") from e
+    except psycopg.Error as e:
+        session.close()
+        raise _lost_or(e) from e
+    except BaseException:
+        session.close()
+        raise
+
+
+def _require_slot(connection: Connection, name: str, start: Position) -> None:
+    slot = own_slot(connection, name)
+    if slot is None or slot.confirmed is None:
+        raise PositionLost(f"replication slot {name} does not exist any more", slot=name)
+    if slot.confirmed > start.order[0]:
+        have = position_at("", slot.confirmed).text
+        raise PositionLost(
+            f"replication slot {name} has moved on to {have}, beyond our position {start.text}", slot=name
+        )
+    release_slot(connection, name)
+
+
+def _require_published(connection: Connection, name: str, tables: Sequence[Table]) -> None:
+    found = published(connection, name)
+    missing = sorted(str(t.name) for t in tables if found is None or t.name not in found)
+    if missing:
+        raise PositionLost(
+            f"publication {name} does not hold {', '.join(missing)}: their changes were not kept", tables=missing
+        )
+
+
+def _lost_or(error: psycopg.Error) -> WhimbrelError:
+    """The leaf for an error of the replication session."""
+    text = " ".join((error.diag.message_primary or str(error)).split())
+    if error.sqlstate in _LOST_STATES:
+        return PositionLost(f"the source cannot send the log from our position on: {text}", sqlstate=error.sqlstate)
+    return SourceInterrupted(f"replication from the source ended: {text}", sqlstate=error.sqlstate)
+
+
+# --- layouts --------------------------------------------------------------------------------------------------------
+
+TypeNames = Mapping[tuple[int, int], str]
+
+_TYPES = """
+select distinct a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod)
+from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
+join unnest(%s::text[], %s::text[]) as wanted(schema, name) on n.nspname = wanted.schema and c.relname = wanted.name
+where a.attnum > 0 and not a.attisdropped
+"""
+
+
+def _type_names(connection: Connection, tables: Sequence[Table]) -> dict[tuple[int, int], str]:
+    """How the server spells the types that the tables have now, by oid and modifier."""
+    names = [t.name for t in tables]
+    with mapped("source"), unqualified_names_off(connection):
+        rows = connection.execute(_TYPES, [[n.schema for n in names], [n.table for n in names]]).fetchall()
+    return {(oid, modifier): spelling for oid, modifier, spelling in rows}
+
+
+class Layouts:
+    """Compares the layouts that the log announces with the tables as they were reflected."""
+
+    def __init__(self, endpoint: Endpoint, operation: str, tables: Sequence[Table], types: TypeNames) -> None:
+        self._endpoint = endpoint
+        self._operation = operation
+        self._tables: dict[TableName, Table] = {t.name: t for t in tables}
+        self._types = dict(types)
+
+    def layout(self, relation: Relation) -> Layout | None:
+        """How to write the relation's rows; None for a table that is not migrated. Raises LayoutChanged."""
+        table = self._tables.get(relation.table)
+        if table is None:
+            return None
+        logged = {c.name: self._spelling(c.type_oid, c.type_modifier) for c in relation.columns}
+        differences = _differences(table, logged)
+        if differences:
+            raise LayoutChanged(
+                f"{table.name} changed its columns on the source: {'; '.join(differences)}",
+                table=str(table.name),
+                differences=differences,
+            )
+        columns = tuple(logged)
+        key = tuple(columns.index(name) for name in table.key)
+        covered = relation.identity == "f" or (bool(key) and all(relation.columns[i].identity for i in key))
+        binary = tuple(pa.types.is_binary(table.column(name).type.arrow) for name in columns)
+        return Layout(table.name, columns, binary, key, covered)
+
+    def _spelling(self, oid: int, modifier: int) -> str:
+        """A type that no table had when the stream was opened is asked for; the log may be older or newer than that."""
+        if (oid, modifier) not in self._types:
+            with (
+                closing(connect(self._endpoint.parameters, self._operation)) as connection,
+                mapped("source"),
+                unqualified_names_off(connection),
+            ):
+                row = connection.execute("select format_type(%s::oid, %s::int)", [oid, modifier]).fetchone()
+            assert row is not None
+            self._types[oid, modifier] = row[0]
+        return self._types[oid, modifier]
+
+
+def _differences(table: Table, logged: Mapping[str, str]) -> list[str]:
+    """What the log's columns have that the table has not, and the other way round; generated ones may be missing."""
+    known = {c.name: c.type.native for c in table.loaded_columns}
+    found = [f"column {name} was added" for name in logged if name not in known]
+    found += [f"column {name} was dropped or renamed" for name in known if name not in logged]
+    found += [
+        f"column {name} is {logged[name]}, not {native}"
+        for name, native in known.items()
+        if name in logged and logged[name] != native
+    ]
+    if not found and list(known) != list(logged):
+        found.append("the order of its columns changed")
+    return found

@@ -1,0 +1,103 @@
+"""Connections to PostgreSQL: how they are opened, how names are quoted, and what their errors mean to us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import psycopg
+
+from whimbrel.connectors.postgres.refusals import connection_refusal, server_refusal
+from whimbrel.errors import IdentifierRefused
+from whimbrel.model.names import TableName
+
+Role = Literal["source", "target"]
+
+IDENTIFIER_BYTES = 63
+CONNECT_SECONDS = 15
+
+# What every session needs to read and write values as docs/formats.md has them, and to outlive a long load.
+SESSION_SETTINGS = {
+    "DateStyle": "ISO,YMD",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "extra_float_digits": "3",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+
+
+def connect(
+    parameters: Mapping[str, Any], operation: str, *, autocommit: bool = True, replication: bool = False
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Open a session named ``whimbrel:<operation>`` with the settings that our formats need.
+
+    ``parameters`` are those of an endpoint after ``config.parse``. ``replication`` makes it a walsender that also
+    takes simple SQL. Raises a leaf of ConnectionRefused, or SlotsExhausted when no walsender is free.
+    """
+    arguments = {
+        "host": parameters["host"],
+        "port": parameters.get("port", 5432),
+        "user": parameters["user"],
+        "password": parameters["password"],
+        "dbname": parameters["database"],
+        "sslmode": parameters.get("sslmode", "prefer"),
+        "application_name": f"whimbrel:{operation}",
+        "client_encoding": "UTF8",
+        "connect_timeout": CONNECT_SECONDS,
+        "keepalives": 1,
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()),
+    }
+    if parameters.get("sslrootcert"):
+        arguments["sslrootcert"] = parameters["sslrootcert"]
+    if replication:
+        arguments["replication"] = "database"
+    try:
+        connection = psycopg.connect(**arguments, autocommit=autocommit)
+    except psycopg.Error as e:
+        raise connection_refusal(str(e), parameters) from e
+    for setting, since in (("idle_session_timeout", 140000), ("transaction_timeout", 170000)):
+        if connection.info.server_version >= since:
+            connection.pgconn.exec_(f"SET {setting} = 0".encode())
+    return connection
+
+
+@contextmanager
+def mapped(role: Role) -> Iterator[None]:
+    """Turn psycopg's errors inside the block into ours, as seen from the source or the target side."""
+    try:
+        yield
+    except psycopg.Error as e:
+        raise server_refusal(e, role) from e
+
+
+def identifier(name: str) -> str:
+    """Quote one name. Raises IdentifierRefused for what PostgreSQL cannot hold as a name."""
+    if not name or "\0" in name:
+        raise IdentifierRefused(f"{name!r} cannot be a name in PostgreSQL")
+    return '"' + name.replace('"', '""') + '"'
+
+
+def identifiers(names: Iterable[str]) -> str:
+    """Quoted names with commas between them."""
+    return ", ".join(identifier(n) for n in names)
+
+
+def qualified(name: TableName) -> str:
+    """``"schema"."table"``."""
+    return f"{identifier(name.schema)}.{identifier(name.table)}"
+
+
+def literal(text: str) -> str:
+    """Quote text as a string constant that reads the same whatever standard_conforming_strings is."""
+    if "\0" in text:
+        raise ValueError("PostgreSQL text cannot hold a NUL")
+    quoted = "'" + text.replace("'", "''") + "'"
+    return " E" + quoted.replace("\\", "\\\\") if "\\" in text else quoted

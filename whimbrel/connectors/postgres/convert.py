@@ -1,0 +1,247 @@
+"""Source tables as PostgreSQL will hold them: target names, target types, defaults and checks in its dialect."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pyarrow as pa
+
+from whimbrel.connectors.postgres import foreign, sequences, usertypes
+from whimbrel.connectors.postgres.connection import identifier, literal
+from whimbrel.connectors.postgres.names import SchemaNames, fitting, require_names
+from whimbrel.connectors.postgres.sequences import SequenceUse
+from whimbrel.connectors.postgres.types import from_foreign
+from whimbrel.errors import TypeRefused
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Index, Table
+
+
+@dataclass(frozen=True)
+class Converted:
+    """``notes``: what is declared lossy, left out or different, one line each."""
+
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Findings:
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def convert(tables: Sequence[Table], schemas: Mapping[str, str], source_type: str) -> Converted:
+    """All tables of a migration together, because names and foreign keys cross them.
+
+    Raises TypeRefused or IdentifierRefused, each listing all offenders.
+    """
+    findings = _Findings()
+    targets = [t.on_target(t.name.renamed(schemas)) for t in tables]
+    require_names(targets)
+    if source_type == "postgres":
+        converted = [_from_postgres(s, t, schemas, findings) for s, t in zip(tables, targets, strict=True)]
+    else:
+        names = SchemaNames(targets)
+        converted = [_from_foreign(t, source_type, names, findings) for t in targets]
+    if findings.refused:
+        raise TypeRefused("; ".join(findings.refused[:20]), columns=findings.refused[:100])
+    migrated = {t.name for t in tables}
+    kept = [_within(s, t, migrated, schemas, findings) for s, t in zip(tables, converted, strict=True)]
+    return Converted(tuple(kept), tuple(findings.notes))
+
+
+def _within(
+    source: Table, target: Table, migrated: set[TableName], schemas: Mapping[str, str], findings: _Findings
+) -> Table:
+    """Foreign keys to parents that are migrated too; the others cannot hold."""
+    keys: list[ForeignKey] = []
+    for key in target.foreign_keys:
+        if key.parent in migrated:
+            keys.append(replace(key, name=fitting(key.name), parent=key.parent.renamed(schemas)))
+        else:
+            findings.notes.append(
+                f"{source.name}: foreign key {key.name} left out: {key.parent} is not part of the migration"
+            )
+    return replace(target, foreign_keys=tuple(keys))
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------------------------
+
+
+def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], findings: _Findings) -> Table:
+    types = usertypes.of_table(source)
+    uses = {name: use.renamed(schemas) for name, use in sequences.of_table(source).items()}
+    findings.refused += [
+        f"{source.name}: type {t.spelling} is a base type, range or row type that cannot be created from here"
+        for t in types
+        if t.kind == "other"
+    ]
+    if source.options.get("partitioned"):
+        findings.notes.append(f"{source.name}: partitioned on the source, one plain table here")
+
+    def own(text: str) -> str:
+        return usertypes.respelled(text, types, schemas)
+
+    def column(c: Column) -> Column:
+        native = usertypes.spelled(c.type.native, types, schemas)
+        return replace(
+            c,
+            type=replace(c.type, native=native),
+            default=_postgres_default(c, uses.get(c.name), own),
+            generated=c.generated and own(c.generated),
+            identity=c.identity and replace(c.identity, sequence=uses[c.name].qualified),
+        )
+
+    definitions = json.loads(source.options.get("definitions", "{}"))
+    options = {
+        **target.options,
+        "types": usertypes.to_option(usertypes.renamed(types, schemas)),
+        "sequences": sequences.to_option(uses.values()),
+        "definitions": json.dumps({n: own(d) for n, d in definitions.items()}),
+    }
+    return replace(
+        target,
+        columns=tuple(column(c) for c in source.columns),
+        indexes=tuple(replace(i, expression=i.expression and own(i.expression)) for i in source.indexes),
+        checks=tuple(replace(c, expression=own(c.expression)) for c in source.checks),
+        options=options,
+    )
+
+
+def _postgres_default(column: Column, use: SequenceUse | None, own: Callable[[str], str]) -> str | None:
+    if use is not None and not use.identity:
+        return sequences.default(use, column.default)
+    return column.default and own(column.default)
+
+
+# --- other engines --------------------------------------------------------------------------------------------------
+
+
+def _from_foreign(table: Table, source_type: str, names: SchemaNames, findings: _Findings) -> Table:
+    columns = tuple(_foreign_column(table, c, source_type, findings) for c in table.columns)
+    types = {c.name: c.type for c in columns if not _folds_case(table, c.name)}
+    columns = tuple(_foreign_generated(table, c, types, source_type, findings) for c in columns)
+    columns, uses = _number_wide_identities(table, columns, names)
+    _note_behaviour(table, findings)
+    return replace(
+        table,
+        columns=columns,
+        primary_key_name=names.take(table.name.schema, table.name.table, "pkey") if table.primary_key else None,
+        indexes=tuple(_foreign_indexes(table, names, findings)),
+        checks=tuple(_foreign_checks(table, types, source_type, findings)),
+        options={"sequences": sequences.to_option(uses)} if uses else {},
+    )
+
+
+def _foreign_column(table: Table, column: Column, source_type: str, findings: _Findings) -> Column:
+    where = f"{table.name}.{column.name}"
+    mapped = from_foreign(column.type)
+    if mapped is None:
+        findings.refused.append(f"{where}: {column.type.native} has no equal in PostgreSQL")
+        return column
+    if mapped.note:
+        findings.notes.append(f"{where}: {column.type.native} -> {mapped.type.native}: {mapped.note}")
+    default = None
+    if column.default is not None and column.identity is None:
+        default = foreign.default(column.default, mapped.type, source_type)
+        if default is None and not foreign.is_null(column.default, source_type):
+            findings.notes.append(f"{where}: default {column.default} left out: it has no certain equal in PostgreSQL")
+    return replace(column, type=mapped.type, default=default)
+
+
+def _foreign_generated(
+    table: Table, column: Column, types: Mapping[str, ColumnType], source_type: str, findings: _Findings
+) -> Column:
+    if column.generated is None:
+        return column
+    expression = foreign.expression(column.generated, types, source_type)
+    if expression is None:
+        findings.refused.append(
+            f"{table.name}.{column.name}: generated as {column.generated}, which has no certain equal in PostgreSQL"
+        )
+    return replace(column, generated=expression, generated_stored=True)
+
+
+def _number_wide_identities(
+    table: Table, columns: tuple[Column, ...], names: SchemaNames
+) -> tuple[tuple[Column, ...], list[SequenceUse]]:
+    """PostgreSQL has no identity on numeric, which unsigned 64-bit numbers need: a sequence as default does it."""
+    uses: list[SequenceUse] = []
+    numbered: list[Column] = []
+    for c in columns:
+        if c.identity is not None and not pa.types.is_integer(c.type.arrow):
+            name = names.take(table.name.schema, table.name.table, f"{c.name}_seq")
+            use = SequenceUse(
+                c.name, table.name.schema, name, "", False, True, "bigint", c.identity.start, c.identity.increment,
+                1, 2**63 - 1, 1, False, c.identity.next_value,
+            )  # fmt: skip
+            uses.append(use)
+            c = replace(c, default=sequences.default(use, None))
+        numbered.append(c)
+    return tuple(numbered), uses
+
+
+def _folds_case(table: Table, column: str) -> bool:
+    """Whether the source compares this text without regard to case or trailing blanks, which PostgreSQL never does."""
+    found = table.column(column).type
+    collation = found.collation or table.options.get("collation", "")
+    return pa.types.is_string(found.arrow) and bool(collation) and not collation.endswith("_bin")
+
+
+def _note_behaviour(table: Table, findings: _Findings) -> None:
+    """What the source does by itself and the target will not."""
+    keyed = set(table.primary_key).union(*(i.columns for i in table.indexes))
+    folded = [c.name for c in table.columns if c.name in keyed and _folds_case(table, c.name)]
+    if folded:
+        findings.notes.append(
+            f"{table.name}: {', '.join(folded)} compared by collation rules (case) there, byte by byte here"
+        )
+    for option, value in table.options.items():
+        kind, _, column = option.partition(".")
+        if kind == "on_update":
+            findings.notes.append(f"{table.name}.{column}: ON UPDATE {value} left out: a trigger would be needed")
+        if kind == "invisible":
+            findings.notes.append(f"{table.name}.{column}: invisible on the source, visible here")
+
+
+def _foreign_indexes(table: Table, names: SchemaNames, findings: _Findings) -> list[Index]:
+    kept: list[Index] = []
+    for index in table.indexes:
+        where = f"{table.name}: index {index.name}"
+        if index.expression is not None or index.method.lower() not in ("btree", "hash"):
+            findings.notes.append(f"{where} left out: {index.expression or index.method} has no equal in PostgreSQL")
+            continue
+        name = names.take(table.name.schema, table.name.table, index.name)
+        plain = not any(index.prefixes) and not any(index.descending)
+        kept.append(replace(index, name=name, method="btree", constraint=index.unique and plain))
+    return kept
+
+
+def _foreign_checks(
+    table: Table, types: Mapping[str, ColumnType], source_type: str, findings: _Findings
+) -> list[Check]:
+    checks = [
+        Check(fitting(f"{table.name.table}_{c.name}_labels"), f"{identifier(c.name)} IN ({_labels(c.type)})")
+        for c in table.columns
+        if c.type.annotation is Annotation.ENUM
+    ]
+    for check in table.checks:
+        expression = foreign.expression(check.expression, types, source_type)
+        if expression is not None:
+            checks.append(Check(fitting(check.name), expression))
+        elif not _only_says_json(check.expression):
+            findings.notes.append(
+                f"{table.name}: check {check.name} ({check.expression}) left out: it has no certain equal in PostgreSQL"
+            )
+    return checks
+
+
+def _labels(type: ColumnType) -> str:
+    return ", ".join(literal(label).strip() for label in type.labels)
+
+
+def _only_says_json(expression: str) -> bool:
+    """MariaDB's own check on its JSON columns; jsonb needs none."""
+    return expression.strip().lower().startswith("json_valid(")

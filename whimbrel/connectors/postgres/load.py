@@ -1,0 +1,148 @@
+"""Loads staged files with COPY, each with its record in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg import errors as pg
+
+from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
+from whimbrel.connectors.postgres.connection import identifier, identifiers, mapped, qualified
+from whimbrel.connectors.postgres.reflection import Connection
+from whimbrel.errors import InternalError, LoaderFailed
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Column, Table
+
+BLOCK = 512 << 10
+_COPY_FORMATS = {Format.COPY_BINARY: "binary", Format.COPY_TEXT: "text"}
+_STAGE = "whimbrel_stage"
+
+
+class PostgresLoader:
+    """See protocols.Loader. One connection, for one thread.
+
+    Commits wait for the disk as everywhere: the staged file is deleted once ``load`` has returned, so a commit that a
+    crash of the target could still take back would lose the rows.
+    """
+
+    def __init__(self, connection: Connection, migration: str) -> None:
+        self._connection = connection
+        self._migration = migration
+        with mapped("target"):
+            ensure_schema(connection)
+            _silence_triggers(connection)
+
+    def load(
+        self,
+        epoch: int,
+        source: Table,
+        target: Table,
+        columns: Sequence[Column],
+        chunk: Chunk,
+        format: Format,
+        file: Path,
+        *,
+        upsert: bool,
+    ) -> int:
+        with mapped("target"):
+            recorded = self._recorded(chunk)
+            if recorded is not None:
+                return recorded
+            with self._connection.transaction() as transaction:
+                names = [c.name for c in columns]
+                if upsert and target.key:
+                    rows = self._replace(target, names, format, file)
+                else:
+                    rows = self._copy(qualified(target.name), names, format, file)
+                fence(self._connection, self._migration, epoch)
+                if self._record(chunk, rows):
+                    return rows
+                raise psycopg.Rollback(transaction)
+            return self.load(epoch, source, target, columns, chunk, format, file, upsert=upsert)
+
+    def _recorded(self, chunk: Chunk) -> int | None:
+        """The rows of a chunk that is loaded already."""
+        row = self._connection.execute(
+            "select loaded_rows from whimbrel.chunks"
+            " where migration = %s and schema_name = %s and table_name = %s and number = %s",
+            self._key(chunk),
+        ).fetchone()
+        if row is None:
+            raise LoaderFailed(f"{chunk.table}: chunk {chunk.number} is not in the plan that the target keeps")
+        return None if row[0] is None else int(row[0])
+
+    def _record(self, chunk: Chunk, rows: int) -> bool:
+        """False when somebody else has loaded the chunk in the meantime; their commit was waited for."""
+        done = self._connection.execute(
+            "update whimbrel.chunks set loaded_rows = %s"
+            " where migration = %s and schema_name = %s and table_name = %s and number = %s and loaded_rows is null",
+            [rows, *self._key(chunk)],
+        )
+        return done.rowcount == 1
+
+    def _key(self, chunk: Chunk) -> list[str | int]:
+        return [self._migration, chunk.table.schema, chunk.table.table, chunk.number]
+
+    def _copy(self, into: str, columns: Sequence[str], format: Format, file: Path) -> int:
+        if format not in _COPY_FORMATS:
+            raise InternalError(f"PostgreSQL does not load {format.value}")
+        statement = f"copy {into} ({identifiers(columns)}) from stdin (format {_COPY_FORMATS[format]})"
+        with self._connection.cursor() as cursor, file.open("rb", buffering=0) as staged:
+            with cursor.copy(statement.encode()) as copy:
+                while block := staged.read(BLOCK):
+                    copy.write(block)
+            return cursor.rowcount
+
+    def _replace(self, target: Table, columns: Sequence[str], format: Format, file: Path) -> int:
+        """Rows whose key exists go first: that needs no unique index to be there, nor an immediate one."""
+        table = qualified(target.name)
+        listed = identifiers(columns)
+        self._connection.execute(
+            f"create temp table {_STAGE} on commit drop as select {listed} from {table} with no data".encode()  # noqa: S608
+        )
+        rows = self._copy(f"pg_temp.{_STAGE}", columns, format, file)
+        same = " and ".join(f"t.{identifier(k)} = s.{identifier(k)}" for k in target.key)
+        self._connection.execute(f"analyze pg_temp.{_STAGE}".encode())
+        self._connection.execute(f"delete from {table} t using pg_temp.{_STAGE} s where {same}".encode())  # noqa: S608
+        self._connection.execute(
+            f"insert into {table} ({listed}) overriding system value select {listed} from pg_temp.{_STAGE}".encode()  # noqa: S608
+        )
+        return rows
+
+    def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
+        with mapped("target"), self._connection.transaction():
+            empty_table(self._connection, target)
+            self._connection.execute(
+                "update whimbrel.chunks set loaded_rows = null"
+                " where migration = %s and schema_name = %s and table_name = %s",
+                [self._migration, source.schema, source.table],
+            )
+            self._connection.execute(
+                "update whimbrel.tables set finished = false"
+                " where migration = %s and schema_name = %s and table_name = %s",
+                [self._migration, source.schema, source.table],
+            )
+            fence(self._connection, self._migration, epoch)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def empty_table(connection: Connection, name: TableName) -> None:
+    """TRUNCATE, or DELETE where a foreign key from elsewhere forbids it."""
+    try:
+        with connection.transaction():
+            connection.execute(f"truncate {qualified(name)}".encode())
+    except pg.FeatureNotSupported:
+        connection.execute(f"delete from {qualified(name)}".encode())  # noqa: S608
+
+
+def _silence_triggers(connection: Connection) -> None:
+    """Rows that were written once must not fire the target's triggers again. Only some users may ask for that."""
+    try:
+        connection.execute("set session_replication_role = replica")
+    except psycopg.errors.InsufficientPrivilege:
+        return

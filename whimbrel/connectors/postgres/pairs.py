@@ -1,0 +1,100 @@
+"""What the target's catalog says about the tables that changes are applied to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from whimbrel.connectors.postgres.connection import identifier
+from whimbrel.connectors.postgres.merge import Pair
+from whimbrel.connectors.postgres.schema import unqualified_names_off
+from whimbrel.connectors.postgres.wire import Connection
+from whimbrel.errors import TableMissing, TargetPermissionDenied
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Table
+
+_WANTED = """
+wanted as (
+    select c.oid, n.nspname as schema, c.relname as name
+    from unnest(%s::text[], %s::text[]) as w(schema, name)
+    join pg_namespace n on n.nspname = w.schema join pg_class c on c.relnamespace = n.oid and c.relname = w.name)
+"""
+
+_UNIQUES = f"""
+with {_WANTED}
+select w.schema, w.name, i.indisexclusion or i.indexprs is not null or i.indpred is not null as special,
+       array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality u(attnum, place)
+             join pg_attribute a on a.attrelid = w.oid and a.attnum = u.attnum where u.place <= i.indnkeyatts)
+from wanted w join pg_index i on i.indrelid = w.oid where i.indisunique or i.indisexclusion
+"""  # noqa: S608
+
+_COLUMNS = f"""
+with recursive {_WANTED}, typed as (
+    select w.schema, w.name, a.attname, a.attidentity = 'a' as always, t.typtype = 'd' as domain,
+           t.typbasetype as base, t.typtypmod as modifier
+    from wanted w join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
+    join pg_type t on t.oid = a.atttypid
+    union all
+    select y.schema, y.name, y.attname, y.always, true, t.typbasetype, t.typtypmod
+    from typed y join pg_type t on t.oid = y.base where y.domain and t.typtype = 'd')
+select y.schema, y.name, y.attname, y.always,
+       case when y.domain then format_type(y.base, y.modifier) end
+from typed y left join pg_type b on b.oid = y.base where b.typtype is distinct from 'd'
+"""  # noqa: S608
+
+_LOUD = f"""
+with {_WANTED}
+select distinct w.schema || '.' || w.name from wanted w join pg_trigger g on g.tgrelid = w.oid
+where g.tgenabled in ('O', 'A') order by 1
+"""  # noqa: S608
+
+
+def pair_tables(connection: Connection, source: Sequence[Table], target: Sequence[Table]) -> list[Pair]:
+    """Every source table with its target table and how rows can be brought into that. Raises TableMissing."""
+    with unqualified_names_off(connection):
+        uniques = connection.execute(_UNIQUES.encode(), _names(target)).fetchall()
+        columns = connection.execute(_COLUMNS.encode(), _names(target)).fetchall()
+    always: dict[TableName, set[str]] = {t.name: set() for t in target}
+    bases: dict[TableName, dict[str, str]] = {t.name: {} for t in target}
+    special: dict[TableName, bool] = {}
+    plain: dict[TableName, list[tuple[str, ...]]] = {t.name: [] for t in target}
+    for schema, name, column, numbered, base in columns:
+        table = TableName(schema, name)
+        special.setdefault(table, False)
+        if numbered:
+            always[table].add(column)
+        if base is not None:
+            bases[table][column] = base
+    missing = sorted(str(t.name) for t in target if t.name not in special)
+    if missing:
+        raise TableMissing(f"no such table on the target: {', '.join(missing[:20])}", tables=missing[:100])
+    for schema, name, is_special, unique in uniques:
+        table = TableName(schema, name)
+        special[table] = special[table] or is_special
+        if not is_special:
+            plain[table].append(tuple(unique))
+    pairs = []
+    for number, (from_table, to_table) in enumerate(zip(source, target, strict=True)):
+        key, name = set(from_table.key), to_table.name
+        others = tuple(u for u in plain[name] if not key or not key <= set(u))
+        mergeable = not others and not special[name] and always[name] <= key
+        pairs.append(Pair(number, from_table, to_table, others, mergeable, bases[name]))
+    return pairs
+
+
+def require_quiet_tables(connection: Connection, target: Sequence[Table]) -> None:
+    """Raise TargetPermissionDenied naming tables whose triggers or foreign keys would fire, and the remedy."""
+    loud = [row[0] for row in connection.execute(_LOUD.encode(), _names(target)).fetchall()]
+    if not loud:
+        return
+    user = identifier(connection.info.user)
+    raise TargetPermissionDenied(
+        f"the target's user {connection.info.user!r} may not set session_replication_role, and these tables have "
+        f"triggers or foreign keys that replicated rows must not fire: {', '.join(loud[:20])}",
+        remedy=f"Run GRANT SET ON PARAMETER session_replication_role TO {user} on the target (PostgreSQL 15 or newer), "
+        "or connect as a superuser.",
+        tables=loud[:100],
+    )
+
+
+def _names(tables: Sequence[Table]) -> list[list[str]]:
+    return [[t.name.schema for t in tables], [t.name.table for t in tables]]

@@ -1,0 +1,92 @@
+"""The reading side of a PostgreSQL server."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from whimbrel.connectors.postgres import changes, schema, slots, snapshot
+from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.refetch import fetch_rows
+from whimbrel.connectors.postgres.reflection import Connection
+from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
+from whimbrel.model.chunk import Chunk
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+
+
+class PostgresSource:
+    """See protocols.Source. Short questions share one connection, one thread at a time."""
+
+    def __init__(self, endpoint: Endpoint, operation: str) -> None:
+        self._endpoint = endpoint
+        self._operation = operation
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
+        with self._lock, mapped("source"):
+            if self._connection is None or self._connection.closed:
+                self._connection = connect(self._endpoint.parameters, self._operation)
+            yield self._connection
+
+    def resolve(self, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
+        with self._session() as connection:
+            return schema.resolve(connection, patterns)
+
+    def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
+        with self._session() as connection:
+            return schema.reflect(connection, tables, readable=True)
+
+    def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
+        with self._session() as connection:
+            return snapshot.plan(connection, table, rows_per_file, chunk_bytes)
+
+    def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
+        return snapshot.open_snapshot(self._endpoint, job, tables, capture=capture, lanes=lanes)
+
+    def open_reader(self, job: Job, token: Any) -> SnapshotReader:
+        return snapshot.open_reader(self._endpoint, job, token)
+
+    def prepare_changes(self, job: Job, tables: Sequence[Table]) -> Position:
+        return slots.prepare_changes(self._endpoint, job, tables)
+
+    def check_capture(self, tables: Sequence[Table]) -> None:
+        with self._session() as connection:
+            slots.check_capture(connection, tables)
+
+    def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
+        return changes.open_changes(self._endpoint, job, tables, start)
+
+    def holds(self, job: Job, position: Position) -> bool:
+        with self._session() as connection:
+            return slots.holds(connection, job.migration, position)
+
+    def parse_position(self, text: str) -> Position:
+        with self._session() as connection:
+            return slots.parse_position(connection, text)
+
+    def current_position(self) -> Position:
+        with self._session() as connection:
+            return slots.current_position(connection)
+
+    def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
+        with self._session() as connection:
+            return fetch_rows(connection, table, keys)
+
+    def cleanup(self, job: Job) -> None:
+        self.close()
+        slots.cleanup(self._endpoint, job)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None

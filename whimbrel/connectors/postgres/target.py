@@ -1,0 +1,122 @@
+"""The writing side of a PostgreSQL server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Literal
+
+from whimbrel.connectors.postgres import ddl, finish, inventory, scripts
+from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
+from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.convert import convert
+from whimbrel.connectors.postgres.load import PostgresLoader
+from whimbrel.connectors.postgres.reflection import Connection
+from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
+from whimbrel.errors import TargetInterrupted
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Table
+
+_VIRTUAL_COLUMNS_SINCE = 180000
+_GONE_SECONDS = 30.0
+
+
+class PostgresTarget:
+    """See protocols.Target. Each call opens a connection of its own, so that calls may come from any thread."""
+
+    def __init__(self, endpoint: Endpoint, operation: str) -> None:
+        self._endpoint = endpoint
+        self._operation = operation
+
+    def _connect(self) -> Connection:
+        return connect(self._endpoint.parameters, self._operation)
+
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
+        with closing(self._connect()) as connection, mapped("target"):
+            yield connection
+
+    def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
+        """A schema keeps its name; a MySQL database becomes the schema of that name."""
+        schemas = sorted({t.name.schema for t in tables} | set(job.schema_rename))
+        return {s: job.schema_rename.get(s, s) for s in schemas}
+
+    def render(self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str) -> Rendered:
+        converted = convert(tables, schemas, source_type)
+        with self._session() as connection:
+            virtual = connection.info.server_version >= _VIRTUAL_COLUMNS_SINCE
+        return ddl.render(converted, virtual_columns=virtual)
+
+    def target_tables(self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str) -> tuple[Table, ...]:
+        return convert(tables, schemas, source_type).tables
+
+    def execute_script(self, sql: str) -> None:
+        with self._session() as connection:
+            scripts.execute(connection, sql)
+
+    def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        with self._session() as connection:
+            return inventory.existing(connection, names)
+
+    def nonempty(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        with self._session() as connection:
+            return inventory.nonempty(connection, names)
+
+    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+        with self._session() as connection:
+            return inventory.differences(connection, tables)
+
+    def checkpoint(self, migration: str) -> Checkpoint:
+        return PostgresCheckpoint(self._connect(), migration)
+
+    def open_loader(self, job: Job) -> Loader:
+        return PostgresLoader(self._connect(), job.migration)
+
+    def prepare_load(self, tables: Sequence[Table]) -> None:
+        with self._session() as connection:
+            finish.prepare_load(connection, tables)
+
+    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+        with self._session() as connection:
+            finish.finish_table(connection, source, target, stop)
+
+    def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+        with self._session() as connection:
+            finish.finish_keys(connection, target)
+
+    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+        with self._session() as connection:
+            finish.sync_sequences(connection, source, target)
+
+    def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
+        from whimbrel.connectors.postgres.apply import open_applier
+
+        return open_applier(self._endpoint, job, source, target)
+
+    def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
+        with self._session() as connection:
+            return inventory.reset(connection, names, mode)
+
+    def cleanup(self, job: Job) -> None:
+        """What was staged lives in temporary tables, which go with their connection."""
+        with self._session() as connection:
+            deadline = time.monotonic() + _GONE_SECONDS
+            while _terminate_others(connection, job.operation):
+                if time.monotonic() > deadline:
+                    raise TargetInterrupted(f"sessions of operation {job.operation} do not end on the target")
+                time.sleep(0.05)
+
+    def close(self) -> None:
+        """Nothing is kept open between calls."""
+
+
+def _terminate_others(connection: Connection, operation: str) -> int:
+    """Ask the other sessions of this operation in this database to end; how many there were."""
+    found = connection.execute(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where application_name = %s and datname = current_database() and pid <> pg_backend_pid()",
+        [f"whimbrel:{operation}"],
+    ).fetchone()
+    return int(found[0]) if found else 0

@@ -1,0 +1,43 @@
+"""Finds engines by entry point (group ``whimbrel.connectors``) and imports one only when it is used."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import entry_points
+from typing import cast
+
+from whimbrel.connectors.protocols import Engine
+from whimbrel.errors import DriverMissing, InvalidRequest
+
+SOURCE_TYPES = ("mysql", "mariadb", "postgres", "oracle", "sqlserver")
+DATABASE_TARGET_TYPES = (
+    *SOURCE_TYPES,
+    "snowflake",
+    "bigquery",
+    "spanner",
+    "firebolt",
+    "databricks",
+    "singlestore",
+)
+QUEUE_TYPES = ("kafka", "redpanda")
+
+
+@cache
+def engine(type: str) -> Engine:
+    """The engine that serves an endpoint type.
+
+    Raises InvalidRequest for a type nobody serves, DriverMissing when its driver cannot be imported.
+    """
+    found = entry_points(group="whimbrel.connectors", name=type)
+    if not found:
+        raise InvalidRequest(f"type: no connector serves {type!r}", field="type", known=sorted(known_types()))
+    try:
+        return cast(Engine, next(iter(found)).load())
+    except ImportError as e:
+        raise DriverMissing(f"the connector for {type} cannot be imported: {e.name or e}") from e
+
+
+@cache
+def known_types() -> frozenset[str]:
+    """All endpoint types that installed connectors serve."""
+    return frozenset(e.name for e in entry_points(group="whimbrel.connectors"))

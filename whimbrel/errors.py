@@ -1,0 +1,496 @@
+"""Every error that Whimbrel raises on purpose, in one tree.
+
+    WhimbrelError
+    ├── RequestError                 the caller must change something
+    │   ├── AuthFailed               AUTH_FAILED 401
+    │   ├── InvalidRequest           INVALID_REQUEST 400
+    │   ├── NotFound                 NOT_FOUND 404
+    │   ├── MethodNotAllowed         METHOD_NOT_ALLOWED 405
+    │   ├── MigrationNotFound        MIGRATION_NOT_FOUND 404
+    │   ├── SourceNotFound           SOURCE_NOT_FOUND 404 (400 when named in a body)
+    │   ├── TargetNotFound           TARGET_NOT_FOUND 404 (400 when named in a body)
+    │   ├── OperationNotFound        OPERATION_NOT_FOUND 404
+    │   ├── OperationConflict        OPERATION_CONFLICT 409
+    │   └── FireboltSchemaPublicOnly FIREBOLT_SCHEMA_PUBLIC_ONLY 400
+    ├── ConnectionRefused            CONNECTION_REFUSED 500 (200 from a /test that worked)
+    │   ├── HostUnreachable          retryable
+    │   ├── AuthenticationFailed
+    │   ├── DatabaseMissing
+    │   ├── TlsFailed
+    │   └── DriverMissing
+    ├── SchemaFailed                 SCHEMA_APPLY_FAILED 500
+    │   ├── TableMissing
+    │   ├── TypeRefused
+    │   ├── IdentifierRefused
+    │   └── SchemaMismatch
+    ├── ObjectsFailed                OBJECTS_APPLY_FAILED 500
+    ├── ExtractorFailed              EXTRACTOR_FAILED 500
+    │   ├── SourcePermissionDenied
+    │   ├── SourceInterrupted        retryable
+    │   ├── StagingFull              retryable
+    │   └── StagingDamaged           retryable
+    ├── LoaderFailed                 LOADER_FAILED 500
+    │   ├── TargetPermissionDenied
+    │   ├── TargetInterrupted        retryable
+    │   ├── TargetFull               retryable
+    │   ├── TargetNotEmpty
+    │   ├── ValueRefused
+    │   └── Fenced
+    ├── DataFailed                   DATA_FAILED 500
+    │   └── LaneLost                 retryable
+    ├── ReplicationFailed            REPLICATION_FAILED 500
+    │   ├── LogDisabled
+    │   ├── LogFormatRefused
+    │   ├── LogDamaged
+    │   ├── ReplicaIdentityMissing
+    │   ├── SlotsExhausted           retryable
+    │   ├── SlotBlocked              retryable
+    │   ├── PositionLost
+    │   ├── PositionForeign
+    │   └── LayoutChanged
+    ├── ResetFailed                  RESET_FAILED 500
+    ├── ValidateFailed               VALIDATE_FAILED 500
+    ├── OrchestratorFailed           ORCHESTRATOR_FAILED 500, retryable
+    ├── OperationTimeout             OPERATION_TIMEOUT 504
+    └── InternalError                INTERNAL_ERROR 500
+        ├── CatalogUnreachable       retryable
+        └── SecretsUnreadable
+
+``code`` is what clients of the REST API branch on; several leaves share one. ``reason`` is the leaf's own stable id
+and travels in ``details["reason"]``. ``retryable`` decides whether Temporal tries the step again. ``remedy`` says what
+a person can do and travels in ``details["remedy"]``. Messages and details must never hold a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+
+class WhimbrelError(Exception):
+    """The root: an error with a registered code, a reason and a remedy.
+
+    ``message`` names the thing that failed (a table, a host, a setting). ``details`` must be JSON values.
+    """
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    remedy: ClassVar[str] = "Read the log of the operation; if it does not explain itself, report the error id."
+
+    def __init__(self, message: str, *, remedy: str | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.how_to_fix = remedy or type(self).remedy
+        self.extra = details
+
+    @classmethod
+    def reason(cls) -> str:
+        """The leaf's stable id: the class name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the API puts into ``error.details``."""
+        return {"reason": self.reason(), "remedy": self.how_to_fix, **self.extra}
+
+    def to_json(self) -> dict[str, Any]:
+        """The ``error`` object of the envelope; ``from_json`` reads it back."""
+        return {"code": self.code, "message": self.message, "details": self.details}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, self.how_to_fix, self.extra))
+
+
+def _rebuild(cls: type[WhimbrelError], message: str, remedy: str, details: dict[str, Any]) -> WhimbrelError:
+    return cls(message, remedy=remedy, **details)
+
+
+# --- the caller must change something -------------------------------------------------------------------------------
+
+
+class RequestError(WhimbrelError):
+    """The request itself cannot be served as it stands."""
+
+    code, status = "INVALID_REQUEST", 400
+    remedy = "Correct the request and send it again."
+
+
+class AuthFailed(RequestError):
+    """No bearer token, or one that is not in the key file."""
+
+    code, status = "AUTH_FAILED", 401
+    remedy = "Send 'Authorization: Bearer <key>'; 'whimbrel keys create' makes a key."
+
+
+class InvalidRequest(RequestError):
+    """A body, query or name that breaks the contract; the message names the field."""
+
+
+class NotFound(RequestError):
+    """No such path."""
+
+    code, status = "NOT_FOUND", 404
+    remedy = "See /docs for the paths."
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, the method does not."""
+
+    code, status = "METHOD_NOT_ALLOWED", 405
+    remedy = "See /docs for the methods of this path."
+
+
+class MigrationNotFound(RequestError):
+    """No migration of that name."""
+
+    code, status = "MIGRATION_NOT_FOUND", 404
+    remedy = "Create it with PUT /v1/migrations/<name>."
+
+
+class SourceNotFound(RequestError):
+    """No source of that name."""
+
+    code, status = "SOURCE_NOT_FOUND", 404
+    remedy = "Create it with PUT /v1/sources/<name>."
+
+
+class TargetNotFound(RequestError):
+    """No target of that name."""
+
+    code, status = "TARGET_NOT_FOUND", 404
+    remedy = "Create it with PUT /v1/targets/<name>."
+
+
+class OperationNotFound(RequestError):
+    """No operation of that id, or none running."""
+
+    code, status = "OPERATION_NOT_FOUND", 404
+    remedy = "GET /v1/operations lists the operations that exist."
+
+
+class OperationConflict(RequestError):
+    """Another operation runs on this migration."""
+
+    code, status = "OPERATION_CONFLICT", 409
+    remedy = "Wait for the running operation, or cancel it with POST /v1/operations/<id>/cancel."
+
+
+class FireboltSchemaPublicOnly(RequestError):
+    """A Firebolt target whose schemas do not end up as public."""
+
+    code, status = "FIREBOLT_SCHEMA_PUBLIC_ONLY", 400
+    remedy = "Map every schema to public with schema_rename."
+
+
+# --- connections ----------------------------------------------------------------------------------------------------
+
+
+class ConnectionRefused(WhimbrelError):
+    """A server did not let us in."""
+
+    code, status = "CONNECTION_REFUSED", 500
+    remedy = "Check host, port, user, password and network from the machine the worker runs on."
+
+
+class HostUnreachable(ConnectionRefused):
+    """Unknown host, closed port, or no answer in time."""
+
+    retryable = True
+    remedy = "Check that host and port are right, the server runs, and no firewall stands between."
+
+
+class AuthenticationFailed(ConnectionRefused):
+    """Wrong user or password."""
+
+    remedy = "Correct user and password in the source or target."
+
+
+class DatabaseMissing(ConnectionRefused):
+    """The server answers, but has no such database."""
+
+    remedy = "Create the database, or correct the 'database' parameter."
+
+
+class TlsFailed(ConnectionRefused):
+    """TLS was asked for and could not be had, or the certificate was not trusted."""
+
+    remedy = "Correct the TLS parameters of the source or target, or give the CA file."
+
+
+class DriverMissing(ConnectionRefused):
+    """The driver of this engine is not installed."""
+
+    remedy = "Install the extra for this engine: pip install 'whimbrel[<engine>]'."
+
+
+# --- schema ---------------------------------------------------------------------------------------------------------
+
+
+class SchemaFailed(WhimbrelError):
+    """DDL could not be read, converted or applied."""
+
+    code = "SCHEMA_APPLY_FAILED"
+    remedy = "Correct the named object in the source, the SQL file or the target, and run schema/apply again."
+
+
+class TableMissing(SchemaFailed):
+    """A table of the migration does not exist."""
+
+    remedy = "Correct 'tables' of the migration, or create the table."
+
+
+class TypeRefused(SchemaFailed):
+    """A column type that this pair cannot carry exactly, and that nobody declared lossy."""
+
+    remedy = "Leave the table out, change the column's type, or cast it in a view."
+
+
+class IdentifierRefused(SchemaFailed):
+    """A name that is too long for the target, or that collides with another there."""
+
+    remedy = "Rename it in the source, or map its schema with schema_rename."
+
+
+class SchemaMismatch(SchemaFailed):
+    """A target object of that name exists with another shape."""
+
+    remedy = "Drop it (POST reset), or make it match; the details list the differences."
+
+
+class ObjectsFailed(WhimbrelError):
+    """Database objects could not be applied at all."""
+
+    code = "OBJECTS_APPLY_FAILED"
+    remedy = "Read the error of each object in the result."
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+class ExtractorFailed(WhimbrelError):
+    """Reading rows from the source failed."""
+
+    code = "EXTRACTOR_FAILED"
+    remedy = "Read the message of the source server and correct its cause, then start with resume=true."
+
+
+class SourcePermissionDenied(ExtractorFailed):
+    """A grant is missing on the source."""
+
+    remedy = "Run the source statements that POST /v1/prereqs lists."
+
+
+class SourceInterrupted(ExtractorFailed):
+    """The source's connection broke, or the source restarted."""
+
+    retryable = True
+    remedy = "None needed while it is retried; otherwise check the source server."
+
+
+class StagingFull(ExtractorFailed):
+    """The working directory's disk is full."""
+
+    retryable = True
+    remedy = "Free space under the working directory; the operation goes on by itself."
+
+
+class StagingDamaged(ExtractorFailed):
+    """A staged file does not match its checksum."""
+
+    retryable = True
+    remedy = "None needed: the chunk is extracted again. If it repeats, check the disk."
+
+
+class LoaderFailed(WhimbrelError):
+    """Writing rows to the target failed."""
+
+    code = "LOADER_FAILED"
+    remedy = "Read the message of the target server and correct its cause, then start with resume=true."
+
+
+class TargetPermissionDenied(LoaderFailed):
+    """A grant is missing on the target."""
+
+    remedy = "Run the target statements that POST /v1/prereqs lists."
+
+
+class TargetInterrupted(LoaderFailed):
+    """The target's connection broke, the target restarted, or a deadlock chose us as its victim."""
+
+    retryable = True
+    remedy = "None needed while it is retried; otherwise check the target server."
+
+
+class TargetFull(LoaderFailed):
+    """The target's disk is full."""
+
+    retryable = True
+    remedy = "Free space on the target; the operation goes on by itself."
+
+
+class TargetNotEmpty(LoaderFailed):
+    """A fresh load found rows that it did not write."""
+
+    remedy = 'Empty the tables with POST reset {"mode": "truncate"}, or go on with resume=true.'
+
+
+class ValueRefused(LoaderFailed):
+    """The target cannot hold a value as it is; the message names table, column and value class."""
+
+    remedy = "Correct the value in the source, or change the target column."
+
+
+class Fenced(LoaderFailed):
+    """Another worker has taken this migration over; this one's writes are refused."""
+
+    remedy = "None needed: the newer worker goes on."
+
+
+class DataFailed(WhimbrelError):
+    """The data phase failed for a reason that is neither the reader's nor the writer's."""
+
+    code = "DATA_FAILED"
+    remedy = "Read the message, correct its cause, then start with resume=true."
+
+
+class LaneLost(DataFailed):
+    """A process that copies rows ended without a word (killed, out of memory)."""
+
+    retryable = True
+    remedy = "None needed while it is retried; if it repeats, give the worker more memory or lower 'threads'."
+
+
+# --- replication ----------------------------------------------------------------------------------------------------
+
+
+class ReplicationFailed(WhimbrelError):
+    """Reading or applying changes failed."""
+
+    code = "REPLICATION_FAILED"
+    remedy = "Read the message, correct its cause, then start with resume=true."
+
+
+class LogDisabled(ReplicationFailed):
+    """The source does not write the log that changes are read from (wal_level, log_bin)."""
+
+    remedy = "Run the source statements that POST /v1/prereqs lists; this one needs a restart of the source."
+
+
+class LogFormatRefused(ReplicationFailed):
+    """The log is written, but without the row images that are needed."""
+
+    remedy = "Set binlog_format=ROW, binlog_row_image=FULL and no partial JSON on the source."
+
+
+class LogDamaged(ReplicationFailed):
+    """A message of the log does not decode: cut off, corrupt, or of a kind nobody documented."""
+
+    remedy = "Resume; if it repeats at the same position, report it with the server's version."
+
+
+class ReplicaIdentityMissing(ReplicationFailed):
+    """Tables whose updates and deletes the source cannot identify."""
+
+    remedy = "Add a primary key, or run ALTER TABLE ... REPLICA IDENTITY FULL on each table named."
+
+
+class SlotsExhausted(ReplicationFailed):
+    """No replication slot or sender is free on the source."""
+
+    retryable = True
+    remedy = "Drop unused slots, or raise max_replication_slots and max_wal_senders."
+
+
+class SlotBlocked(ReplicationFailed):
+    """Making a replication slot waits for transactions on the source that do not end."""
+
+    retryable = True
+    remedy = "Commit, roll back or terminate the transactions named; it is tried again by itself."
+
+
+class PositionLost(ReplicationFailed):
+    """The source no longer has the log from our position on (purged binlog, dropped or invalidated slot)."""
+
+    remedy = "The changes in between are gone: load the data again with data-replication and resume=false."
+
+
+class PositionForeign(ReplicationFailed):
+    """The saved position belongs to another server."""
+
+    remedy = "Point the source at the server the position came from, or load the data again."
+
+
+class LayoutChanged(ReplicationFailed):
+    """A captured table changed its columns in a way that cannot be followed."""
+
+    remedy = "Make the same change on the target and load the named table again."
+
+
+# --- the rest -------------------------------------------------------------------------------------------------------
+
+
+class ResetFailed(WhimbrelError):
+    """Reset could not reach or change the target."""
+
+    code = "RESET_FAILED"
+    remedy = "Read the message of the target server and correct its cause."
+
+
+class ValidateFailed(WhimbrelError):
+    """The comparison itself could not be made (a difference found is a result, not an error)."""
+
+    code = "VALIDATE_FAILED"
+    remedy = "Read the message, correct its cause and validate again."
+
+
+class OrchestratorFailed(WhimbrelError):
+    """Temporal could not be reached, or no worker polls."""
+
+    code, retryable = "ORCHESTRATOR_FAILED", True
+    remedy = "Start Temporal ('whimbrel up' or temporal-dev/start) and a worker, and try again."
+
+
+class OperationTimeout(WhimbrelError):
+    """A synchronous call passed its 15 minutes; the operation goes on."""
+
+    code, status = "OPERATION_TIMEOUT", 504
+    remedy = "Poll GET /v1/operations/<id> with the id in details."
+
+
+class InternalError(WhimbrelError):
+    """A bug of ours; the id in details is also in the log."""
+
+
+class CatalogUnreachable(InternalError):
+    """The catalog's database does not answer, or is of another release."""
+
+    retryable = True
+    remedy = "Check the disk of the home folder, or the server that WHIMBREL_CATALOG_URL names."
+
+
+class SecretsUnreadable(InternalError):
+    """The stored secrets were encrypted with a key that is not there."""
+
+    remedy = "Restore catalog/secret.key of the home folder or set WHIMBREL_SECRET_KEY, or PUT the endpoint again."
+
+
+class Interrupted(Exception):
+    """Cancel or stop reached this step: not an error, so outside the tree. Leave at the next safe point."""
+
+
+def leaves(root: type[WhimbrelError] = WhimbrelError) -> Iterator[type[WhimbrelError]]:
+    """Every class of the tree, the root first; docs and tests are made from it."""
+    yield root
+    for child in root.__subclasses__():
+        yield from leaves(child)
+
+
+def from_json(error: dict[str, Any]) -> WhimbrelError:
+    """The error that ``to_json`` wrote, as its own class again (by reason, else by code, else InternalError)."""
+    details = dict(error.get("details") or {})
+    reason, remedy = details.pop("reason", None), details.pop("remedy", None)
+    found = next((c for c in leaves() if c.reason() == reason), None)
+    found = found or next((c for c in leaves() if c.code == error.get("code")), InternalError)
+    return found(str(error.get("message", "")), remedy=remedy, **details)

@@ -1,0 +1,1 @@
+"""The nouns everybody shares. Frozen dataclasses, no input or output."""

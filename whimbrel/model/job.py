@@ -1,0 +1,35 @@
+"""What a pipeline step is told to do. Built from the catalog by name, inside the process that does it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whimbrel.model.names import TableName
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A source or target with its secrets in clear. Never logged, never a Temporal payload: ``repr`` hides it all."""
+
+    name: str
+    type: str
+    parameters: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One operation on one migration. ``workdir`` is ``<home>/migrations/<name>``; ``operation`` the operation's id."""
+
+    migration: str
+    operation: str
+    source: Endpoint
+    target: Endpoint
+    tables: tuple[TableName, ...]
+    workdir: Path
+    threads: int = 5
+    rows_per_file: int = 200_000
+    schema_rename: Mapping[str, str] = field(default_factory=dict)
+    verbose: bool = False

@@ -1,0 +1,1 @@
+"""The engine-free movement of rows and changes. Knows the connectors' protocols, never an engine."""

@@ -1,0 +1,20 @@
+"""What an ended operation leaves: nothing but rows and, if it may go on, its position and slot."""
+
+from __future__ import annotations
+
+from whimbrel.model.job import Job
+from whimbrel.pipeline.pair import open_source, open_target
+from whimbrel.pipeline.staging import Staging
+
+
+def clean_up(job: Job, *, remove_capture: bool) -> None:
+    """End this operation's connections on both sides and remove its staged files. Called twice it is no error.
+
+    With ``remove_capture`` slot and publication go too, and changes can no longer be resumed on engines that need them.
+    """
+    with open_target(job) as target:
+        target.cleanup(job)
+    if remove_capture:
+        with open_source(job) as source:
+            source.cleanup(job)
+    Staging(job).remove()

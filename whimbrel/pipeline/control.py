@@ -1,0 +1,36 @@
+"""How a running step talks to whoever runs it: stop and pause requests in, progress and log lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+
+
+class Control(Protocol):
+    """Given to every long step. All methods are cheap, thread-safe and may be called many times a second."""
+
+    def check(self) -> None:
+        """Raise ``whimbrel.errors.Interrupted`` once cancel or stop was asked for."""
+
+    def pause_wanted(self) -> bool:
+        """Whether the operation should come to rest at the next safe point."""
+
+    def at_rest(self, resting: bool) -> None:
+        """Tell that the step has come to rest (True) or goes on (False)."""
+
+    def phase(self, name: str) -> None:
+        """'snapshot', 'data', 'indexes', 'change', 'validate', ..."""
+
+    def table(self, progress: TableProgress) -> None: ...
+
+    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
+        """What earlier attempts of this operation counted, by table name; empty on the first."""
+
+    def change_totals(self, totals: TableChangeTotals) -> None: ...
+
+    def change(self, progress: ChangeProgress) -> None: ...
+
+    def log(self, role: str, line: str) -> None:
+        """``role`` is 'extractor', 'loader' or 'orchestrator'. Never a secret, never a row's value."""

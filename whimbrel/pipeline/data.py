@@ -1,0 +1,252 @@
+"""The data phase: plan, open the snapshot, copy chunk by chunk, build keys and indexes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+
+from whimbrel.connectors.protocols import Checkpoint, Snapshot
+from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted
+from whimbrel.model.job import Job
+from whimbrel.model.progress import TablePhase, TableProgress
+from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.lane import Extracted, LaneSpec, Loaded, Take, Waiting
+from whimbrel.pipeline.lanes import Event, Lanes
+from whimbrel.pipeline.load_plan import TableWork, plan_load
+from whimbrel.pipeline.packet import write_packet
+from whimbrel.pipeline.pair import Pair, open_pair, open_target
+from whimbrel.pipeline.patience import patiently
+from whimbrel.pipeline.staging import Staging
+
+KEEPALIVE = 20.0  # seconds between signs of life on the snapshot's own connection
+_PASSING = (TargetInterrupted, TargetFull)
+FINISHING = 30.0  # seconds that chunks in hand may take to end after a cancel
+
+
+@dataclass(frozen=True)
+class DataResult:
+    """What a data phase moved, in rows and staged bytes; ``seconds`` of the attempt that ended it."""
+
+    tables: int
+    rows: int
+    bytes: int
+    seconds: float
+
+
+def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> DataResult:
+    """Copy all rows as of one moment, and with ``capture`` keep every change since then readable.
+
+    Idempotent: tried again by the same operation, or with ``resume``, it goes on where the target says it stood. Raises
+    Interrupted at a safe point when asked to stop, leaving what is loaded and recorded.
+    """
+    started = time.monotonic()
+    control.phase("snapshot")
+    with open_pair(job) as pair, closing(pair.target.checkpoint(job.migration)) as checkpoint:
+        pair.require_target_tables()
+        if capture:
+            pair.source.check_capture(pair.tables)
+        epoch = checkpoint.claim()
+        work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
+        load = _Load(pair, control, checkpoint, epoch, work, capture=capture)
+        load.run()
+        with closing(pair.target.checkpoint(job.migration)) as after:  # the target may have restarted meanwhile
+            write_packet(job.workdir, job.migration, after.position(), data_complete=True)
+        rows = sum(sum(w.loaded.values()) for w in work)
+        return DataResult(len(work), rows, load.bytes, time.monotonic() - started)
+
+
+class _Load:
+    """One attempt at a load."""
+
+    def __init__(
+        self, pair: Pair, control: Control, checkpoint: Checkpoint, epoch: int, work: list[TableWork], *, capture: bool
+    ) -> None:
+        self.pair, self.control, self.checkpoint, self.epoch, self.work = pair, control, checkpoint, epoch, work
+        self.capture = capture
+        self.bytes = 0
+        self.staging = Staging(pair.job)
+        self.extracted = {w.number: dict(w.loaded) for w in work}
+        self.table_bytes = dict.fromkeys(range(len(work)), 0)
+        self.finishing: dict[int, Future[None]] = {}
+        self.stopping = False
+
+    def run(self) -> None:
+        for table in self.work:
+            self.report(table)
+        with ThreadPoolExecutor(max_workers=_builders(self.pair.job), thread_name_prefix="indexes") as builders:
+            try:
+                for table in self.work:
+                    self.finish_when_loaded(table, builders)
+                if any(w.waiting for w in self.work):
+                    self.copy(builders)
+                self.finish(builders)
+            except BaseException:
+                self.stopping = True
+                self.end_builds()
+                raise
+            finally:
+                self.staging.remove()
+
+    def end_builds(self) -> None:
+        """An index build in the server can take hours; nobody waits for it once this attempt is over."""
+        if any(not f.done() for f in self.finishing.values()):
+            with open_target(self.pair.job) as target:
+                target.cleanup(self.pair.job)
+
+    def copy(self, builders: ThreadPoolExecutor) -> None:
+        queue = self.takes()
+        lanes_wanted = _lanes(self.pair.job, len(queue))
+        earlier = self.checkpoint.state().snapshots
+        formats = self.pair.formats()
+        self.staging.open()
+        with closing(
+            self.pair.source.open_snapshot(self.pair.job, self.pair.tables, capture=self.capture, lanes=lanes_wanted)
+        ) as snapshot:
+            self.checkpoint.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
+            write_packet(
+                self.pair.job.workdir, self.pair.job.migration, self.checkpoint.position(), data_complete=False
+            )
+            self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {lanes_wanted} lanes")
+            tables = tuple((w.source, w.target, formats[w.source.name]) for w in self.work)
+            spec = LaneSpec(self.pair.job, snapshot.token, self.epoch, tables)
+            with Lanes(spec, lanes_wanted) as lanes:
+                lanes.opened(self.control.check, snapshot.lane_opened)
+                snapshot.release()
+                self.control.phase("data")
+                self.dispatch(lanes, queue, snapshot, builders)
+
+    def takes(self) -> deque[Take]:
+        """All chunks left: tables that a second snapshot could not complete first, then the largest."""
+        order = sorted(self.work, key=lambda w: (w.replayable, -w.source.bytes))
+        return deque(Take(w.number, c, w.upsert) for w in order for c in w.waiting)
+
+    def dispatch(self, lanes: Lanes, queue: deque[Take], snapshot: Snapshot, builders: ThreadPoolExecutor) -> None:
+        alive = time.monotonic()
+        while queue or lanes.in_hand:
+            try:
+                self.control.check()
+            except Interrupted:
+                self.drain(lanes, builders)
+                raise
+            if not self.control.pause_wanted():
+                self.control.at_rest(False)
+                lanes.take(lambda: queue.popleft() if queue else None)
+            elif not lanes.in_hand:
+                self.control.at_rest(True)
+            for event in lanes.events(0.2):
+                self.record(event, builders)
+            self.raise_finished()
+            if time.monotonic() - alive > KEEPALIVE:
+                snapshot.keepalive()
+                alive = time.monotonic()
+
+    def drain(self, lanes: Lanes, builders: ThreadPoolExecutor) -> None:
+        """After a cancel: let the chunks in hand end, so that their work is not lost."""
+        deadline = time.monotonic() + FINISHING
+        while lanes.in_hand and time.monotonic() < deadline:
+            for event in lanes.events(0.2):
+                self.record(event, builders)
+
+    def record(self, event: Event, builders: ThreadPoolExecutor) -> None:
+        if isinstance(event, Waiting):
+            self.control.log(event.role, event.message)
+            return
+        table = self.work[event.table]
+        if isinstance(event, Extracted):
+            self.extracted[table.number][event.chunk.number] = event.rows
+            self.table_bytes[table.number] += event.bytes
+            self.bytes += event.bytes
+        elif isinstance(event, Loaded):
+            table.loaded[event.chunk.number] = event.rows
+            self.finish_when_loaded(table, builders)
+        self.report(table)
+
+    def finish_when_loaded(self, table: TableWork, builders: ThreadPoolExecutor) -> None:
+        if not table.waiting and not table.finished and table.number not in self.finishing:
+            self.finishing[table.number] = builders.submit(self.finish_table, table)
+
+    def finish_table(self, table: TableWork) -> None:
+        """Keys, indexes and statistics of one table, beside the copying of others."""
+        if self.stopping:
+            return
+        self.control.log("loader", f"{table.source.name}: {sum(table.loaded.values())} rows, building indexes")
+        patiently(lambda: self.build(table), _PASSING, lambda m: self.control.log("loader", m), lambda: self.stopping)
+
+    def build(self, table: TableWork) -> None:
+        with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:
+            target.finish_table(table.source, table.target, lambda: self.stopping)
+            if not self.stopping:
+                checkpoint.table_finished(self.epoch, table.source.name)
+                table.finished = True
+                self.report(table)
+
+    def raise_finished(self) -> None:
+        """Surface an index build that failed, as soon as it is known."""
+        for future in self.finishing.values():
+            if future.done():
+                future.result()
+
+    def finish(self, builders: ThreadPoolExecutor) -> None:
+        """Wait for the last indexes, then what needs all tables: foreign keys and sequences."""
+        self.control.phase("indexes")
+        self.wait_for(self.finishing.values())
+        self.wait_for([builders.submit(self.finish_all)])
+
+    def finish_all(self) -> None:
+        pair = self.pair
+        with open_target(pair.job) as target, closing(target.checkpoint(pair.job.migration)) as checkpoint:
+            if self.capture and checkpoint.state().snapshots > 1:
+                self.control.log("loader", "foreign keys follow once the changes since the first snapshot are applied")
+            else:
+                target.finish_keys(pair.tables, pair.target_tables)
+            target.sync_sequences(pair.tables, pair.target_tables)
+            checkpoint.data_complete(self.epoch)
+
+    def wait_for(self, futures: Iterable[Future[None]]) -> None:
+        waiting = list(futures)
+        while waiting:
+            self.control.check()
+            waiting = [f for f in waiting if not _done(f, 0.2)]
+
+    def report(self, table: TableWork) -> None:
+        extracted = self.extracted[table.number]
+        counted = len(extracted) == len(table.chunks)
+        known = sum(extracted.values())
+        loaded = not table.waiting
+        phase = TablePhase.DONE if table.finished else TablePhase.INDEXING if loaded else TablePhase.COPYING
+        self.control.table(
+            TableProgress(
+                table=str(table.source.name),
+                status=(TablePhase.WAITING if not extracted else phase).value,
+                rows_total=known if counted else max(table.source.rows, known),
+                rows_extracted=known,
+                rows_loaded=sum(table.loaded.values()),
+                bytes_extracted=self.table_bytes[table.number],
+                files_done=len(table.loaded),
+                files_total=len(table.chunks),
+            )
+        )
+
+
+def _done(future: Future[None], seconds: float) -> bool:
+    try:
+        future.result(seconds)
+    except TimeoutError:
+        if future.done():
+            raise
+        return False
+    return True
+
+
+def _lanes(job: Job, chunks: int) -> int:
+    """``threads`` is the user's cap; beyond one lane per core the lanes would only wait for each other."""
+    return max(1, min(job.threads, chunks, max(2, os.cpu_count() or 2)))
+
+
+def _builders(job: Job) -> int:
+    return max(1, min(job.threads, max(2, os.cpu_count() or 2)))

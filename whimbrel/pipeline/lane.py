@@ -1,0 +1,193 @@
+"""A lane: one process that reads chunks inside the snapshot, stages them and loads them.
+
+Two threads, so that the next chunk is read while the last one loads; the main thread only listens, and ends the
+process at once when its parent is gone. Lanes are processes and not threads so that each has a core to itself.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from whimbrel.connectors.protocols import Loader, SnapshotReader
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import DataFailed, InternalError, StagingFull, TargetFull, TargetInterrupted, WhimbrelError
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+from whimbrel.model.table import Table
+from whimbrel.pipeline.patience import patiently
+from whimbrel.pipeline.staging import Staging
+
+
+@dataclass(frozen=True)
+class LaneSpec:
+    """What a lane is born with; it travels over the pipe between the processes, never over a command line."""
+
+    job: Job
+    token: Any
+    epoch: int
+    tables: tuple[tuple[Table, Table, Format], ...]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The lane's reader stands inside the snapshot."""
+
+
+@dataclass(frozen=True)
+class Take:
+    """Copy this chunk of table number ``table``."""
+
+    table: int
+    chunk: Chunk
+    upsert: bool
+
+
+@dataclass(frozen=True)
+class Extracted:
+    table: int
+    chunk: Chunk
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    table: int
+    chunk: Chunk
+    rows: int
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The lane tries again by itself; for the log."""
+
+    role: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    error: WhimbrelError
+
+
+@dataclass(frozen=True)
+class _Staged:
+    take: Take
+    file: Path
+    rows: int
+
+
+class _Lane:
+    def __init__(self, spec: LaneSpec, pipe: Connection) -> None:
+        self.spec = spec
+        self.staging = Staging(spec.job)
+        self.pipe = pipe
+        self.sending = threading.Lock()
+        self.takes: queue.SimpleQueue[Take | None] = queue.SimpleQueue()
+        self.staged: queue.SimpleQueue[_Staged | None] = queue.SimpleQueue()
+        self.source = engine(spec.job.source.type).source(spec.job.source, spec.job.operation)
+        self.target = engine(spec.job.target.type).target(spec.job.target, spec.job.operation)
+
+    def send(self, message: object) -> None:
+        with self.sending:
+            self.pipe.send(message)
+
+    def wait(self, role: str, message: str) -> None:
+        self.send(Waiting(role, message))
+
+    def guarded(self, work: Callable[[], None]) -> None:
+        """Run a thread's work; whatever it raises reaches the parent as an error of the tree."""
+        try:
+            work()
+        except WhimbrelError as e:
+            self.send(Failed(e))
+        except Exception as e:
+            self.send(Failed(InternalError(f"a lane failed: {type(e).__name__}")))
+            raise
+
+    def extract_all(self) -> None:
+        with closing(self.source.open_reader(self.spec.job, self.spec.token)) as reader:
+            self.send(Opened())
+            while (take := self.takes.get()) is not None:
+                extract = partial(self._extract, reader, take)
+                file, rows, written = patiently(extract, (StagingFull,), partial(self.wait, "extractor"))
+                self.send(Extracted(take.table, take.chunk, rows, written))
+                self.staged.put(_Staged(take, file, rows))
+        self.staged.put(None)
+
+    def _extract(self, reader: SnapshotReader, take: Take) -> tuple[Path, int, int]:
+        table, _, form = self.spec.tables[take.table]
+        return self.staging.write(
+            f"{take.table}-{take.chunk.number}.{form}",
+            lambda write: reader.extract(table, table.loaded_columns, take.chunk, form, write),
+        )
+
+    def load_all(self) -> None:
+        loader: Loader | None = None
+        try:
+            while (staged := self.staged.get()) is not None:
+
+                def load(staged: _Staged = staged) -> int:
+                    nonlocal loader
+                    loader = loader or self.target.open_loader(self.spec.job)
+                    try:
+                        return self._load(loader, staged)
+                    except TargetInterrupted:
+                        loader.close()
+                        loader = None
+                        raise
+
+                # giving up here would cost the snapshot, and with it the whole load's progress
+                rows = patiently(load, (TargetInterrupted, TargetFull), partial(self.wait, "loader"))
+                staged.file.unlink(missing_ok=True)
+                self.send(Loaded(staged.take.table, staged.take.chunk, rows))
+        finally:
+            if loader is not None:
+                loader.close()
+
+    def _load(self, loader: Loader, staged: _Staged) -> int:
+        source, target, form = self.spec.tables[staged.take.table]
+        take = staged.take
+        rows = loader.load(
+            self.spec.epoch, source, target, source.loaded_columns, take.chunk, form, staged.file, upsert=take.upsert
+        )
+        if rows != staged.rows:
+            raise DataFailed(
+                f"{source.name} chunk {take.chunk.number}: {staged.rows} rows were read, but the target counts {rows}",
+                remedy="Reset the target table and load again; if it repeats, look for triggers on the target.",
+            )
+        return rows
+
+
+def main(spec: LaneSpec, pipe: Connection) -> None:
+    """The lane process. Ends when told ``None``, when its work failed, or when the parent's end of the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    lane = _Lane(spec, pipe)
+    threads = [
+        threading.Thread(target=lane.guarded, args=(work,), daemon=True) for work in (lane.extract_all, lane.load_all)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        while True:
+            take = pipe.recv()
+            lane.takes.put(take)
+            if take is None:
+                break
+    except (EOFError, OSError):
+        os._exit(1)
+    for thread in threads:
+        thread.join()
+    lane.source.close()
+    lane.target.close()

@@ -1,0 +1,112 @@
+"""The lanes of one load, as their coordinator sees them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from whimbrel.errors import LaneLost, SourceInterrupted
+from whimbrel.pipeline import lane
+from whimbrel.pipeline.lane import Extracted, Failed, LaneSpec, Loaded, Opened, Take, Waiting
+
+IN_HAND = 2  # chunks given to a lane at once: one loads while the next is read
+OPENING = 120.0  # seconds within which a lane must stand inside the snapshot
+
+Event = Extracted | Loaded | Waiting
+
+
+@dataclass
+class _Handle:
+    process: SpawnProcess
+    pipe: Connection
+    in_hand: int = 0
+
+
+class Lanes:
+    """Processes that copy chunks. Use as a context manager; leaving it ends them, at once if work is still in hand."""
+
+    def __init__(self, spec: LaneSpec, count: int) -> None:
+        self._spec = spec
+        self._count = count
+        self._handles: list[_Handle] = []
+
+    def __enter__(self) -> Lanes:
+        context = multiprocessing.get_context("spawn")
+        for number in range(self._count):
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=lane.main, args=(self._spec, theirs), name=f"whimbrel-lane-{number}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._handles.append(_Handle(process, ours))
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for handle in self._handles:
+            if handle.in_hand == 0 and handle.process.is_alive():
+                try:
+                    handle.pipe.send(None)
+                except OSError:
+                    continue  # it ended between the two lines; join below collects it
+        for handle in self._handles:
+            handle.process.join(10 if handle.in_hand == 0 else 0)
+            if handle.process.is_alive():
+                handle.process.kill()
+                handle.process.join()
+            handle.pipe.close()
+
+    def opened(self, check: Callable[[], None], tell: Callable[[], None]) -> None:
+        """Wait until every lane stands inside the snapshot, calling ``tell`` once for each. Raises a lane's error."""
+        missing = {h.pipe for h in self._handles}
+        deadline = time.monotonic() + OPENING
+        while missing:
+            check()
+            for handle, message in self._receive(0.2):
+                if isinstance(message, Opened):
+                    missing.discard(handle.pipe)
+                    tell()
+            if time.monotonic() > deadline:
+                raise SourceInterrupted(f"{len(missing)} readers could not join the snapshot within {OPENING:g} s")
+
+    def take(self, next_take: Callable[[], Take | None]) -> None:
+        """Give every lane with a free hand something to do, as long as ``next_take`` has something."""
+        for handle in sorted(self._handles, key=lambda h: h.in_hand):
+            while handle.in_hand < IN_HAND:
+                work = next_take()
+                if work is None:
+                    return
+                handle.pipe.send(work)
+                handle.in_hand += 1
+
+    @property
+    def in_hand(self) -> int:
+        """Chunks given out and not loaded yet."""
+        return sum(h.in_hand for h in self._handles)
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What the lanes have to tell, waiting at most ``timeout`` seconds for the first. Raises a lane's error."""
+        for handle, message in self._receive(timeout):
+            if isinstance(message, Loaded):
+                handle.in_hand -= 1
+            if isinstance(message, Extracted | Loaded | Waiting):
+                yield message
+
+    def _receive(self, timeout: float) -> Iterator[tuple[_Handle, Any]]:
+        ready = wait([h.pipe for h in self._handles], timeout)
+        for handle in [h for h in self._handles if h.pipe in ready]:
+            try:
+                message = handle.pipe.recv()
+            except (EOFError, OSError):
+                handle.process.join(5)
+                code = handle.process.exitcode
+                raise LaneLost(f"a lane process ended unexpectedly with exit code {code}") from None
+            if isinstance(message, Failed):
+                handle.in_hand = max(handle.in_hand, 1)  # its hands are not empty: it must not be waited for
+                raise message.error
+            yield handle, message

@@ -1,0 +1,130 @@
+"""What a load still has to do: from nothing, or from where an earlier attempt ended.
+
+A second snapshot sees a later moment than the first. Its rows may join the first one's only where replaying the
+changes from the first position makes them equal again: in tables whose one unique constraint is their key. Any other
+table that is not complete yet makes the whole load start again; such tables are copied first, so that this is rare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from whimbrel.connectors.protocols import Checkpoint, LoadState, TableLoad
+from whimbrel.errors import LayoutChanged, TargetNotEmpty
+from whimbrel.model.chunk import Chunk
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Table
+from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.packet import remove_packet
+from whimbrel.pipeline.pair import Pair
+
+CHUNK_BYTES = 64 << 20
+
+
+@dataclass
+class TableWork:
+    """One table's share of the load. ``chunks`` are all planned ones, ``loaded`` those done: number -> rows."""
+
+    number: int
+    source: Table
+    target: Table
+    chunks: tuple[Chunk, ...]
+    loaded: dict[int, int] = field(default_factory=dict)
+    finished: bool = False
+    upsert: bool = False
+
+    @property
+    def waiting(self) -> list[Chunk]:
+        return [c for c in self.chunks if c.number not in self.loaded]
+
+    @property
+    def replayable(self) -> bool:
+        """Whether rows of two snapshots may be mixed, because replayed changes make them equal again."""
+        others = [i for i in self.source.indexes if i.unique and i.columns != self.source.key]
+        return bool(self.source.key) and not others
+
+
+def plan_load(
+    pair: Pair, control: Control, checkpoint: Checkpoint, epoch: int, *, capture: bool, resume: bool
+) -> list[TableWork]:
+    """The work left, with the target and the checkpoint made ready for it.
+
+    Raises TargetNotEmpty when a fresh load finds foreign rows, LayoutChanged when a table no longer fits its plan.
+    """
+    state = checkpoint.state()
+    goes_on = state.operation != "" and (resume or state.operation == pair.job.operation)
+    if goes_on and state.snapshots and not _can_mix(pair, state, capture=capture):
+        control.log(
+            "orchestrator", "the first snapshot is gone and its rows cannot be completed: loading again from the start"
+        )
+        goes_on = False
+    if not goes_on:
+        _start_over(pair, checkpoint, epoch, state)
+        state = checkpoint.state()
+    work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
+    if goes_on and state.snapshots:
+        _prepare_mixing(pair, control, work)
+    return work
+
+
+def _can_mix(pair: Pair, state: LoadState, *, capture: bool) -> bool:
+    """Whether a second snapshot may complete the first."""
+    work = [
+        TableWork(n, s, t, state.tables[s.name].chunks, dict(state.tables[s.name].loaded))
+        for n, (s, t) in enumerate(pair.both)
+        if s.name in state.tables
+    ]
+    incomplete = [w for w in work if w.waiting]
+    if not incomplete and len(work) == len(pair.tables):
+        return True  # only indexes are left: no second snapshot is needed
+    if not capture or state.position is None or not pair.source.holds(pair.job, state.position):
+        return False
+    return len(work) == len(pair.tables) and all(w.replayable for w in incomplete)
+
+
+def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState) -> None:
+    """Empty what an unfinished load of ours left, refuse rows of anybody else's, forget the rest."""
+    filled = set(pair.target.nonempty([t.name for t in pair.target_tables]))
+    ours = set() if state.data_complete else {t.name for s, t in pair.both if s.name in state.tables}
+    foreign = sorted(filled - ours)
+    if foreign:
+        raise TargetNotEmpty(
+            f"the target table {', '.join(str(n) for n in foreign[:20])} already has rows",
+            tables=[str(n) for n in foreign[:100]],
+        )
+    with closing(pair.target.open_loader(pair.job)) as loader:
+        for source, target in pair.both:
+            if target.name in filled:
+                loader.truncate(epoch, source.name, target.name)
+    checkpoint.clear(epoch, pair.job.operation)
+    remove_packet(pair.job.workdir)
+    pair.source.cleanup(pair.job)
+    pair.target.prepare_load(pair.target_tables)
+
+
+def _table_work(
+    pair: Pair, checkpoint: Checkpoint, epoch: int, number: int, planned: Mapping[TableName, TableLoad]
+) -> TableWork:
+    source, target = pair.tables[number], pair.target_tables[number]
+    load = planned.get(source.name)
+    if load is None:
+        chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
+        checkpoint.save_plan(epoch, source, chunks)
+        return TableWork(number, source, target, chunks)
+    if load.fingerprint != source.fingerprint:
+        raise LayoutChanged(
+            f"{source.name} changed its columns since its load began",
+            remedy="Reset the target with mode drop, run schema/extract and schema/apply, and load again.",
+        )
+    return TableWork(number, source, target, load.chunks, dict(load.loaded), load.finished)
+
+
+def _prepare_mixing(pair: Pair, control: Control, work: list[TableWork]) -> None:
+    """Give half-loaded tables their key now, so that the second snapshot's rows can replace the first one's."""
+    for table in work:
+        if table.waiting and table.loaded:
+            control.log("loader", f"{table.source.name}: {len(table.waiting)} of {len(table.chunks)} chunks are left")
+            pair.target.finish_table(table.source, table.target, lambda: False)
+            table.upsert = True

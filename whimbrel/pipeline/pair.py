@@ -1,0 +1,101 @@
+"""One migration's source and target, opened and agreed: tables, names, formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from whimbrel.connectors.protocols import Source, Target, negotiate
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import InvalidRequest, TableMissing
+from whimbrel.model.chunk import Format
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Table
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``tables`` as the source has them; ``target_tables`` the same ones, in that order, as the target holds them."""
+
+    job: Job
+    source: Source
+    target: Target
+    tables: tuple[Table, ...]
+    target_tables: tuple[Table, ...]
+    schemas: Mapping[str, str]
+
+    @property
+    def both(self) -> Iterator[tuple[Table, Table]]:
+        """Source and target definition of each table."""
+        return zip(self.tables, self.target_tables, strict=True)
+
+    def target_of(self, name: TableName) -> Table:
+        """The target's definition of a source table."""
+        return next(t for s, t in self.both if s.name == name)
+
+    def require_target_tables(self) -> None:
+        """Raise TableMissing naming every table that schema/apply has not made yet."""
+        names = [t.name for t in self.target_tables]
+        missing = sorted(set(names) - set(self.target.existing(names)))
+        if missing:
+            raise TableMissing(
+                f"the target has no table {', '.join(str(n) for n in missing[:20])}",
+                remedy="Run schema/extract and schema/apply first, or create the tables on the target.",
+                tables=[str(n) for n in missing[:100]],
+            )
+
+    def formats(self) -> dict[TableName, Format]:
+        """The staged format of each table: binary only where the target's columns are exactly what we would make."""
+        reads = engine(self.job.source.type).capabilities.reads
+        loads = engine(self.job.target.type).capabilities.loads
+        lenient = negotiate(reads, [f for f in loads if f is not Format.COPY_BINARY])
+        best = negotiate(reads, loads)
+        if best is None or lenient is None:
+            raise InvalidRequest(f"{self.job.source.type} and {self.job.target.type} share no format for rows")
+        differing = self.target.differences(self.target_tables)
+        return {
+            source.name: lenient if _must_convert(source, target, differing) else best for source, target in self.both
+        }
+
+
+def _must_convert(source: Table, target: Table, differing: tuple[str, ...]) -> bool:
+    types = zip(source.loaded_columns, target.loaded_columns, strict=True)
+    return any(s.type.native != t.type.native for s, t in types) or any(
+        d.startswith(f"{target.name}.") or d.startswith(f"{target.name}:") for d in differing
+    )
+
+
+@contextmanager
+def open_pair(job: Job) -> Iterator[Pair]:
+    """Reflect the source's tables and map them; both sides are closed on the way out."""
+    source = engine(job.source.type).source(job.source, job.operation)
+    target = engine(job.target.type).target(job.target, job.operation)
+    try:
+        tables = source.reflect(source.resolve(job.tables))
+        schemas = target.map_schemas(tables, job, job.source.type)
+        yield Pair(job, source, target, tables, target.target_tables(tables, schemas, job.source.type), schemas)
+    finally:
+        source.close()
+        target.close()
+
+
+@contextmanager
+def open_source(job: Job) -> Iterator[Source]:
+    """The source alone."""
+    source = engine(job.source.type).source(job.source, job.operation)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def open_target(job: Job) -> Iterator[Target]:
+    """The target alone."""
+    target = engine(job.target.type).target(job.target, job.operation)
+    try:
+        yield target
+    finally:
+        target.close()

@@ -1,0 +1,118 @@
+"""Schema extract and apply, and the other objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whimbrel.errors import SchemaFailed, WhimbrelError
+from whimbrel.model.job import Job
+from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.pair import open_pair, open_target
+
+TABLES, OBJECTS, DROPS = "tables-schema.sql", "objects-schema.sql", "drop-tables.sql"
+
+
+@dataclass(frozen=True)
+class SchemaExtract:
+    """``notes`` are the declared lossy mappings, one line each; they also stand at the head of the file."""
+
+    sql_file: str
+    tables: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ObjectsApplied:
+    """``objects`` has ``{"name", "kind", "status", "error"}`` for each statement tried."""
+
+    succeeded: int
+    failed: int
+    objects: tuple[dict[str, Any], ...]
+
+
+def extract_schema(job: Job, control: Control) -> SchemaExtract:
+    """Write the three SQL files into the working directory, in the target's dialect."""
+    control.phase("schema")
+    with open_pair(job) as pair:
+        rendered = pair.target.render(pair.tables, pair.schemas, job.source.type)
+        job.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write(job.workdir / TABLES, rendered.tables, rendered.notes)
+        _write(job.workdir / OBJECTS, rendered.objects, ())
+        _write(job.workdir / DROPS, rendered.drops, ())
+        for note in rendered.notes:
+            control.log("extractor", note)
+        control.log("extractor", f"{len(pair.tables)} tables written to {job.workdir / TABLES}")
+        return SchemaExtract(str(job.workdir / TABLES), len(pair.tables), rendered.notes)
+
+
+def _write(path: Path, statements: Iterable[str], notes: Iterable[str]) -> None:
+    head = "".join(f"-- note: {' '.join(n.splitlines())}\n" for n in notes)
+    body = "\n\n".join(s.rstrip().rstrip(";") + ";" for s in statements)
+    path.write_text(f"{head}{body}\n", encoding="utf-8")
+
+
+def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
+    """Run the tables script on the target and return how many tables of the migration it made. Idempotent.
+
+    Raises SchemaFailed when the file does not exist or a statement fails.
+    """
+    control.phase("schema")
+    path = sql_file or job.workdir / TABLES
+    try:
+        sql = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SchemaFailed(f"{path} does not exist", remedy="Run schema/extract first.") from None
+    except UnicodeDecodeError:
+        raise SchemaFailed(f"{path} is not UTF-8 text") from None
+    with open_pair(job) as pair:
+        names = [t.name for t in pair.target_tables]
+        before = set(pair.target.existing(names))
+        pair.target.execute_script(sql)
+        made = len(set(pair.target.existing(names)) - before)
+        control.log("loader", f"{path.name}: {made} tables created, {len(before)} were there already")
+        for difference in pair.target.differences(pair.target_tables):
+            control.log("loader", f"the target differs: {difference}")
+        return made
+
+
+def apply_objects(job: Job, control: Control) -> ObjectsApplied:
+    """Run objects-schema.sql, each statement on its own, again and again as long as a round makes progress."""
+    control.phase("objects")
+    with open_pair(job) as pair, open_target(job) as target:
+        waiting = list(pair.target.render(pair.tables, pair.schemas, job.source.type).objects)
+        done: list[str] = []
+        errors: dict[str, WhimbrelError] = {}
+        while waiting:
+            failed: list[str] = []
+            for statement in waiting:
+                control.check()
+                try:
+                    target.execute_script(statement)
+                except SchemaFailed as e:
+                    errors[statement] = e
+                    failed.append(statement)
+                else:
+                    done.append(statement)
+            if len(failed) == len(waiting):
+                break
+            waiting = failed
+        results = [_object(s, None) for s in done] + [_object(s, errors[s]) for s in waiting]
+        return ObjectsApplied(len(done), len(waiting), tuple(results))
+
+
+def _object(statement: str, error: WhimbrelError | None) -> dict[str, Any]:
+    first = statement.strip().splitlines()[0]
+    words = first.split()
+    kind = next((w.lower() for w in words[1:] if w.upper() in _KINDS), words[0].lower() if words else "statement")
+    return {
+        "name": first[:120],
+        "kind": kind,
+        "status": "failed" if error else "ok",
+        "error": error.to_json() if error else None,
+    }
+
+
+_KINDS = frozenset({"INDEX", "CONSTRAINT", "SEQUENCE", "COMMENT", "VIEW", "FUNCTION", "PROCEDURE", "TRIGGER", "TABLE"})

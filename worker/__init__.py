@@ -1,0 +1,1 @@
+"""The process that polls Temporal and runs workflows and activities."""

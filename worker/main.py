@@ -1,0 +1,124 @@
+"""Connect, poll, work, and leave well: the life of one worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from worker.attributes import register_search_attributes
+from worker.logs import set_up
+from worker.registry import ACTIVITIES, WORKFLOWS
+from worker.settings import Settings
+from workflows.messages import TASK_QUEUE
+
+logger = logging.getLogger("worker")
+
+RECONNECT_SECONDS = 2.0
+PASSED_THROUGH = ("activities", "whimbrel", "workflows.messages", "workflows.options")
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox that workflow code runs in: no clock, no randomness, no input or output but by activities."""
+    return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
+def build_worker(client: Client, settings: Settings, threads: ThreadPoolExecutor) -> Worker:
+    """A worker for all workflows and activities, not yet polling."""
+    return Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=WORKFLOWS,
+        activities=ACTIVITIES,
+        activity_executor=threads,
+        max_concurrent_activities=settings.activities,
+        workflow_runner=workflow_runner(),
+        graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
+        # A cancel comes back with a heartbeat, so heartbeats must not be held back for long.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+    )
+
+
+async def connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
+    """Wait for Temporal as long as it takes; None when told to stop meanwhile."""
+    while not stopping.is_set():
+        try:
+            return await settings.connect()
+        except RuntimeError as e:
+            logger.warning(
+                "Temporal does not answer at %s (%s); trying again. Start it with temporal-dev/start.py or "
+                "'whimbrel up', or set WHIMBREL_TEMPORAL_ADDRESS",
+                settings.address,
+                e,
+            )
+            await _sleep(RECONNECT_SECONDS, stopping)
+    return None
+
+
+async def run(settings: Settings, stopping: asyncio.Event) -> None:
+    """Work until told to stop. What Temporal refuses (a missing namespace, a revoked key) is tried again."""
+    with ThreadPoolExecutor(settings.activities, thread_name_prefix="activity") as threads:
+        while not stopping.is_set():
+            client = await connect(settings, stopping)
+            if client is None:
+                return
+            await register_search_attributes(client)
+            try:
+                await _poll(build_worker(client, settings, threads), settings, stopping)
+            except Exception:
+                logger.exception("the worker cannot poll %s; trying again", settings.address)
+                await _sleep(RECONNECT_SECONDS, stopping)
+
+
+async def _poll(worker: Worker, settings: Settings, stopping: asyncio.Event) -> None:
+    """Run the worker until it fails or is told to stop; then let activities come to rest."""
+    running = asyncio.create_task(worker.run())
+    told = asyncio.create_task(stopping.wait())
+    logger.info("polling %s, namespace %s, task queue %s", settings.address, settings.namespace, TASK_QUEUE)
+    await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        logger.info("coming to rest, at most %g s", settings.grace_seconds)
+        await worker.shutdown()
+    told.cancel()
+    await running
+
+
+async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _main() -> None:
+    settings = Settings.from_environment()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stopping.is_set():  # asked twice: leave at once, the steps are tried again elsewhere
+            logger.warning("leaving at once")
+            logging.shutdown()
+            os._exit(1)
+        stopping.set()
+        # Activities that do not come to rest must not keep the process for ever; Temporal tries them again.
+        loop.call_later(settings.grace_seconds + 10, stop)
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop)
+    await run(settings, stopping)
+    logger.info("stopped")
+
+
+def main() -> None:
+    """``python -m worker`` and ``whimbrel worker``."""
+    set_up()
+    asyncio.run(_main())

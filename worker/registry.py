@@ -1,0 +1,44 @@
+"""Everything that a worker can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from activities.cleanup import clean_up
+from activities.data import copy_data, data_state
+from activities.outcome import record_outcome
+from activities.pause import set_pause
+from activities.replication import replicate
+from activities.schema import apply_objects, apply_schema, extract_schema
+from activities.target import reset_target, validate_data
+from workflows.cleanup import Cleanup
+from workflows.data import Data
+from workflows.replication import DataReplication, Replication
+from workflows.schema import ObjectsApply, SchemaApply, SchemaExtract
+from workflows.target import Reset, Validate
+
+WORKFLOWS: tuple[type, ...] = (
+    Data,
+    Replication,
+    DataReplication,
+    SchemaExtract,
+    SchemaApply,
+    ObjectsApply,
+    Reset,
+    Validate,
+    Cleanup,
+)
+ACTIVITIES: tuple[Callable[..., Any], ...] = (
+    extract_schema,
+    apply_schema,
+    apply_objects,
+    copy_data,
+    data_state,
+    replicate,
+    reset_target,
+    validate_data,
+    set_pause,
+    clean_up,
+    record_outcome,
+)

@@ -1,0 +1,40 @@
+"""What goes into and out of every workflow: names and references, never rows, secrets, schemas or chunk lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TASK_QUEUE = "whimbrel"
+WORKFLOWS = {  # operation mode -> workflow type
+    "data": "Data",
+    "change": "Replication",
+    "data-replication": "DataReplication",
+    "schema-extract": "SchemaExtract",
+    "schema-apply": "SchemaApply",
+    "objects-apply": "ObjectsApply",
+    "reset": "Reset",
+    "validate": "Validate",
+}
+CLEANUP_WORKFLOW = "Cleanup"
+
+
+@dataclass(frozen=True)
+class OperationRequest:
+    """One operation. ``operation`` is the operation's, the request's and the workflow's id at once.
+
+    Everything else about it (tables, body, parameters) is read from the catalog by whoever needs it.
+    """
+
+    operation: str
+    migration: str
+    mode: str
+    resume: bool = False
+    position: str | None = None
+
+
+@dataclass(frozen=True)
+class OperationOutcome:
+    """How it ended: a status of the REST contract. Result and error are in the catalog."""
+
+    operation: str
+    status: str

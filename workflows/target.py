@@ -1,0 +1,31 @@
+"""Operations on what the target holds: reset it, compare it."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from activities import target
+    from activities.messages import Step
+    from workflows.messages import OperationOutcome, OperationRequest
+    from workflows.operation import Operation, start
+
+
+@workflow.defn
+class Reset(Operation):
+    @workflow.run
+    async def run(self, request: OperationRequest) -> OperationOutcome:
+        async def steps() -> None:
+            await start(target.reset_target, Step(request.operation, request.migration))
+
+        return await self.conclude(request, steps)
+
+
+@workflow.defn
+class Validate(Operation):
+    @workflow.run
+    async def run(self, request: OperationRequest) -> OperationOutcome:
+        async def steps() -> None:
+            await start(target.validate_data, Step(request.operation, request.migration))
+
+        return await self.conclude(request, steps)
