@@ -24,19 +24,22 @@ def catalog() -> Catalog:
 def build_job(operation: str, migration: str) -> Job:
     """What the catalog says about it. Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest."""
     record = catalog().get_migration(migration)
-    if record.file_target is None:
-        raise InvalidRequest(f"migration {migration} has no fileTarget", field="fileTarget")
+    queue = _endpoint(catalog().get_target(record.queue_target)) if record.queue_target else None
+    target = _endpoint(catalog().get_target(record.file_target)) if record.file_target else queue
+    if target is None:
+        raise InvalidRequest(f"migration {migration} has neither fileTarget nor queueTarget", field="fileTarget")
     return Job(
         migration=record.name,
         operation=operation,
         source=_endpoint(catalog().get_source(record.source)),
-        target=_endpoint(catalog().get_target(record.file_target)),
+        target=target,
         tables=tuple(TableName.parse(t) for t in record.tables),
         workdir=private_dir(catalog().workdir(record.name)),
         threads=record.threads,
         rows_per_file=record.rows_per_file,
         schema_rename=dict(record.schema_rename),
         verbose=record.log_detail == "verbose",
+        queue=queue,
     )
 
 
