@@ -212,9 +212,11 @@ def test_positions_follow_the_log_over_rotations(server: MySQL, job: Job) -> Non
     start = now(job)
     for n in range(3):
         server.client(f"INSERT INTO t VALUES ({n}); FLUSH BINARY LOGS", SOURCE)
+    end = now(job)
     segments = captured(job, [table], start)
-    assert segments[-1].position.order == now(job).order
-    assert segments[-1].position.extra == now(job).extra != ""
+    # MariaDB may write an event of its own, a checkpoint, at any moment after a rotation.
+    assert end.order <= segments[-1].position.order <= now(job).order
+    assert segments[-1].position.extra == end.extra != ""
     assert segments[-1].position.order[0] == start.order[0] + 3
     assert [row[1] for row in rows_of(segments)] == ["0", "1", "2"]
     # and each position can be started from again

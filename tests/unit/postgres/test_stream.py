@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.servers.postgres import Postgres
+from tests.servers.postgres import Postgres, running
 from tests.servers.process import wait_until
 from tests.unit.postgres.rig import Rig, read_on
 from tests.unit.postgres.test_changes import TABLE
 from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.postgres import publication, slots
+from whimbrel.connectors.postgres.source import PostgresSource
 from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
 from whimbrel.model.change import INSERT, Counts, TableChanges
 
@@ -182,3 +183,17 @@ def test_a_layout_that_only_gains_a_generated_column_goes_on(server: Postgres) -
         rig.sql("alter table t add twice int generated always as (n * 2) stored; insert into t values (1, 'a', 1)")
         segments = rig.capture(start)
         assert sum(s.transactions for s in segments) == 1
+
+
+def test_log_that_an_idle_server_keeps_in_memory_is_not_lag_for_long() -> None:
+    behind = "select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
+    with (
+        running("18", wal_writer_delay="10s") as server,
+        Rig(server, TABLE, "t") as rig,
+        closing(PostgresSource(rig.endpoint, "idle")) as source,
+    ):
+        rig.sql("set synchronous_commit = off; insert into t values (1)")
+        assert rig.sql(behind) == "t"
+        seen = source.current_position()
+        assert source.current_position() == seen
+        assert rig.sql(f"select pg_current_wal_flush_lsn() >= '{seen.text}'") == "t"
