@@ -13,6 +13,7 @@ from tests.emulators.kafka import Kafka
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.queueing import Queued, fold, of, short
 from tests.suite.world import Side, World, drop_leftovers
+from whimbrel.connectors.kafka.producer import KafkaWriter
 from whimbrel.errors import Fenced, ReplicationFailed, TopicMissing
 from whimbrel.pipeline.cleanup import clean_up
 
@@ -191,10 +192,9 @@ def test_one_large_transaction_is_one_in_the_queue(queued: Queued) -> None:
     assert of(found, "parent")[0].value["transaction"]["total_order"] == 61
 
 
+@pytest.mark.parametrize("queued", FLAVOURS[:1], indirect=True)
 def test_what_a_killed_writer_left_open_is_never_seen(queued: Queued) -> None:
     """Two writers of one migration: the newer one shuts the older one out, and goes on where that had committed."""
-    from whimbrel.connectors.kafka.producer import KafkaWriter
-
     source = queued.world.source
     with queued.following("op") as running:
         source.change("insert into parent values (900, 'a', 'a900')")

@@ -13,7 +13,8 @@ from tests.conftest import running_server
 from tests.emulators.kafka import Kafka
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.queueing import Queued, fold, of
-from tests.suite.running import Running, Watch
+from tests.suite.running import Running, Watch, replicating
+from tests.suite.running import settled as equal
 from tests.suite.world import Side, World, drop_leftovers
 from whimbrel.errors import TargetInterrupted, TopicMissing
 from whimbrel.pipeline import feeds, replication
@@ -65,14 +66,13 @@ def test_both_get_every_change_since_the_snapshot(beside: Queued) -> None:
     with beside.following("op", resume=True, handoff=True) as running:
         settled(beside, running, 13)
     assert list(fold(of(beside.read(), "parent"), "id").values()) == [{"id": 900, "name": "away", "email": "a900"}]
+    nowhere = Queued(beside.world, beside.kafka, "nowhere", beside=True)
     with pytest.raises(TopicMissing):
-        copy_data(
-            Queued(beside.world, beside.kafka, "nowhere", beside=True).job("x"), Watch(), capture=True, resume=False
-        )
+        copy_data(nowhere.job("x"), Watch(), capture=True, resume=False)
     clean_up(beside.job("op"), remove_capture=True)
 
 
-@pytest.mark.parametrize("ahead", ["database", "queue"])
+@pytest.mark.parametrize(("beside", "ahead"), [(PAIRS[0], "database"), (PAIRS[1], "queue")], indirect=["beside"])
 def test_one_that_fell_behind_catches_up_alone(beside: Queued, monkeypatch: pytest.MonkeyPatch, ahead: str) -> None:
     """The one that is fed second fails a few times, having been fed first or not at all; both end up right."""
     source = beside.world.source
@@ -111,17 +111,14 @@ def test_one_that_fell_behind_catches_up_alone(beside: Queued, monkeypatch: pyte
     assert names == ["0", "1", "2", "3"]
 
 
+@pytest.mark.parametrize("beside", PAIRS[:1], indirect=True)
 def test_a_queue_that_joins_later_begins_where_the_database_stands(beside: Queued) -> None:
     source = beside.world.source
-    alone = Queued(beside.world, beside.kafka, beside.topic, beside.type, beside=True)
     copy_data(beside.world.job("op"), Watch(), capture=True, resume=False)
-    from tests.suite.running import replicating
-    from tests.suite.running import settled as equal
-
     with replicating(beside.world, "op") as running:
         source.change("insert into parent values (900, 'database only', 'a900')")
         equal(beside.world, running)
     source.change("update parent set name = 'both' where id = 900")
-    with alone.following("op", resume=True, handoff=True) as running:
-        settled(alone, running, 1)
+    with beside.following("op", resume=True, handoff=True) as running:
+        settled(beside, running, 1)
     assert beside.read()[0].value["after"]["name"] == "both"
