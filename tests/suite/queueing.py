@@ -60,7 +60,7 @@ class Queued:
 
     def wait(self, running: Running, messages: int, seconds: float = 30) -> list[Read]:
         """Until there are so many messages; never more, however long one waits for the source to be caught up."""
-        running.wait(lambda: len(self.read()) >= messages, seconds, f"{messages} messages")
+        running.wait(lambda: len(self.read()) >= messages, seconds, f"{messages} messages", every=0.2)
         running.wait(lambda: running.watch.caught_up, seconds, "to catch up")
         found = self.read()
         assert len(found) == messages

@@ -96,6 +96,7 @@ def test_values_of_every_type(queued: Queued) -> None:
     assert rows[0]["seen"].rstrip("Z").rstrip("0") == "2020-06-01T14:00:00.25"
     assert rows[0]["seen"].endswith("Z")
     assert '"q": "a\\"b"' in rows[0]["doc"]
+    assert type(rows[0]["flag"]) is (bool if postgres else int)
     assert (rows[1]["body"], rows[2]["raw"], rows[2]["doc"]) == (None, None, None)
     assert (rows[3]["score"], rows[3]["ratio"], rows[3]["small"]) == (1e300, None, None)
     assert rows[3]["amount"] == "12345678901234.500000"

@@ -50,7 +50,7 @@ def beside(request: pytest.FixtureRequest, fleet: Fleet, kafka: Kafka, tmp_path:
 def settled(queued: Queued, running: Running, messages: int) -> None:
     """Both ends have everything, as their own clients see it."""
     queued.wait(running, messages)
-    running.wait(lambda: not queued.world.differing(), 30, "source and target to be equal")
+    running.wait(lambda: not queued.world.differing(), 30, "source and target to be equal", every=0.3)
 
 
 def test_both_get_every_change_since_the_snapshot(beside: Queued) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from whimbrel.cli import show, watch
-from whimbrel.cli.client import path
+from whimbrel.cli.client import ApiClient, path
 from whimbrel.cli.session import current
 
 Name = Annotated[str, typer.Argument(help="The migration.")]
@@ -69,6 +69,17 @@ def replicate(
     _begin(name, "replication", _change_body(resume, position), request_id, watch)
 
 
+def replicate_queue(
+    name: Name,
+    resume: Resume = False,
+    position: Position = None,
+    request_id: RequestId = None,
+    watch: Watch = False,
+) -> None:
+    """Send changes to the queue of a migration without a database target until it is cancelled."""
+    _begin(name, "replication-queue", _change_body(resume, position), request_id, watch)
+
+
 def data_replication(
     name: Name,
     resume: Resume = False,
@@ -83,13 +94,13 @@ def data_replication(
 def pause(name: Name) -> None:
     """Let the running replication come to rest; returns once it has."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, "replication", "pause")), f"{name} is paused")
+        show.result(api.post(path("migrations", name, _replication(api, name), "pause")), f"{name} is paused")
 
 
 def resume(name: Name) -> None:
     """Let a paused replication go on."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, "replication", "resume")), f"{name} goes on")
+        show.result(api.post(path("migrations", name, _replication(api, name), "resume")), f"{name} goes on")
 
 
 def reset(
@@ -124,6 +135,12 @@ def status(name: Name, live: Watch = False) -> None:
         show.result(found)
     else:
         watch.print_once(found)
+
+
+def _replication(api: ApiClient, name: str) -> str:
+    """Which of the two endpoints pauses what runs."""
+    running = api.get(path("migrations", name, "status"))["operation"]
+    return "replication-queue" if running and running["mode"] == "change-queue" else "replication"
 
 
 def _start(name: str, what: str, body: dict[str, Any], request_id: str | None) -> Any:
