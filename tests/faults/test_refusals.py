@@ -119,10 +119,7 @@ def side(fleet: Fleet, name: str, role: str) -> Side:
     return Side(running_server(fleet, name), SERVERS[name], f"refusals_{role}")
 
 
-PAIRS = (("postgres15", "mariadb"), ("mariadb", "postgres18"))
-
-
-@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+@pytest.fixture(scope="module", params=[("postgres15", "mariadb"), ("mariadb", "postgres18")], ids="-".join)
 def ready(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Iterator[Case]:
     """One migration for all tests that move nothing; its schema stands on the target."""
     plant.heal()
@@ -185,22 +182,22 @@ def test_missing_table(usual: Case) -> None:
     usual.api.put(path("migrations", usual.name), usual.definition)
 
 
-@pytest.mark.parametrize("ready", PAIRS[:1], indirect=True, ids=["-".join(PAIRS[0])])
-def test_temporal_not_running(usual: Case, plant: Plant) -> None:
+def test_temporal_not_running(fleet: Fleet, plant: Plant, made_case: Callable[..., Case]) -> None:
+    made = made_case(side(fleet, "postgres15", "source"), side(fleet, "mariadb", "target"))
     plant.temporal.stop()
     try:
         began = time.monotonic()
         with pytest.raises(WhimbrelError) as caught:
-            usual.start()
+            made.start()
         assert time.monotonic() - began < AT_ONCE
-        usual.check(caught.value.to_json(), "ORCHESTRATOR_FAILED", f"127.0.0.1:{plant.ports.temporal}")
-        status = usual.api.get(path("migrations", usual.name, "status"))
+        made.check(caught.value.to_json(), "ORCHESTRATOR_FAILED", f"127.0.0.1:{plant.ports.temporal}")
+        status = made.api.get(path("migrations", made.name, "status"))
         assert status["state"] == "idle"
         assert status["last_operation"]["error"]["code"] == "ORCHESTRATOR_FAILED"
-        assert usual.world.target.rows()["item"] == []
+        assert made.world.target.rows()["item"] == []
     finally:
         plant.heal()
-    usual.runs()
+    made.runs()
 
 
 # --- grants and logs --------------------------------------------------------------------------------------------------
