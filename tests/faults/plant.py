@@ -67,16 +67,14 @@ class Migration:
             endpoint = side.endpoint(f"{world.name}-{kind}")
             body = {"type": endpoint.type, "parameters": dict(endpoint.parameters)}
             self.api.put(path(kind, endpoint.name), body)
-        self.api.put(
-            path("migrations", self.name),
-            {
-                "source": f"{world.name}-sources",
-                "fileTarget": f"{world.name}-targets",
-                "tables": [f"{SCHEMA}.{t}" for t in TABLES],
-                "threads": 2,
-                "rows_per_file": rows_per_file,
-            },
-        )
+        self.definition = {
+            "source": f"{world.name}-sources",
+            "fileTarget": f"{world.name}-targets",
+            "tables": [f"{SCHEMA}.{t}" for t in TABLES],
+            "threads": 2,
+            "rows_per_file": rows_per_file,
+        }
+        self.api.put(path("migrations", self.name), self.definition)
 
     def schema(self) -> None:
         self.api.post(path("migrations", self.name, "schema", "extract"), {})

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
-from whimbrel.errors import Interrupted
+from whimbrel.errors import Interrupted, WhimbrelError
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
 from whimbrel.pipeline.replication import replicate
 
@@ -25,6 +25,7 @@ class Watch:
         self.totals: dict[str, TableChangeTotals] = {}
         self.last: ChangeProgress | None = None
         self.lines: list[tuple[str, str]] = []
+        self.troubles: list[WhimbrelError] = []
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -53,6 +54,9 @@ class Watch:
 
     def change(self, progress: ChangeProgress) -> None:
         self.last = progress
+
+    def waits_for(self, error: WhimbrelError) -> None:
+        self.troubles.append(error)
 
     def log(self, role: str, line: str) -> None:
         self.lines.append((role, line))

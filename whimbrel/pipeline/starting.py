@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from whimbrel.connectors.protocols import Checkpoint, Source
 from whimbrel.connectors.queues import QueueState, QueueWriter
-from whimbrel.errors import DataFailed, PositionLost, ReplicationFailed
+from whimbrel.errors import DataFailed, PositionLost, ReplicationFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
@@ -64,7 +65,12 @@ def _fresh(
     """From ``position`` (as users write it) or from now, with everything made that capturing needs."""
     if position is None:
         source.cleanup(job)
-        return source.prepare_changes(job, tables)
+        try:
+            return source.prepare_changes(job, tables)
+        except WhimbrelError:
+            with suppress(WhimbrelError):
+                source.cleanup(job)  # no half of it, publication without slot, stays
+            raise
     start = source.parse_position(position)
     kept = stored is not None and source.holds(job, stored)
     source.prepare_changes(job, tables)
