@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,6 @@ from tests.suite.queueing import of
 from tests.suite.world import SCHEMA, TABLES, Side, World, drop_leftovers
 from whimbrel.cli.client import path
 
-COUNT = 600
 _numbers = itertools.count(1)
 
 
@@ -33,6 +34,7 @@ class Feeding:
     kafka: Kafka
     beside: bool
     operation: str = ""
+    written: int = 0
 
     @property
     def name(self) -> str:
@@ -70,12 +72,33 @@ class Feeding:
                 for n in range(first, last + 1)
             )
         )
+        self.written = last
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Rows change for as long as the block runs and once more after it; it begins when messages flow."""
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                self.change(self.written + 1, self.written + 30)
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        try:
+            wait_until(lambda: self.arrived() > 100, 30, "the first messages")
+            yield
+        finally:
+            stop.set()
+            writer.join(60)
+        self.change(self.written + 1, self.written + 3)
 
     def arrived(self) -> int:
         return len(self.kafka.read("changes"))
 
-    def require_exactly(self, last: int) -> None:
+    def require_exactly_once(self) -> None:
         """Each change once and in order, however long one waits."""
+        last = self.written
         wait_until(lambda: self.arrived() >= 21 * last, 90, f"{21 * last} messages", every=0.3)
         wait_until(self._caught_up, 60, "the operation to be caught up", every=0.2)
         found = self.kafka.read("changes")
@@ -124,33 +147,27 @@ def feeding(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant, broker: 
 
 
 def test_worker_killed_while_messages_flow(feeding: Feeding, plant: Plant) -> None:
-    feeding.change(1, COUNT)
-    wait_until(lambda: feeding.arrived() > 100, 30, "the first messages")
-    plant.kill(plant.worker)
-    assert feeding.arrived() < 21 * COUNT, "all was sent before the worker could be killed"
-    feeding.change(COUNT + 1, COUNT + 3)
+    with feeding.writing():
+        plant.kill(plant.worker)
     plant.worker.start()
-    feeding.require_exactly(COUNT + 3)
+    feeding.require_exactly_once()
     if feeding.beside:
         wait_until(lambda: not feeding.world.differing(), 30, "the database to be equal", every=0.3)
 
 
 @pytest.mark.parametrize("feeding", ["beside"], indirect=True)
 def test_broker_restarted_while_messages_flow(feeding: Feeding) -> None:
-    feeding.change(1, COUNT)
-    wait_until(lambda: feeding.arrived() > 100, 30, "the first messages")
-    assert feeding.arrived() < 21 * COUNT, "all was sent before the broker could be stopped"
-    feeding.kafka.stop()
-    feeding.change(COUNT + 1, COUNT + 3)
+    with feeding.writing():
+        feeding.kafka.stop()
     feeding.kafka.start()
-    feeding.require_exactly(COUNT + 3)
+    feeding.require_exactly_once()
     if feeding.beside:
         wait_until(lambda: not feeding.world.differing(), 30, "the database to be equal", every=0.3)
 
 
 @pytest.mark.parametrize(("feeding", "how"), [("alone", "cancel"), ("beside", "stop")], indirect=["feeding"])
 def test_an_end_leaves_nothing_open(feeding: Feeding, how: str) -> None:
-    feeding.change(1, COUNT)
+    feeding.change(1, 600)
     wait_until(lambda: feeding.arrived() > 0, 30, "the first messages")
     ended = feeding.plant.api.post(path("operations", feeding.operation, how))
     assert ended["status"] == {"cancel": "cancelled", "stop": "stopped"}[how]
