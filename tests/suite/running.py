@@ -83,7 +83,7 @@ class Running:
         except BaseException as e:
             self.error = e
 
-    def wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:
         """Until true; what ended the step meanwhile is raised here."""
 
         def met() -> bool:
@@ -91,7 +91,7 @@ class Running:
                 raise self.error
             return condition()
 
-        wait_until(met, seconds, what)
+        wait_until(met, seconds, what, every)
 
     def end(self, seconds: float = 60) -> None:
         """Ask it to stop and wait for it."""
@@ -128,7 +128,7 @@ def settled(world: World, running: Running, seconds: float = 30) -> None:
         return running.watch.caught_up and not world.differing()
 
     try:
-        running.wait(equal, seconds, "source and target to be equal")
+        running.wait(equal, seconds, "source and target to be equal", every=0.3)  # each look starts eight clients
     except TimeoutError:
         assert world.differences() == []
         raise
