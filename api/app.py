@@ -20,6 +20,7 @@ from api.orchestrator import Orchestrator
 from api.reconciler import EVERY_SECONDS, reconcile_forever
 from api.routes import ROUTERS
 from api.services import Services
+from api.statuses import Statuses, reader
 from api.threads import SlowThreads
 from whimbrel.catalog.home import api_keys_file
 from whimbrel.catalog.store import Catalog
@@ -53,12 +54,13 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    app.state.services = Services(catalog, orchestrator, dispatcher, SlowThreads())
+    statuses = Statuses(reader(catalog, orchestrator))
+    app.state.services = Services(catalog, orchestrator, dispatcher, SlowThreads(), statuses)
     for router in ROUTERS:
         app.include_router(router)
     register_handlers(app)
     describe(app)
-    app.add_middleware(Gate, keys=keys or KeyFile(api_keys_file(catalog.home)))
+    app.add_middleware(Gate, keys=keys or KeyFile(api_keys_file(catalog.home)), statuses=statuses)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -35,7 +35,7 @@ class EnvelopeResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return encoded(content)
 
 
 def answer(
@@ -48,6 +48,17 @@ def answer(
     """A success. ``operation`` is sent back as X-Request-Id."""
     body = _body(request.scope, result, None, logs)
     return EnvelopeResponse(body, headers={"X-Request-Id": operation} if operation else None)
+
+
+def encoded(value: Any) -> bytes:
+    """The JSON of an answer. Raises ValueError for NaN and infinity, which are not JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def answer_encoded(scope: Scope, result: bytes) -> Response:
+    """A success whose result is JSON already."""
+    tail = f',"error":null,"duration":"{_duration(scope)}"}}'.encode()
+    return Response(b'{"success":true,"result":' + result + tail, media_type="application/json")
 
 
 def failure(
@@ -135,4 +146,8 @@ def _body(scope: Scope, result: Any, error: dict[str, Any] | None, logs: Mapping
     body: dict[str, Any] = {"success": error is None, "result": result, "error": error}
     if logs is not None:
         body["logs"] = dict(logs)
-    return {**body, "duration": go_duration(time.monotonic() - began(scope))}
+    return {**body, "duration": _duration(scope)}
+
+
+def _duration(scope: Scope) -> str:
+    return go_duration(time.monotonic() - began(scope))

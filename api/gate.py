@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from typing import Any
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyFile
-from api.envelope import began, failure, unexpected
+from api.envelope import answer_encoded, began, failure, unexpected
+from api.statuses import Statuses
+from whimbrel.catalog.home import NAME
 from whimbrel.errors import AuthFailed, InvalidRequest, WhimbrelError
 
 logger = logging.getLogger("api.gate")
@@ -20,14 +23,21 @@ BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 32 * 1024
 FAILED_LOGIN_SECONDS = 0.2
 PUBLIC = "/v1/health"
+_STATUS = re.compile(f"/v1/migrations/({NAME})/status")
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class Gate:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
+    ``statuses``: what is at hand there is answered here, without the way through the routes, as many may poll it often;
+    and before a request that may have changed something is answered, all of it is forgotten.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyFile, statuses: Statuses) -> None:
         self._app = app
         self._keys = keys
+        self._statuses = statuses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,12 +48,18 @@ class Gate:
 
         async def watched(message: Message) -> None:
             nonlocal sent
+            if not sent and scope["method"] != "GET":
+                self._statuses.forget()
             sent = True
             await send(message)
 
         try:
             _check_headers(scope)
             await self._authenticate(scope)
+            at_hand = self._at_hand(scope)
+            if at_hand is not None:
+                await answer_encoded(scope, at_hand)(scope, receive, send)
+                return
             body = await _read_body(scope, receive)
             await self._app(_as_json(scope) if body else scope, _replay(body, receive), watched)
         except WhimbrelError as e:
@@ -52,6 +68,13 @@ class Gate:
             if sent:
                 raise
             await unexpected(scope, e)(scope, receive, send)
+
+    def _at_hand(self, scope: Scope) -> bytes | None:
+        """The answer to a GET .../status without body or query, if there is one already."""
+        polled = scope["method"] == "GET" and not scope["query_string"] and _STATUS.fullmatch(scope["path"])
+        if not polled or any(name in _BODY_HEADERS for name, _ in scope["headers"]):
+            return None
+        return self._statuses.at_hand(polled[1])
 
     async def _authenticate(self, scope: Scope) -> None:
         path = scope["path"]

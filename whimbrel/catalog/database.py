@@ -31,13 +31,15 @@ class Database:
         self._engine = engine
         self._title = title
         self._sqlite = engine.dialect.name == "sqlite"
+        # SQLite's readers see one state by themselves.
+        self._reading = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         # SQLite's own waiting for a writer is a sleep with growing gaps; within a process a queue is fairer.
         self._writer: Any = threading.Lock() if self._sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the catalog. Raises CatalogUnreachable."""
-        with self._mapped(), self._engine.connect() as connection:
+        with self._mapped(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager

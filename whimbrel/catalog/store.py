@@ -161,11 +161,6 @@ class Catalog:
             page, total = operations.listed(connection, migration, status, mode, limit, offset)
             return self._detailed(connection, page, tables=False, logs=False), total
 
-    def figures(self, record: OperationRecord, *, with_tables: bool) -> OperationRecord:
-        """The same operation with progress and change, without logs."""
-        with self._database.read() as connection:
-            return self._detailed(connection, [record], tables=with_tables, logs=False)[0]
-
     def running_operation(self, migration: str) -> OperationRecord | None:
         """The running operation of this migration, without progress, change and logs."""
         with self._database.read() as connection:
@@ -175,6 +170,21 @@ class Catalog:
         """The newest operation of this migration that has ended, without progress, change and logs."""
         with self._database.read() as connection:
             return operations.latest(connection, migration, running=False)
+
+    def status(self, migration: str) -> tuple[OperationRecord | None, OperationRecord | None]:
+        """The running and the last ended operation of one moment, with progress and change, without logs.
+
+        Tables stand in the running one, or in the last when none runs. Raises MigrationNotFound.
+        """
+        with self._database.read() as connection:
+            definitions.require(connection, migration)
+            running = operations.latest(connection, migration, running=True)
+            last = operations.latest(connection, migration, running=False)
+            shown = [
+                self._detailed(connection, [r], tables=r is running or running is None, logs=False)[0] if r else None
+                for r in (running, last)
+            ]
+            return shown[0], shown[1]
 
     def running_operations(self) -> list[OperationRecord]:
         """All running operations, oldest first, without progress, change and logs."""
