@@ -52,7 +52,7 @@ def test_no_secret_stands_in_a_dump_of_postgres(shop: Catalog, request: pytest.F
     url = shop._database._engine.url
     if url.get_backend_name() != "postgresql":
         pytest.skip("SQLite is searched as a file")
-    server = request.getfixturevalue("postgres15")
+    server = request.getfixturevalue("postgres18")
     dump = server.client("pg_dump", "-d", server.dsn(url.database))
     assert '"host": "a"' in dump
     assert MARKER not in dump
