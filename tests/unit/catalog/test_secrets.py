@@ -9,8 +9,9 @@ import pytest
 from tests.unit.catalog.conftest import MARKER
 from whimbrel.catalog.home import secret_key_file
 from whimbrel.catalog.records import EndpointRecord
-from whimbrel.catalog.secrets import Vault, is_secret, masked, open_vault, redact
+from whimbrel.catalog.secrets import is_secret, masked, redact
 from whimbrel.catalog.store import Catalog
+from whimbrel.catalog.vault import Vault, open_vault
 from whimbrel.errors import SecretsUnreadable
 
 CONTRACT = (
@@ -81,8 +82,8 @@ def test_what_is_no_key(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_sealed_text_opens_for_its_owner_only() -> None:
-    vault = Vault(b"k" * 32)
-    sealed = vault.seal({"password": "x"}, "source/a")
+    vault = Vault(lambda: [b"k" * 32])
+    sealed = vault.seal({"password": "x"}, "source/a", vault.newest)
     assert vault.open(sealed, "source/a") == {"password": "x"}
     for text, owner in ((sealed, "source/b"), (sealed[:-8] + "AAAAAAA=", "source/a"), ("v1:x", "source/a")):
         with pytest.raises(SecretsUnreadable):
