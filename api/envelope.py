@@ -70,6 +70,7 @@ def failure(
     headers: Mapping[str, str] | None = None,
 ) -> EnvelopeResponse:
     """An error with its registered status, unless the caller knows a better one."""
+    scope.setdefault("state", {})["error_code"] = error.code
     body = _body(scope, None, error.to_json(), logs)
     return EnvelopeResponse(body, status_code=status or status_of(error), headers=dict(headers or {}))
 

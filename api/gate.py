@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import time
 from typing import Any
 
 from starlette.requests import Request
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyFile
 from api.envelope import answer_encoded, began, failure, unexpected
+from api.metrics import PATH as METRICS
+from api.metrics import RequestMetrics, is_open
 from api.statuses import Statuses
 from whimbrel.catalog.home import NAME
 from whimbrel.errors import AuthFailed, InvalidRequest, WhimbrelError
@@ -24,6 +27,7 @@ HEADER_LIMIT = 32 * 1024
 FAILED_LOGIN_SECONDS = 0.2
 PUBLIC = "/v1/health"
 _STATUS = re.compile(f"/v1/migrations/({NAME})/status")
+_STATUS_ROUTE = "/v1/migrations/{name}/status"
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
@@ -34,17 +38,33 @@ class Gate:
     and before a request that may have changed something is answered, all of it is forgotten.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyFile, statuses: Statuses) -> None:
+    def __init__(self, app: ASGIApp, keys: KeyFile, statuses: Statuses, metrics: RequestMetrics) -> None:
         self._app = app
         self._keys = keys
         self._statuses = statuses
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began(scope)
-        sent = False
+        arrived, status, route = began(scope), 0, None
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            route = await self._answer(scope, receive, counted)
+        finally:
+            code = scope["state"].get("error_code")
+            self._metrics.answered(scope["method"], route, status, time.monotonic() - arrived, code)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str | None:
+        """Answer, and return the route's path with its placeholders; None when no route was reached."""
+        sent, inner = False, scope
 
         async def watched(message: Message) -> None:
             nonlocal sent
@@ -59,15 +79,17 @@ class Gate:
             at_hand = self._at_hand(scope)
             if at_hand is not None:
                 await answer_encoded(scope, at_hand)(scope, receive, send)
-                return
+                return _STATUS_ROUTE
             body = await _read_body(scope, receive)
-            await self._app(_as_json(scope) if body else scope, _replay(body, receive), watched)
+            inner = _as_json(scope) if body else scope
+            await self._app(inner, _replay(body, receive), watched)
         except WhimbrelError as e:
             await failure(scope, e)(scope, receive, send)
         except Exception as e:
             if sent:
                 raise
             await unexpected(scope, e)(scope, receive, send)
+        return getattr(inner.get("route"), "path", None)
 
     def _at_hand(self, scope: Scope) -> bytes | None:
         """The answer to a GET .../status without body or query, if there is one already."""
@@ -78,7 +100,9 @@ class Gate:
 
     async def _authenticate(self, scope: Scope) -> None:
         path = scope["path"]
-        if not path.startswith("/v1/") or path == PUBLIC:
+        if not path.startswith("/v1/") and (path != METRICS or is_open()):
+            return
+        if path == PUBLIC:
             return
         scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._keys.accepts(token.strip()):

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Request
 
 from api.dispatch import Dispatcher
+from api.metrics import RequestMetrics
 from api.orchestrator import Orchestrator
 from api.statuses import Statuses
 from api.threads import SlowThreads
@@ -27,6 +28,7 @@ class Services:
     dispatcher: Dispatcher
     slow: SlowThreads
     statuses: Statuses
+    metrics: RequestMetrics
 
 
 # Asynchronous although they wait for nothing: FastAPI would send each call of a plain function through a thread.

@@ -29,6 +29,7 @@ from whimbrel.catalog.tables import metadata
 MARKER = "s3cret-marker-7c1f"
 ON_BOTH = {
     "test_endpoints",
+    "test_metrics",
     "test_migrations",
     "test_operations",
     "test_reconciler",

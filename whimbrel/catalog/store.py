@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from whimbrel.catalog import definitions, endpoints, operations, progress
+from whimbrel.catalog import definitions, endpoints, operations, progress, totals
 from whimbrel.catalog import logs as log_rows
 from whimbrel.catalog.database import Database, open_postgres, open_sqlite
 from whimbrel.catalog.home import check_name, database_file, home, migration_dir, secret_key_file
@@ -285,6 +285,11 @@ class Catalog:
             migration = operations.get(connection, id).migration
             log_rows.append_tail(connection, id, role, text)
         log_rows.append_file(self.workdir(migration), check_name(id, "operation"), role, text)
+
+    def totals(self) -> totals.Totals:
+        """Sums over all operations, for monitoring."""
+        with self._database.read() as connection:
+            return totals.read(connection)
 
     # --- keys ------------------------------------------------------------------------------------------------------
 
