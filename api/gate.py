@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyFile
 from api.envelope import answer_encoded, began, failure, unexpected
+from api.logins import FailedLogins
 from api.metrics import PATH as METRICS
 from api.metrics import RequestMetrics, is_open
 from api.statuses import Statuses
@@ -24,7 +25,6 @@ logger = logging.getLogger("api.gate")
 
 BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 32 * 1024
-FAILED_LOGIN_SECONDS = 0.2
 PUBLIC = "/v1/health"
 _STATUS = re.compile(f"/v1/migrations/({NAME})/status")
 _STATUS_ROUTE = "/v1/migrations/{name}/status"
@@ -43,6 +43,7 @@ class Gate:
         self._keys = keys
         self._statuses = statuses
         self._metrics = metrics
+        self._failed_logins = FailedLogins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,11 +105,15 @@ class Gate:
             return
         if path == PUBLIC:
             return
+        address = (scope.get("client") or ("?",))[0]
         scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._keys.accepts(token.strip()):
+            self._failed_logins.succeeded(address)
             return
-        logger.warning("refused %s %s from %s: no valid key", scope["method"], path, (scope.get("client") or ("?",))[0])
-        await asyncio.sleep(FAILED_LOGIN_SECONDS)
+        seconds = self._failed_logins.failed(address)
+        shown = repr(path[:200])  # whoever has no key must not write lines of their own into the log
+        logger.warning("refused %s %s from %s: no valid key", scope["method"], shown, address)
+        await asyncio.sleep(seconds)
         raise AuthFailed("no bearer token, or one that is not known")
 
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import gate
+from api import logins
 from api.app import create_app
 from api.auth import create_key
 from api.results import Envelope
@@ -107,7 +107,7 @@ def temporal(catalog: Catalog) -> FakeOrchestrator:
 
 @pytest.fixture
 def app(catalog: Catalog, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    monkeypatch.setattr(gate, "FAILED_LOGIN_SECONDS", 0.0)
+    monkeypatch.setattr(logins, "FIRST_SECONDS", 0.0)
     return create_app(catalog, temporal, sync_seconds=2.0)
 
 
