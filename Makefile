@@ -3,6 +3,9 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+# Tests wait for servers more than they compute: a process more than there are cores; JOBS=0 runs them one by one.
+JOBS ?= 3
+ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 SOURCE ?= postgres
 ARGS ?=
 
@@ -19,16 +22,16 @@ servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpac
 	@sh scripts/servers.sh
 
 test: servers ## everything: unit, suite over all pairs, API, faults, replay
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(ALL) $(ARGS)
 
 test-unit: setup ## the tests that need no server (a few seconds)
 	@$(PYTEST) tests/unit $(ARGS)
 
 test-suite: servers ## the suite: every engine and every pair
-	@$(PYTEST) tests/suite $(ARGS)
+	@$(PYTEST) tests/suite $(ALL) $(ARGS)
 
 test-faults: servers ## kills, restarts and cuts in every phase
-	@$(PYTEST) tests/faults $(ARGS)
+	@$(PYTEST) tests/faults $(ALL) $(ARGS)
 
 lint: setup ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from temporalio import activity
 
+from activities.errors import masked_json
 from activities.journal import Journal
 from activities.masking import mask
 from activities.patience import Trouble
@@ -47,7 +48,9 @@ class OperationControl:
         self._prompt = threading.Event()
         self._pause_wanted = False
         self._resting: bool | None = None
+        self._begun = False
         self._first_figures: dict[str, object] = {}
+        self._stuck_at: dict[str, object] | None = {} if self.trouble.failures else None  # figures when it got stuck
         self._catalog_fails = False
         self._threads: list[threading.Thread] = []
         self._context = contextvars.copy_context()  # of the activity; check() is asked from other threads too
@@ -108,9 +111,26 @@ class OperationControl:
         logger.info("%s: %s", role, text, extra={"operation": self._operation})
         self._journal.line(role, text)
 
+    def waits_for(self, error: WhimbrelError) -> None:
+        self._stuck_at = {}
+        self._journal.trouble(masked_json(error))
+        self._prompt.set()
+
     def supersede(self) -> None:
         """A newer attempt of the same operation has begun in this process: leave at the next safe point."""
         self._superseded.set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether any attempt of the operation has told a figure: then both ends were reached once."""
+        if self._begun:
+            return True
+        try:
+            record = self._catalog.get_operation(self._operation)
+        except WhimbrelError as e:
+            self._catalog_failed(e)
+            return True
+        return record.progress is not None or record.change is not None
 
     @property
     def superseded(self) -> bool:
@@ -122,7 +142,12 @@ class OperationControl:
         activity.heartbeat(asdict(trouble))
 
     def _moved(self, what: str, figures: object) -> None:
-        """Forget earlier failures once any figure has moved since this attempt began."""
+        """Forget earlier failures once any figure has moved since this attempt began, or since it got stuck."""
+        self._begun = True
+        stuck_at = self._stuck_at
+        if stuck_at is not None and stuck_at.setdefault(what, figures) != figures:
+            self._stuck_at = None
+            self._journal.trouble(None)
         if self.trouble.failures and self._first_figures.setdefault(what, figures) != figures:
             self.trouble = Trouble()
 

@@ -44,6 +44,10 @@ class Journal:
         with self._lock:
             self._flags["change"] = progress
 
+    def trouble(self, error: dict[str, Any] | None) -> None:
+        with self._lock:
+            self._flags["trouble"] = error
+
     def line(self, role: str, text: str) -> None:
         with self._lock:
             self._lines.setdefault(role, []).append(text)
@@ -58,10 +62,11 @@ class Journal:
         self._write_lines()
 
     def _write_flags(self) -> None:
-        """Pause and phase; figures come before 'resting', so that a paused operation shows its last ones."""
+        """Pause, phase and trouble; figures come before 'resting', so that a paused operation shows its last ones."""
         writers: dict[str, Callable[[str, Any], None]] = {
             "phase": self._catalog.set_phase,
             "change": self._catalog.save_change,
+            "trouble": self._catalog.set_trouble,
             "resting": self._catalog.set_paused,
         }
         for flag, write in writers.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 from temporalio import activity
@@ -14,11 +15,15 @@ from activities.control import OperationControl
 from activities.errors import as_failure, classify, is_retryable
 from activities.jobs import build_job, catalog
 from activities.patience import LIMIT, Trouble
-from whimbrel.errors import Interrupted, LoaderFailed, WhimbrelError
+from whimbrel.errors import HostUnreachable, Interrupted, LoaderFailed, WhimbrelError
 from whimbrel.model.job import Job
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+# Seconds for which a host that was never reached is tried: enough for a server that starts beside us, and then the
+# name or port is taken to be wrong. A host that was reached once is waited for much longer.
+FIRST_CONTACT = 3.0
 
 
 class Addressed(Protocol):
@@ -68,17 +73,26 @@ def _failure(error: WhimbrelError, control: OperationControl, patient: bool) -> 
     if activity.is_cancelled() or not is_retryable(error) or _is_last_attempt():
         control.log(role, f"{attempt} failed: {error.message}")
         return as_failure(error)
+    if isinstance(error, HostUnreachable) and not control.begun and _tried_for() > FIRST_CONTACT:
+        control.log(role, f"{attempt} failed, nothing was begun yet: {error.message}")
+        return as_failure(error, retryable=False)
     if not patient:
         control.log(role, f"{attempt} failed and is tried again: {error.message}")
         return as_failure(error)
     trouble = control.trouble.after_failure()
     control.keep(trouble)
+    control.waits_for(error)
     if trouble.exhausted:
         control.log(role, f"{attempt} failed, without progress for {LIMIT}: {error.message}")
         return as_failure(error, retryable=False)
     wait = trouble.wait
     control.log(role, f"{attempt} failed and is tried again in {wait.total_seconds():g} s: {error.message}")
     return as_failure(error, next_retry_delay=wait)
+
+
+def _tried_for() -> float:
+    """Seconds since the first attempt was asked for."""
+    return (datetime.now(UTC) - activity.info().scheduled_time).total_seconds()
 
 
 def _is_last_attempt() -> bool:

@@ -67,16 +67,14 @@ class Migration:
             endpoint = side.endpoint(f"{world.name}-{kind}")
             body = {"type": endpoint.type, "parameters": dict(endpoint.parameters)}
             self.api.put(path(kind, endpoint.name), body)
-        self.api.put(
-            path("migrations", self.name),
-            {
-                "source": f"{world.name}-sources",
-                "fileTarget": f"{world.name}-targets",
-                "tables": [f"{SCHEMA}.{t}" for t in TABLES],
-                "threads": 2,
-                "rows_per_file": rows_per_file,
-            },
-        )
+        self.definition = {
+            "source": f"{world.name}-sources",
+            "fileTarget": f"{world.name}-targets",
+            "tables": [f"{SCHEMA}.{t}" for t in TABLES],
+            "threads": 2,
+            "rows_per_file": rows_per_file,
+        }
+        self.api.put(path("migrations", self.name), self.definition)
 
     def schema(self) -> None:
         self.api.post(path("migrations", self.name, "schema", "extract"), {})
@@ -99,7 +97,9 @@ class Migration:
         answer: dict[str, Any] = self.api.get(path("operations", id))
         return answer
 
-    def wait(self, id: str, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str) -> dict[str, Any]:
+    def wait(
+        self, id: str, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str, every: float = 0.1
+    ) -> dict[str, Any]:
         """Poll the operation until ``condition``; its own error, should it fail meanwhile, ends the wait."""
         seen: dict[str, Any] = {}
 
@@ -109,7 +109,7 @@ class Migration:
             assert seen["status"] != "failed", seen["error"]
             return condition(seen)
 
-        wait_until(met, seconds, what, every=0.05)
+        wait_until(met, seconds, what, every)
         return seen
 
     def wait_loading(self, id: str) -> None:
@@ -124,7 +124,7 @@ class Migration:
     def wait_equal(self, id: str, seconds: float = 60) -> None:
         """Until the two ends are equal, as their own clients see it."""
         try:
-            self.wait(id, lambda o: _caught_up(o) and not self.world.differing(), seconds, "both ends to be equal")
+            self.wait(id, lambda o: _caught_up(o) and not self.world.differing(), seconds, "both ends to be equal", 0.3)
         except TimeoutError as e:
             raise AssertionError(f"source and target differ: {self.world.differences()}") from e
 

@@ -112,6 +112,13 @@ class MySQL:
         self.stop()
         self.start()
 
+    def restart_with(self, **settings: str) -> None:
+        """Restart with these settings in the place of those it was made with."""
+        self.settings |= {name.replace("_", "-"): value for name, value in settings.items()}
+        self.stop()
+        self.process.argv = self._server_argv()
+        self.start()
+
     def client(self, sql: str, db: str | None = None, *, user: str = "root", password: str | None = None) -> str:
         """What the command-line client prints: tab-separated, unescaped, no heading. Raises ClientFailed."""
         argv = [*self._client_program(), "--no-defaults", "--default-character-set=utf8mb4", "--protocol=TCP"]
@@ -191,6 +198,8 @@ class MySQL:
     def _server_argv(self) -> list[str]:
         flavored = MYSQL_SETTINGS if self.flavor == "mysql" else MARIADB_SETTINGS
         options = {"log-bin": str(self.data / "binlog"), **SETTINGS, **flavored, **self.settings}
+        if options["log-bin"] == "ON":
+            options["log-bin"] = str(self.data / "binlog")
         if options["log-bin"] == "OFF":
             del options["log-bin"]
             options |= {"skip-log-bin": "1"} if self.flavor == "mysql" else {}

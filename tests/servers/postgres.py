@@ -73,16 +73,24 @@ class Postgres(Process):
         self.port = free_port()
         self.password = password
         self._passfile = folder / "pgpass"
+        self._settings = {**DEFAULTS, "port": self.port, **settings}
         account = unprivileged_user("postgres")
         folder.mkdir(parents=True, exist_ok=True)
         _let_in(folder, account)
         if not self.data.exists():
             self._initialise(auth, account)
-        options = {**DEFAULTS, "port": self.port, **settings}
-        argv = [str(self.bindir / "postgres"), "-D", str(self.data)]
-        for name, value in options.items():
-            argv += ["-c", f"{name}={value}"]
-        super().__init__(argv, folder / "postgres.log", user=account, stop_signal=signal.SIGINT)
+        super().__init__(self._arguments(), folder / "postgres.log", user=account, stop_signal=signal.SIGINT)
+
+    def _arguments(self) -> list[str]:
+        """``None`` as a setting leaves it to postgresql.conf and ALTER SYSTEM."""
+        given = [f"{name}={value}" for name, value in self._settings.items() if value is not None]
+        return [str(self.bindir / "postgres"), "-D", str(self.data), *(part for g in given for part in ("-c", g))]
+
+    def restart_with(self, **settings: Any) -> None:
+        """Restart with these settings in the place of those it was made with."""
+        self._settings |= settings
+        self.argv = self._arguments()
+        self.restart()
 
     def _initialise(self, auth: str, account: str | None) -> None:
         secret = self.folder / "pwfile"

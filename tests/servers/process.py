@@ -12,15 +12,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import SystemRandom
 
 PR_SET_PDEATHSIG = 1
+PORTS = (10_000, 32_000)
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A port on loopback that was free a moment ago.
+
+    From below the range of ports that the kernel gives to outgoing connections: a server that is killed and started
+    again must not find its port taken by somebody's connection.
+    """
+    random = SystemRandom()
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:

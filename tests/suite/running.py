@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
-from whimbrel.errors import Interrupted
+from whimbrel.errors import Interrupted, WhimbrelError
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
 from whimbrel.pipeline.replication import replicate
 
@@ -25,6 +25,7 @@ class Watch:
         self.totals: dict[str, TableChangeTotals] = {}
         self.last: ChangeProgress | None = None
         self.lines: list[tuple[str, str]] = []
+        self.troubles: list[WhimbrelError] = []
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -54,6 +55,9 @@ class Watch:
     def change(self, progress: ChangeProgress) -> None:
         self.last = progress
 
+    def waits_for(self, error: WhimbrelError) -> None:
+        self.troubles.append(error)
+
     def log(self, role: str, line: str) -> None:
         self.lines.append((role, line))
 
@@ -79,7 +83,7 @@ class Running:
         except BaseException as e:
             self.error = e
 
-    def wait(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
+    def wait(self, condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:
         """Until true; what ended the step meanwhile is raised here."""
 
         def met() -> bool:
@@ -87,7 +91,7 @@ class Running:
                 raise self.error
             return condition()
 
-        wait_until(met, seconds, what)
+        wait_until(met, seconds, what, every)
 
     def end(self, seconds: float = 60) -> None:
         """Ask it to stop and wait for it."""
@@ -124,7 +128,7 @@ def settled(world: World, running: Running, seconds: float = 30) -> None:
         return running.watch.caught_up and not world.differing()
 
     try:
-        running.wait(equal, seconds, "source and target to be equal")
+        running.wait(equal, seconds, "source and target to be equal", every=0.3)  # each look starts eight clients
     except TimeoutError:
         assert world.differences() == []
         raise

@@ -196,7 +196,7 @@ def test_a_position_that_is_gone_is_said(following: World) -> None:
 
 
 def lose_binary_logs(world: World) -> None:
-    """Purge all but the newest binary log; a server keeps one silently as long as recovery or a dump thread needs it."""
+    """Purge all binary logs but the newest; the server silently keeps one that recovery or a dump thread needs."""
     before = binary_logs(world)
 
     def gone() -> bool:

@@ -248,6 +248,11 @@ class Catalog:
 
     # --- progress and logs -----------------------------------------------------------------------------------------
 
+    def set_trouble(self, id: str, error: dict[str, Any] | None) -> None:
+        """Show what a running operation waits for as its error; None when it goes on. No error when it has ended."""
+        with self._database.write() as connection:
+            operations.change(connection, id, error=sa.null() if error is None else error)
+
     def save_table_progress(self, id: str, changed: Sequence[TableProgress]) -> None:
         """Overwrite the figures of these tables; give only those that changed. Raises OperationNotFound."""
         with self._figures(id) as connection:

@@ -31,8 +31,8 @@ class Finding:
     remedy: str = ""
 
 
-def doctor() -> None:
-    """Check this machine's setup. Exit code 1 when something fails."""
+def examine() -> None:
+    """Print what was found; typer.Exit with code 1 when something fails."""
     findings = [finding for check in CHECKS for finding in check()]
     rows = [asdict(f) for f in findings]
     show.table({"checks": rows}, rows, ("check", "status", "message", "remedy"))

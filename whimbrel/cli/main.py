@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from whimbrel import __version__
-from whimbrel.cli import doctor, endpoints, keys, migrations, operations, run, show, stack
+from whimbrel.cli import endpoints, keys, migrations, operations, run, show
 from whimbrel.cli.session import DEFAULT_URL, Session, begin
 from whimbrel.errors import WhimbrelError
 
@@ -64,6 +64,27 @@ def worker() -> None:
     main()
 
 
+@cli.command("up", rich_help_panel=PROCESSES)
+def up(
+    port: Annotated[int, typer.Option(help="Of the API.")] = 9443,
+    temporal_port: Annotated[int, typer.Option(help="Of Temporal.")] = 7233,
+    ui_port: Annotated[int, typer.Option(help="Of Temporal's web UI.")] = 8233,
+) -> None:
+    """Start Temporal, the API and a worker, and stay until Ctrl-C."""
+    from whimbrel.cli.stack import Ports  # as above
+    from whimbrel.cli.stack import up as run_all
+
+    run_all(Ports(port, temporal_port, ui_port))
+
+
+@cli.command("doctor", rich_help_panel=PROCESSES)
+def doctor() -> None:
+    """Check this machine's setup. Exit code 1 when something fails."""
+    from whimbrel.cli.doctor import examine  # as above
+
+    examine()
+
+
 cli.add_typer(endpoints.commands("source"), name="source", rich_help_panel=DATA)
 cli.add_typer(endpoints.commands("target"), name="target", rich_help_panel=DATA)
 cli.add_typer(migrations.app, name="migration", rich_help_panel=DATA)
@@ -80,8 +101,6 @@ cli.command("status", rich_help_panel=DATA)(run.status)
 cli.command("validate", rich_help_panel=DATA)(run.validate)
 cli.command("reset", rich_help_panel=DATA)(run.reset)
 cli.add_typer(operations.app, name="operations", rich_help_panel=DATA)
-cli.command("up", rich_help_panel=PROCESSES)(stack.up)
-cli.command("doctor", rich_help_panel=PROCESSES)(doctor.doctor)
 cli.add_typer(keys.app, name="keys", rich_help_panel=PROCESSES)
 
 

@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
-import typer
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
@@ -40,13 +39,8 @@ class Ports:
     ui: int
 
 
-def up(
-    port: Annotated[int, typer.Option(help="Of the API.")] = 9443,
-    temporal_port: Annotated[int, typer.Option(help="Of Temporal.")] = 7233,
-    ui_port: Annotated[int, typer.Option(help="Of Temporal's web UI.")] = 8233,
-) -> None:
+def up(ports: Ports) -> None:
     """Start Temporal, the API and a worker, and stay until Ctrl-C."""
-    ports = Ports(port, temporal_port, ui_port)
     require_free(ports)
     private_dir(home())
     children = stack(ports)

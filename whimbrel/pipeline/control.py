@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from whimbrel.errors import WhimbrelError
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
 
 
@@ -31,6 +32,9 @@ class Control(Protocol):
     def change_totals(self, totals: TableChangeTotals) -> None: ...
 
     def change(self, progress: ChangeProgress) -> None: ...
+
+    def waits_for(self, error: WhimbrelError) -> None:
+        """Tell what the step waits for. It stands as the operation's error until some figure moves again."""
 
     def log(self, role: str, line: str) -> None:
         """``role`` is 'extractor', 'loader' or 'orchestrator'. Never a secret, never a row's value."""

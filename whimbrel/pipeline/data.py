@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from whimbrel.connectors.protocols import Checkpoint, Snapshot
-from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted
+from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.control import Control
@@ -154,7 +155,7 @@ class _Load:
 
     def record(self, event: Event, builders: ThreadPoolExecutor) -> None:
         if isinstance(event, Waiting):
-            self.control.log(event.role, event.message)
+            self.waits(event.role, event.message, event.error)
             return
         table = self.work[event.table]
         if isinstance(event, Extracted):
@@ -175,7 +176,12 @@ class _Load:
         if self.stopping:
             return
         self.control.log("loader", f"{table.source.name}: {sum(table.loaded.values())} rows, building indexes")
-        patiently(lambda: self.build(table), _PASSING, lambda m: self.control.log("loader", m), lambda: self.stopping)
+        patiently(lambda: self.build(table), _PASSING, partial(self.waits, "loader"), lambda: self.stopping)
+
+    def waits(self, role: str, line: str, error: WhimbrelError) -> None:
+        """Tell what is waited for: in the log, and as the error of the running operation."""
+        self.control.log(role, line)
+        self.control.waits_for(error)
 
     def build(self, table: TableWork) -> None:
         with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:

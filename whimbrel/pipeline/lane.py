@@ -69,10 +69,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The lane tries again by itself; for the log."""
+    """The lane tries again by itself: a line for the log, and why."""
 
     role: str
     message: str
+    error: WhimbrelError
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class _Lane:
         with self.sending:
             self.pipe.send(message)
 
-    def wait(self, role: str, message: str) -> None:
-        self.send(Waiting(role, message))
+    def wait(self, role: str, message: str, error: WhimbrelError) -> None:
+        self.send(Waiting(role, message, error))
 
     def guarded(self, work: Callable[[], None]) -> None:
         """Run a thread's work; whatever it raises reaches the parent as an error of the tree."""

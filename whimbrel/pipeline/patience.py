@@ -16,12 +16,13 @@ PATIENCE = 600.0  # seconds to wait for a server or a disk to come back before t
 def patiently(
     work: Callable[[], T],
     passing: tuple[type[WhimbrelError], ...],
-    tell: Callable[[str], None],
+    tell: Callable[[str, WhimbrelError], None],
     stop: Callable[[], bool] = lambda: False,
 ) -> T:
-    """Call ``work`` until it succeeds; after errors of ``passing`` again, at growing intervals of up to 15 seconds.
+    """Call ``work`` until it succeeds; after errors of ``passing`` again, at growing intervals of up to 5 seconds.
 
-    ``tell`` gets a line for each new try. The error surfaces after PATIENCE seconds, or once ``stop`` says so.
+    ``tell`` gets a line and the error for each new try. The error surfaces after PATIENCE seconds, or once ``stop``
+    says so.
     """
     deadline, pause = time.monotonic() + PATIENCE, 0.5
     while True:
@@ -30,6 +31,6 @@ def patiently(
         except passing as e:
             if stop() or time.monotonic() > deadline:
                 raise
-            tell(f"{e.message}; trying again in {pause:g} s")
+            tell(f"{e.message}; trying again in {pause:g} s", e)
             time.sleep(pause)
-            pause = min(pause * 2, 15.0)
+            pause = min(pause * 2, 5.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pyarrow as pa
@@ -69,7 +69,12 @@ def _start(
         return state.position
     if position is None:
         source.cleanup(job)
-        start = source.prepare_changes(job, pair.tables)
+        try:
+            start = source.prepare_changes(job, pair.tables)
+        except WhimbrelError:
+            with suppress(WhimbrelError):
+                source.cleanup(job)  # no half of it, publication without slot, stays
+            raise
     else:
         start = source.parse_position(position)
         kept = state.position is not None and source.holds(job, state.position)

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.servers.mysql import MySQL
-from tests.servers.process import wait_until
 from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, tab_text
-from whimbrel.codecs.binlog import Event
-from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.mysql import changes, log, snapshot
-from whimbrel.connectors.mysql.connection import connect, end_sessions
-from whimbrel.connectors.mysql.transactions import Follower
+from whimbrel.connectors.mysql import log, snapshot
+from whimbrel.connectors.mysql.connection import connect
 from whimbrel.errors import (
     InvalidRequest,
     LayoutChanged,
     LogFormatRefused,
-    PositionForeign,
-    PositionLost,
-    SourceInterrupted,
-    SourcePermissionDenied,
 )
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
 from whimbrel.model.chunk import Chunk, Format
-from whimbrel.model.job import Endpoint, Job
-from whimbrel.model.position import Position
+from whimbrel.model.job import Job
 from whimbrel.model.table import Table
 
 EVERY_TYPE = """
@@ -72,7 +62,7 @@ UPDATE every_type SET z = 8, js = '{"k":{"n":[1,[2,[3,{}]]],"s":"日本","d":0.1
 """
 
 
-def _lines(job: Job, table: Table, format: Format = Format.TAB_TEXT) -> list[bytes]:
+def lines_of(job: Job, table: Table, format: Format = Format.TAB_TEXT) -> list[bytes]:
     """The table as the snapshot writes it."""
     got: list[bytes] = []
     with (
@@ -84,16 +74,16 @@ def _lines(job: Job, table: Table, format: Format = Format.TAB_TEXT) -> list[byt
     return b"".join(got).splitlines()
 
 
-def _runs(segments: list[Segment], table: str = "t") -> list[TableChanges]:
+def runs_of(segments: list[Segment], table: str = "t") -> list[TableChanges]:
     steps = [step for segment in segments for step in segment.steps]
     return [s for s in steps if isinstance(s, TableChanges) and s.table.table == table]
 
 
-def _rows(segments: list[Segment], table: str = "t") -> list[tuple[Any, ...]]:
+def rows_of(segments: list[Segment], table: str = "t") -> list[tuple[Any, ...]]:
     """(operation, values...) of every change."""
     return [
         (op, *(None if v is None else v.decode() for v in row.values()))
-        for run in _runs(segments, table)
+        for run in runs_of(segments, table)
         for op, row in zip(run.ops.to_pylist(), run.data.to_pylist(), strict=True)
     ]
 
@@ -103,11 +93,11 @@ def test_every_type_reads_the_same_from_log_and_snapshot(server: MySQL, job: Job
     table = reflected(job, SOURCE)[0]
     start = now(job)
     server.client(EVERY_VALUE, SOURCE)
-    run = _runs(captured(job, [table], start), "every_type")[0]
+    run = runs_of(captured(job, [table], start), "every_type")[0]
     last = {}
     for line in tab_text(table, run):
         last[line.split(b"\t", 1)[0]] = line
-    expected = {line.split(b"\t", 1)[0]: line for line in _lines(job, table)}
+    expected = {line.split(b"\t", 1)[0]: line for line in lines_of(job, table)}
     for key, line in expected.items():
         for column, ours, theirs in zip(table.loaded_columns, last[key].split(b"\t"), line.split(b"\t"), strict=True):
             assert ours == theirs, (key, column.name, column.type.native)
@@ -119,7 +109,7 @@ def test_every_value_is_what_the_client_shows(server: MySQL, job: Job) -> None:
     table = reflected(job, SOURCE)[0]
     start = now(job)
     server.client(EVERY_VALUE, SOURCE)
-    rows = {row["id"]: row for row in _runs(captured(job, [table], start), "every_type")[0].data.to_pylist()}
+    rows = {row["id"]: row for row in runs_of(captured(job, [table], start), "every_type")[0].data.to_pylist()}
     hexed = {"bn", "vb", "bl", "lb", "ge", "pt", "tx", "lt", "vc"}
     for column in table.loaded_columns:
         name = column.name
@@ -152,11 +142,11 @@ def test_without_names_in_the_log_reflection_serves(server: MySQL, job: Job, met
         table = reflected(job, SOURCE)[0]
         start = now(job)
         server.client(EVERY_VALUE, SOURCE)
-        run = _runs(captured(job, [table], start), "every_type")[0]
+        run = runs_of(captured(job, [table], start), "every_type")[0]
     finally:
         server.client("SET GLOBAL binlog_row_metadata = 'FULL'")
     last = {line.split(b"\t", 1)[0]: line for line in tab_text(table, run)}
-    assert last == {line.split(b"\t", 1)[0]: line for line in _lines(job, table)}
+    assert last == {line.split(b"\t", 1)[0]: line for line in lines_of(job, table)}
 
 
 def test_floats_are_shortest_and_exact(server: MySQL, job: Job) -> None:
@@ -168,8 +158,8 @@ def test_floats_are_shortest_and_exact(server: MySQL, job: Job) -> None:
         "(3,1.17549435e-38,4.9406564584124654e-324),(4,16777216,0.30000000000000004),(5,-1e20,1e15)",
         SOURCE,
     )
-    rows = {row[1]: row[2:] for row in _rows(captured(job, [table], start))}
-    snap = [line.decode().split("\t") for line in _lines(job, table)]
+    rows = {row[1]: row[2:] for row in rows_of(captured(job, [table], start))}
+    snap = [line.decode().split("\t") for line in lines_of(job, table)]
     assert rows["1"] == ("0.1", "0.1")
     for key, single, double in snap:
         assert np.float32(rows[key][0]) == np.float32(single)
@@ -185,7 +175,7 @@ def test_operations_and_key_changes(server: MySQL, job: Job) -> None:
         "INSERT INTO t VALUES (3, NULL)",
         SOURCE,
     )
-    assert _rows(captured(job, [table], start)) == [
+    assert rows_of(captured(job, [table], start)) == [
         (UPDATE, "1", "c"),
         (UPDATE_BEFORE, "2", None),
         (UPDATE, "5", "b"),
@@ -199,7 +189,7 @@ def test_a_table_without_a_key_gives_whole_rows(server: MySQL, job: Job) -> None
     table = reflected(job, SOURCE)[0]
     start = now(job)
     server.client("UPDATE t SET b = 3; DELETE FROM t", SOURCE)
-    assert _rows(captured(job, [table], start)) == [(UPDATE_BEFORE, "1", "2"), (UPDATE, "1", "3"), (DELETE, "1", "3")]
+    assert rows_of(captured(job, [table], start)) == [(UPDATE_BEFORE, "1", "2"), (UPDATE, "1", "3"), (DELETE, "1", "3")]
 
 
 def test_only_what_was_committed_comes(server: MySQL, job: Job) -> None:
@@ -212,7 +202,7 @@ def test_only_what_was_committed_comes(server: MySQL, job: Job) -> None:
         SOURCE,
     )
     segments = captured(job, [table], start)
-    assert [row[1] for row in _rows(segments)] == ["2", "4"]
+    assert [row[1] for row in rows_of(segments)] == ["2", "4"]
     assert segments[-1].transactions == 1
 
 
@@ -222,14 +212,16 @@ def test_positions_follow_the_log_over_rotations(server: MySQL, job: Job) -> Non
     start = now(job)
     for n in range(3):
         server.client(f"INSERT INTO t VALUES ({n}); FLUSH BINARY LOGS", SOURCE)
+    end = now(job)
     segments = captured(job, [table], start)
-    assert segments[-1].position.order == now(job).order
-    assert segments[-1].position.extra == now(job).extra != ""
+    # MariaDB may write an event of its own, a checkpoint, at any moment after a rotation.
+    assert end.order <= segments[-1].position.order <= now(job).order
+    assert segments[-1].position.extra == end.extra != ""
     assert segments[-1].position.order[0] == start.order[0] + 3
-    assert [row[1] for row in _rows(segments)] == ["0", "1", "2"]
+    assert [row[1] for row in rows_of(segments)] == ["0", "1", "2"]
     # and each position can be started from again
     server.client("INSERT INTO t VALUES (9)", SOURCE)
-    assert [row[1] for row in _rows(captured(job, [table], segments[-1].position))] == ["9"]
+    assert [row[1] for row in rows_of(captured(job, [table], segments[-1].position))] == ["9"]
 
 
 def test_starting_from_a_gtid_set(server: MySQL, job: Job) -> None:
@@ -244,7 +236,7 @@ def test_starting_from_a_gtid_set(server: MySQL, job: Job) -> None:
                 log.parse_position(session, wrong)
     server.client("INSERT INTO t VALUES (2)", SOURCE)
     segments = captured(job, [table], start)
-    assert [row[1] for row in _rows(segments)] == ["2"]
+    assert [row[1] for row in rows_of(segments)] == ["2"]
     assert segments[-1].position.extra == now(job).extra
 
 
@@ -254,10 +246,10 @@ def test_rows_larger_than_a_packet(server: MySQL, job: Job) -> None:
     table = reflected(job, SOURCE)[0]
     start = now(job)
     server.client("INSERT INTO t VALUES (1, REPEAT(0x5c00, 10000000), 'after'), (2, NULL, 'next')", SOURCE)
-    run = _runs(captured(job, [table], start))[0]
+    run = runs_of(captured(job, [table], start))[0]
     assert [len(v or b"") for v in run.data.column("b").to_pylist()] == [20_000_000, 0]
     assert run.data.column("s").to_pylist() == [b"after", b"next"]
-    lines = {line.split(b"\t")[0]: line for line in _lines(job, table)}
+    lines = {line.split(b"\t")[0]: line for line in lines_of(job, table)}
     assert lines[b"1"] == b"1\t" + b"5C00" * 10_000_000 + b"\tafter"
     assert lines[b"2"] == b"2\t\\N\tnext"
 
@@ -345,7 +337,7 @@ def test_xa_transactions(server: MySQL, job: Job) -> None:
     start = now(job)
     server.client("XA START 'a'; INSERT INTO free VALUES (1); XA END 'a'; XA PREPARE 'a'; XA COMMIT 'a'", SOURCE)
     server.client("XA START 'b'; INSERT INTO t VALUES (1); XA END 'b'; XA COMMIT 'b' ONE PHASE", SOURCE)
-    assert [row[1] for row in _rows(captured(job, [table], start))] == ["1"]
+    assert [row[1] for row in rows_of(captured(job, [table], start))] == ["1"]
     server.client("XA START 'c'; INSERT INTO t VALUES (2); XA END 'c'; XA PREPARE 'c'; XA COMMIT 'c'", SOURCE)
     with pytest.raises(LogFormatRefused, match="XA"):
         captured(job, [table], start)
@@ -361,133 +353,10 @@ def test_compressed_events(server: MySQL, job: Job) -> None:
     if server.flavor == "mariadb":
         server.client("SET GLOBAL log_bin_compress = OFF")
     segments = captured(job, [table], start)
-    assert [(row[0], row[1], len(row[2] or "")) for row in _rows(segments)] == [
+    assert [(row[0], row[1], len(row[2] or "")) for row in rows_of(segments)] == [
         (INSERT, "1", 5000),
         (INSERT, "2", 5000),
         (UPDATE, "2", 5001),
         (DELETE, "1", 0),
     ]
     assert segments[-1].position.order == now(job).order
-
-
-def test_a_purged_log_and_a_foreign_position(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
-    table = reflected(job, SOURCE)[0]
-    start = now(job)
-    with pytest.raises(PositionForeign):
-        changes.open_changes(job, [table], replace(start, server="another"))
-    file, offset = log.file_and_offset(start)
-    with pytest.raises(PositionLost, match="ends before"):
-        changes.open_changes(job, [table], replace(start, text=f"{file}:{offset + 10_000_000}"))
-    if server.flavor == "mariadb":
-        with pytest.raises(PositionForeign, match="GTID"):
-            changes.open_changes(job, [table], replace(start, extra="0-1-1"))
-    server.client("FLUSH BINARY LOGS; FLUSH BINARY LOGS")
-    newest = now(job).text.partition(":")[0]
-
-    def purged() -> bool:  # MariaDB keeps a file until its storage engines have said that they do not need it
-        server.client(f"PURGE BINARY LOGS TO '{newest}'")
-        return file not in server.client("SHOW BINARY LOGS")
-
-    wait_until(purged, 30, f"{file} purged")
-    with pytest.raises(PositionLost, match=file):
-        changes.open_changes(job, [table], start)
-
-
-def _read_on(stream: changes.BinlogStream, start: Position) -> None:
-    """Read until the stream raises; the test's own time limit ends it otherwise."""
-    while True:
-        stream.read(SegmentBuilder(start), 5.0, 1 << 20)
-
-
-def test_closing_and_cleanup_leave_no_session(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
-    table = reflected(job, SOURCE)[0]
-    start = now(job)
-
-    def dumps() -> int:
-        shown = server.client("SHOW PROCESSLIST")
-        return shown.count("Binlog Dump")
-
-    stream = changes.open_changes(job, [table], start)
-    assert dumps() == 1
-    stream.close()
-    stream.close()
-    wait_until(lambda: dumps() == 0, 5, "the dump ended")
-    stream = changes.open_changes(job, [table], start)
-    assert end_sessions(job.source.parameters, job.operation, "source") == 2
-    wait_until(lambda: dumps() == 0, 5, "the dump was killed")
-    with pytest.raises(SourceInterrupted):
-        _read_on(stream, start)
-    stream.close()
-
-
-def test_a_second_stream_of_the_operation_ends_the_first(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
-    table = reflected(job, SOURCE)[0]
-    start = now(job)
-    zombie = changes.open_changes(job, [table], start)
-    with closing(changes.open_changes(job, [table], start)) as newer:
-        with pytest.raises(SourceInterrupted):
-            _read_on(zombie, start)
-        server.client("INSERT INTO t VALUES (1)", SOURCE)
-        builder = SegmentBuilder(start)
-        while not builder.transactions:
-            assert newer.read(builder, 10.0, 1 << 20)
-    zombie.close()
-
-
-def test_missing_grants_are_named(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
-    monitor = "BINLOG MONITOR" if server.flavor == "mariadb" else "REPLICATION CLIENT"
-    for grants, missing in (((), "REPLICATION CLIENT"), ((f"{monitor} ON *.*",), "REPLICATION SLAVE")):
-        parameters = {**job.source.parameters, **server.create_user("weak", "pw", "SELECT ON *.*", *grants)}
-        with pytest.raises(SourcePermissionDenied, match=missing):
-            log.check_capture(parameters, "check", ())
-    parameters = {**job.source.parameters, **server.create_user("weak", "pw", "REPLICATION SLAVE ON *.*", *grants)}
-    log.check_capture(parameters, "check", ())
-    weak = replace(job, source=Endpoint("weak", server.flavor, parameters))
-    with closing(connect(weak.source.parameters, "x")) as session:
-        assert log.current_position(session).order == now(job).order
-
-
-def test_settings_that_stop_capture_are_named(server: MySQL, job: Job) -> None:
-    for name, value in (("binlog_format", "MIXED"), ("binlog_row_image", "NOBLOB")):
-        before = server.client(f"SELECT @@global.{name}").strip()
-        server.client(f"SET GLOBAL {name} = '{value}'")
-        try:
-            with pytest.raises(LogFormatRefused, match=name):
-                log.check_capture(job.source.parameters, "check", ())
-        finally:
-            server.client(f"SET GLOBAL {name} = '{before}'")
-    log.check_capture(job.source.parameters, "check", ())
-
-
-def test_cascades_that_the_log_does_not_show_are_refused(server: MySQL, job: Job) -> None:
-    make(
-        server,
-        "CREATE TABLE p (id INT PRIMARY KEY); CREATE TABLE c (id INT PRIMARY KEY, p INT,"
-        " CONSTRAINT gone FOREIGN KEY (p) REFERENCES p (id) ON DELETE CASCADE);"
-        "INSERT INTO p VALUES (1); INSERT INTO c VALUES (10, 1);",
-    )
-    tables = reflected(job, SOURCE)
-    start = now(job)
-    server.client("DELETE FROM p", SOURCE)
-    shown = _rows(captured(job, tables, start), "c")
-    if shown:
-        assert shown == [(DELETE, "10", None)]
-        log.check_capture(job.source.parameters, "check", tables)
-    else:
-        with pytest.raises(LogFormatRefused, match=r"c\.gone"):
-            log.check_capture(job.source.parameters, "check", tables)
-
-
-def test_offsets_beyond_four_gibibytes() -> None:
-    start = log.position("s", "binlog.000009", (1 << 32) - 100)
-    follower = Follower({}, None, start, checksums=False, mariadb=False)  # type: ignore[arg-type]
-    follower._skip_to = 0
-    follower._move(Event(16, 0, 50, False, b""))
-    assert follower.position.order == (9, (1 << 32) + 50)
-    follower._move(Event(16, 0, 90, False, b""))
-    assert follower.position.order == (9, (1 << 32) + 90)
-    assert log.position("s", "binlog.1000000", 4).order > log.position("s", "binlog.999999", 1 << 33).order

@@ -119,6 +119,19 @@ def test_statements_make_a_target_ready(wrong: MySQL) -> None:
     wrong.client(use, user="mover", password="m")
 
 
+def test_settings_that_are_more_than_enough_are_left_alone(wrong: MySQL) -> None:
+    wrong.client("SET GLOBAL max_allowed_packet = 268435456; SET GLOBAL binlog_expire_logs_seconds = 2592000")
+    follow(wrong, "target", "data")
+    assert wrong.client("SELECT @@GLOBAL.max_allowed_packet") == "268435456\n"
+    retention = CHECKS.statements(endpoint(wrong), "source", "replication", TABLES)
+    for kept, wanted in (("2592000", "2592000"), ("0", "0"), ("600", "604800")):
+        wrong.client(f"SET GLOBAL binlog_expire_logs_seconds = {kept}")
+        for statement in retention:
+            if "binlog_expire_logs_seconds" in statement.sql:
+                wrong.client(statement.sql)
+        assert wrong.client("SELECT @@GLOBAL.binlog_expire_logs_seconds") == f"{wanted}\n"
+
+
 def test_a_wildcard_in_a_name_grants_nothing_else(wrong: MySQL) -> None:
     wrong.create_database("shopX1")
     follow(wrong, "target", "data")

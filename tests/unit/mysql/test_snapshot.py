@@ -251,7 +251,6 @@ def small_packets(server: MySQL, job: Job) -> Iterator[Job]:
     server.client(f"SET GLOBAL max_allowed_packet = {before}")
 
 
-@pytest.mark.skip(reason="took over a minute on a busy machine and was not seen to end: find out why")
 @pytest.mark.parametrize("format", [Format.TAB_TEXT, Format.COPY_TEXT])
 def test_rows_that_are_too_long_for_one_string_are_not_lost(server: MySQL, small_packets: Job, format: Format) -> None:
     make(server, "CREATE TABLE t (id INT PRIMARY KEY, b LONGBLOB, s LONGTEXT, n INT NOT NULL, f FLOAT, x BIT(3));")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.servers.postgres import Postgres, ServerMissing, running
+from tests.unit.postgres.moving import Move
 
 
 @pytest.fixture(scope="module", params=["15", "18"])
@@ -17,3 +20,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[Postgres]:
             yield started
     except ServerMissing as e:
         pytest.skip(str(e))
+
+
+@pytest.fixture
+def move(server: Postgres, tmp_path: Path) -> Iterator[Move]:
+    with closing(Move(server, tmp_path)) as made:
+        yield made

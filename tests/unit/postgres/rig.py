@@ -109,6 +109,7 @@ class Rig:
     def capture(self, start: Position, *, slice_bytes: int = SLICE) -> list[Segment]:
         """Everything from ``start`` to the end of the log, as the pipeline would cut it."""
         end = slots.current_position(self.connection)
+        slots.flush_log(self.connection)  # or the server may keep its last records to itself for seconds
         builder = SegmentBuilder(start)
         segments = []
         deadline = time.monotonic() + 30

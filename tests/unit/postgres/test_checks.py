@@ -129,6 +129,38 @@ def test_statements_make_a_target_ready(bare: Postgres) -> None:
     bare.client("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-d", as_mover, "-c", use)
 
 
+def test_a_server_with_no_log_at_all_is_made_ready_and_more_than_enough_is_left_alone(bare: Postgres) -> None:
+    for setting, value in (("wal_level", "minimal"), ("max_wal_senders", "0"), ("max_replication_slots", "120")):
+        bare.psql(f"alter system set {setting} = '{value}'")
+    bare.restart()
+    before = run(bare, "source", "replication", TABLES)
+    assert failed(before) >= {"postgres.wal_level", "postgres.wal_senders"}
+    follow(bare, "source", "replication", TABLES)
+    assert failed(run(bare, "source", "replication", TABLES)) == set()
+    assert bare.psql("show max_wal_senders") == "20"
+    assert bare.psql("show max_replication_slots") == "120"
+
+
+def test_slots_that_are_all_in_use_get_company(bare: Postgres) -> None:
+    follow(bare, "source", "replication", TABLES)
+    bare.psql("alter system set max_replication_slots = 25")
+    bare.restart()
+    bare.psql("select count(pg_create_physical_replication_slot('s' || n)) from generate_series(1, 25) n")
+    assert failed(run(bare, "source", "replication", TABLES)) == {"postgres.replication_slots"}
+    follow(bare, "source", "replication", TABLES)
+    assert failed(run(bare, "source", "replication", TABLES)) == set()
+
+
+def test_prepared_transactions_are_seen(bare: Postgres) -> None:
+    follow(bare, "source", "replication", TABLES)
+    bare.psql("alter system set max_prepared_transactions = 2")
+    bare.restart()
+    bare.psql("begin; insert into shop.orders values (1); prepare transaction 'forgotten'", "app")
+    seen = run(bare, "source", "replication", TABLES)["postgres.long_transactions"]
+    assert seen.status == "warn"
+    assert "forgotten" in seen.message
+
+
 def test_what_runs_out_and_what_stays_open_is_seen(bare: Postgres) -> None:
     follow(bare, "source", "data+replication", TABLES)
     bare.psql("alter system set max_replication_slots = 1; ", "app")

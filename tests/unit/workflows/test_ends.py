@@ -12,6 +12,9 @@ from temporalio.common import SearchAttributeKey
 from tests.unit.workflows.house import SECRET, House, failing, until_told
 from whimbrel.catalog.records import Status
 from whimbrel.errors import HostUnreachable, SourceInterrupted, TableMissing, ValueRefused
+from whimbrel.model.job import Job
+from whimbrel.model.progress import TablePhase, TableProgress
+from whimbrel.pipeline.control import Control
 
 RESULTS = {
     "schema-extract": {"tables": 2, "notes": ["public.a.c: timetz -> time"]},
@@ -73,15 +76,59 @@ async def test_a_passing_error_is_tried_again_and_says_so(house: House) -> None:
     assert "attempt 2 failed and is tried again in 2 s: the source restarted" in record.logs["extractor"]
 
 
+async def test_repair_goes_by_the_last_comparison(house: House) -> None:
+    record = await house.ended(await house.begin("validate", repair=True))
+    assert record.error is not None
+    assert (record.error["code"], record.error["details"]["field"]) == ("INVALID_REQUEST", "repair")
+    compared = await house.ended(await house.begin("validate", sample_percent=7))
+    for _ in range(2):  # a repair is no report for the next one
+        record = await house.ended(await house.begin("validate", repair=True))
+        assert record.result is not None
+        assert (record.result["report"], record.result["repaired"]) == (compared.id, 1)
+    assert [told["report"] for told in house.actors.called("repair_data")] == [compared.result] * 2
+
+
 @pytest.mark.slow
 async def test_a_short_operation_gives_up(house: House) -> None:
-    house.actors.acts["extract_schema"] = [failing(HostUnreachable("no answer from db:5432"))]
+    house.actors.acts["extract_schema"] = [failing(SourceInterrupted("the connection to db:5432 broke"))]
     handle = await house.begin("schema-extract")
     record = await house.ended(handle, 60)
     assert record.status is Status.FAILED
     assert record.error is not None
-    assert record.error["code"] == "CONNECTION_REFUSED"
+    assert record.error["code"] == "EXTRACTOR_FAILED"
     assert len(house.actors.called("extract_schema")) == 6
+
+
+@pytest.mark.parametrize(("mode", "step"), [("schema-extract", "extract_schema"), ("data", "copy_data")])
+async def test_a_host_that_was_never_reached_is_not_waited_for(house: House, mode: str, step: str) -> None:
+    house.actors.acts[step] = [failing(HostUnreachable("no answer from db:5432"))]
+    record = await house.ended(await house.begin(mode), 30)
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error["code"] == "CONNECTION_REFUSED"
+    assert 2 <= len(house.actors.called(step)) <= 4
+
+
+async def test_a_host_that_was_reached_is_waited_for_and_the_wait_is_shown(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.step.FIRST_CONTACT", 0.0)
+
+    def reached(job: Job, control: Control) -> None:
+        control.table(TableProgress("public.a", TablePhase.COPYING, 10, 5, 5, 100, 1, 2))
+        raise HostUnreachable("no answer from db:5432")
+
+    shown: list[str] = []
+
+    def look(job: Job, control: Control) -> None:
+        error = house.catalog.get_operation(job.operation).error
+        shown.append(error["code"] if error else "")
+
+    house.actors.acts["copy_data"] = [reached, look]
+    record = await house.ended(await house.begin("data"), 30)
+    assert record.status is Status.COMPLETED
+    assert record.error is None
+    assert shown == ["CONNECTION_REFUSED"]
 
 
 async def test_a_bug_becomes_an_internal_error_with_an_id(house: House, caplog: pytest.LogCaptureFixture) -> None:

@@ -113,7 +113,7 @@ def _resolved(session: Session, patterns: Sequence[TableName]) -> tuple[tuple[Ta
     for pattern in patterns:
         try:
             found += schema.resolve(session, [pattern])
-        except TableMissing as e:
+        except (TableMissing, SourcePermissionDenied) as e:
             missing.append(e.message)
     return tuple(dict.fromkeys(found)), "; ".join(missing) or None
 

@@ -68,7 +68,8 @@ def _capture(account: str, mariadb: bool) -> Iterator[Statement]:
     yield from _settings(
         mariadb, settings, "so that the log holds whole rows; sessions that are open go on as they were"
     )
-    kept = {"binlog_expire_logs_seconds": str(RETENTION_SECONDS)}
+    now = "@@GLOBAL.binlog_expire_logs_seconds"
+    kept = {"binlog_expire_logs_seconds": f"CAST(IF({now} = 0, 0, GREATEST({now}, {RETENTION_SECONDS})) AS SIGNED)"}
     yield from _settings(mariadb, kept, "so that a migration that pauses finds its place again; 0 keeps all")
     gtid = "gtid_strict_mode = ON" if mariadb else "gtid_mode = ON\nenforce_gtid_consistency = ON"
     yield Statement(
@@ -88,8 +89,9 @@ def _target(account: str, mariadb: bool, tables: Sequence[TableName]) -> Iterato
         yield Statement(made, "to hold the tables; write the new name if schema_rename gives one, here and below")
     for what in [f"{quote_pattern(s)}.*" for s in schemas_of(tables)] or ["*.*"]:
         yield Statement(f"GRANT {', '.join(WRITING)} ON {what} TO {account}", "to make, fill and change the tables")
+    packet = {"max_allowed_packet": f"CAST(GREATEST(@@GLOBAL.max_allowed_packet, {PACKET_BYTES}) AS SIGNED)"}
     yield from _settings(mariadb, {"local_infile": "ON"}, "to load rows with LOAD DATA LOCAL")
-    yield from _settings(mariadb, {"max_allowed_packet": str(PACKET_BYTES)}, "so that long rows pass")
+    yield from _settings(mariadb, packet, "so that long rows pass")
 
 
 def _settings(mariadb: bool, values: dict[str, str], why: str) -> Iterator[Statement]:

@@ -13,6 +13,10 @@ from whimbrel.model.table import Annotation, Column
 
 Value = Callable[[bytes], bytes]
 
+# MariaDB's REPLACE moves the rest of the text at each hit, so its time grows with the square of the length: seconds
+# for 100 kB full of line ends. Longer texts than this are escaped here instead.
+LONGEST_ESCAPED_BY_MARIADB = 16 << 10
+
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -47,18 +51,20 @@ def kind(column: Column) -> Kind:
     return Kind.NUMBER if "zerofill" in column.type.native.lower() else Kind.PLAIN
 
 
-def line(columns: Sequence[Column], format: Format) -> str:
+def line(columns: Sequence[Column], format: Format, longest: int | None = None) -> str:
     """An expression for one row as a line without its newline.
 
-    It is NULL for a row that would exceed max_allowed_packet, and only then: so NULL values are written as ``\\N``, and
-    CONCAT is used, which does not pass over a NULL.
+    It is NULL for a row that would exceed max_allowed_packet or has a text of more than ``longest`` bytes, and only
+    then: so NULL values are written as ``\\N``, and CONCAT is used, which does not pass over a NULL.
     """
-    return f"CONCAT({', 0x09, '.join(_field(c, format) for c in columns)}, '')"
+    return f"CONCAT({', 0x09, '.join(_field(c, format, longest) for c in columns)}, '')"
 
 
-def _field(column: Column, format: Format) -> str:
+def _field(column: Column, format: Format, longest: int | None) -> str:
     name = quote_identifier(column.name)
     text = _escaped(name, column, format)
+    if longest is not None and kind(column) is Kind.TEXT:
+        text = f"IF(LENGTH({name}) > {longest}, NULL, {text})"
     return f"IF({name} IS NULL, {_literal(chr(92) + 'N')}, {text})" if column.nullable else text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from whimbrel.connectors.mysql.connection import Session, query, quote_identifier, quote_literal
+from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.mysql.types import INTEGERS, base_of, read_type
 from whimbrel.errors import SourcePermissionDenied, TableMissing
 from whimbrel.model.names import TableName
@@ -27,7 +28,10 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "Z": "\x1a", "b": "\b"}
 
 
 def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
-    """Expand ``schema.*`` and check that the tables exist, case-exact. Raises TableMissing naming all that do not."""
+    """Expand ``schema.*`` and check that the tables exist, case-exact. Raises TableMissing naming all that do not.
+
+    A table that the account has no right to is not shown by the server; then it is SourcePermissionDenied.
+    """
     found: list[TableName] = []
     missing: list[TableName] = []
     for pattern in patterns:
@@ -40,6 +44,7 @@ def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName,
         found += names
         missing += [] if names else [pattern]
     if missing:
+        require_readable(session, [m for m in missing if not m.is_pattern])
         raise TableMissing(
             f"the source has no table {', '.join(str(n) for n in missing)}, or the account may not see it",
             tables=[str(n) for n in missing],

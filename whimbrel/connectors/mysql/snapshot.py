@@ -213,12 +213,13 @@ class MySQLReader:
     ) -> int:
         if format is Format.COPY_BINARY:
             raise ExtractorFailed(f"{table.name}: MySQL writes no {format}")
-        line = rowtext.line(columns, format)
+        longest = rowtext.LONGEST_ESCAPED_BY_MARIADB if self._session.mariadb else None
+        line = rowtext.line(columns, format, longest)
         source, where = _from(table, chunk), condition(table, chunk.bounds)
         whole = self._lines(table, f"SELECT {line} FROM {source}{f' WHERE {where}' if where else ''}", None, write)  # noqa: S608
         if not whole.nulls:
             return whole.rows
-        # rows that exceed max_allowed_packet as one string; in the same view they are the same rows
+        # rows that are too long for one string or for the server's escapes; in the same view they are the same rows
         expressions, values = rowtext.separate(columns, format)
         and_where = f"({where}) AND " if where else ""
         sql = f"SELECT {', '.join(expressions)} FROM {source} WHERE {and_where}{line} IS NULL"  # noqa: S608 - quoted

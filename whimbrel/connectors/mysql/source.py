@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
 from whimbrel.connectors.mysql.connection import Session, connect, mapped
+from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.chunk import Chunk
@@ -41,6 +42,7 @@ class MySQLSource:
 
     def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
         with self._session() as session:
+            require_readable(session, tables)
             return schema.reflect(session, tables)
 
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:

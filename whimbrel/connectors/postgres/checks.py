@@ -283,6 +283,11 @@ def _capturable(connection: Connection, tables: Sequence[TableName]) -> Iterator
 
 
 def _long_transactions(connection: Connection) -> CheckResult:
+    prepared = _names(
+        connection,
+        "select gid || ' (prepared ' || extract(epoch from now() - prepared)::int || ' s ago)' from pg_prepared_xacts"
+        " where database = current_database() order by prepared",
+    )
     old = _names(
         connection,
         "select pid || ' (' || usename || ', ' || extract(epoch from now() - xact_start)::int || ' s)'"
@@ -292,10 +297,10 @@ def _long_transactions(connection: Connection) -> CheckResult:
     )
     return offenders(
         "postgres.long_transactions",
-        old,
+        old + prepared,
         "no transaction is open for long",
-        "a replication slot can be made only after these transactions have ended; backends",
-        "End them, or start the migration when they are over.",
+        "a replication slot can be made only after these transactions have ended",
+        "End them (ROLLBACK PREPARED what nobody will commit), or start the migration when they are over.",
         otherwise="warn",
     )
 

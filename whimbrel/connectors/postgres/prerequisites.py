@@ -47,8 +47,9 @@ def _capture(user: str, database: str, tables: Sequence[TableName]) -> Iterator[
     yield Statement("ALTER SYSTEM SET wal_level = 'logical'", "so that the log holds row changes", restart=True)
     for setting in ("max_replication_slots", "max_wal_senders"):
         yield Statement(
-            f"ALTER SYSTEM SET {setting} = {SLOTS}",
-            "one for each migration, beside those in use; leave it out where the server has more",
+            _raise(setting),
+            "one for each migration, beside those in use. ALTER SYSTEM knows no condition, so the query writes the "
+            "statement, or none where enough are free, and psql's \\gexec runs it; elsewhere run what it returns",
             restart=True,
         )
     yield Statement(
@@ -69,6 +70,18 @@ def _capture(user: str, database: str, tables: Sequence[TableName]) -> Iterator[
             "so that updates and deletes of tables without a primary key say which row they mean; it makes each of "
             "them log the whole old row",
         )
+
+
+_USED: Final = {"max_replication_slots": "pg_replication_slots", "max_wal_senders": "pg_stat_replication"}
+
+
+def _raise(setting: str) -> str:
+    """Never lowers what is set, and leaves room for half of SLOTS beside those in use."""
+    wanted = f"greatest({SLOTS}, (SELECT count(*) FROM pg_catalog.{_USED[setting]}) + {SLOTS // 2})"  # noqa: S608 - names of ours
+    return (
+        f"SELECT format('ALTER SYSTEM SET {setting} = %s', {wanted})\n"
+        f"WHERE current_setting('{setting}')::int < {wanted}\n\\gexec"
+    )
 
 
 def _target(user: str, database: str, tables: Sequence[TableName]) -> Iterator[Statement]:

@@ -20,7 +20,7 @@ from whimbrel.connectors.postgres.publication import (
     published,
 )
 from whimbrel.connectors.postgres.server import system_identifier
-from whimbrel.connectors.postgres.wire import Connection, results, send
+from whimbrel.connectors.postgres.wire import Connection, results, run_script, send
 from whimbrel.errors import (
     InvalidRequest,
     LogDisabled,
@@ -95,6 +95,24 @@ def current_lsn(connection: Connection) -> int:
         row = connection.execute(_CURRENT_LSN).fetchone()
     assert row is not None
     return int(row[0])
+
+
+_FLUSH = """begin; set local synchronous_commit to local;
+select pg_logical_emit_message(true, 'whimbrel', '')
+where case when pg_is_in_recovery() then false else pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn() end;
+commit"""
+
+
+def flush_log(connection: Connection) -> None:
+    """Make a server that has come to rest flush its log, by committing an empty message that no table sees.
+
+    Only flushed log is decoded, and an idle server leaves its own last records unflushed for up to ten seconds, which
+    would look like lag.
+    """
+    try:
+        run_script(connection, _FLUSH)
+    except psycopg.errors.InsufficientPrivilege:
+        run_script(connection, "rollback")  # then an idle source shows its lag a little late, and nothing is wrong
 
 
 # --- what must be true before ---------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class PostgresSource:
         self._operation = operation
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._last_position: Position | None = None
 
     @contextmanager
     def _session(self) -> Iterator[Connection]:
@@ -75,7 +76,11 @@ class PostgresSource:
 
     def current_position(self) -> Position:
         with self._session() as connection:
-            return slots.current_position(connection)
+            position = slots.current_position(connection)
+            if position == self._last_position:
+                slots.flush_log(connection)
+            self._last_position = position
+            return position
 
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         with self._session() as connection:

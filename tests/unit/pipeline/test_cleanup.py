@@ -1,0 +1,114 @@
+"""Cleaning up: one dead end does not keep the other, or the staged files, from being cleaned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whimbrel.connectors.protocols import LoadState, TableLoad
+from whimbrel.errors import HostUnreachable
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.pipeline import cleanup
+from whimbrel.pipeline.staging import Staging
+
+TABLE = TableName("public", "a")
+POSITION = Position("postgres", "s/1", "0/1", (1,))
+NOTHING = LoadState(1, "op", POSITION, False, 1, {TABLE: TableLoad("f", (), {}, False)})
+
+
+@dataclass
+class End:
+    """A source or target. ``dead``: it cannot be opened."""
+
+    dead: bool = False
+    state: LoadState = NOTHING
+    cleaned: int = 0
+    known: list[TableName] = field(default_factory=lambda: [TableName("whimbrel", "progress")])
+
+    @contextmanager
+    def opened(self, job: Job) -> Iterator[Any]:
+        if self.dead:
+            raise HostUnreachable(f"no answer from {'target' if self is TARGET else 'source'}")
+        yield self
+
+    def cleanup(self, job: Job) -> None:
+        self.cleaned += 1
+
+    def existing(self, names: list[TableName]) -> list[TableName]:
+        return [n for n in names if n in self.known]
+
+    def checkpoint(self, migration: str) -> Any:
+        return _Checkpoint(self.state)
+
+
+@dataclass
+class _Checkpoint:
+    kept: LoadState
+
+    def state(self) -> LoadState:
+        return self.kept
+
+    def close(self) -> None: ...
+
+
+SOURCE, TARGET = End(), End()
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    for end in (SOURCE, TARGET):
+        end.__init__()  # type: ignore[misc]  # as new
+    monkeypatch.setattr(cleanup, "open_source", SOURCE.opened)
+    monkeypatch.setattr(cleanup, "open_target", TARGET.opened)
+    endpoint = Endpoint("e", "postgres", {})
+    made = Job("m", "op", endpoint, endpoint, (TABLE,), tmp_path)
+    Staging(made).open()
+    return made
+
+
+@pytest.mark.parametrize(("dead", "alive"), [(TARGET, SOURCE), (SOURCE, TARGET)], ids=["target", "source"])
+def test_the_living_end_is_cleaned_and_the_dead_one_told(job: Job, dead: End, alive: End) -> None:
+    dead.dead = True
+    with pytest.raises(HostUnreachable, match="no answer from"):
+        cleanup.clean_up(job, remove_capture=True)
+    assert alive.cleaned == 1
+    assert not Staging(job).folder.exists()
+
+
+def test_two_dead_ends_are_both_told(job: Job) -> None:
+    SOURCE.dead = TARGET.dead = True
+    with pytest.raises(HostUnreachable, match="target; and no answer from source"):
+        cleanup.clean_up(job, remove_capture=True)
+    assert not Staging(job).folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("state", "removed"),
+    [
+        (NOTHING, True),
+        (replace(NOTHING, position=None, snapshots=0, tables={}), True),
+        (replace(NOTHING, tables={TABLE: TableLoad("f", (), {0: 5}, False)}), False),
+        (replace(NOTHING, data_complete=True), False),
+        (replace(NOTHING, snapshots=0, tables={}), False),
+        (replace(NOTHING, operation="an earlier one"), False),
+    ],
+    ids=["no row", "no snapshot", "some rows", "all rows", "replication alone", "not ours"],
+)
+def test_a_slot_stays_only_where_something_can_be_resumed(job: Job, state: LoadState, removed: bool) -> None:
+    TARGET.state = state
+    cleanup.clean_up(job, remove_capture=False)
+    assert SOURCE.cleaned == int(removed)
+
+
+def test_a_target_that_holds_nothing_of_ours_gets_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    TARGET.known = []
+    monkeypatch.setattr(End, "checkpoint", None)
+    cleanup.clean_up(job, remove_capture=False)
+    assert (TARGET.cleaned, SOURCE.cleaned) == (1, 0)

@@ -1,0 +1,199 @@
+"""The stream of changes itself: what it confirms, when it waits, and how it ends, on a real server."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from tests.servers.postgres import Postgres, running
+from tests.servers.process import wait_until
+from tests.unit.postgres.rig import Rig, read_on
+from tests.unit.postgres.test_changes import TABLE
+from whimbrel.codecs.changes import SegmentBuilder
+from whimbrel.connectors.postgres import publication, slots
+from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
+from whimbrel.model.change import INSERT, Counts, TableChanges
+
+
+def test_an_idle_slot_moves_on_while_other_tables_are_busy(server: Postgres) -> None:
+    with Rig(server, TABLE + "create table busy (id int)", "t") as rig:
+        start = rig.start()
+        builder = SegmentBuilder(start)
+        with closing(rig.open_changes(start)) as stream:
+            rig.sql("insert into busy select generate_series(1, 20000)")
+            end = slots.current_position(rig.connection)
+
+            def moved() -> bool:
+                stream.read(builder, 0.1, 1 << 20)
+                return builder.position.order >= end.order
+
+            wait_until(moved, 20, "the position to move")
+            segment = builder.cut()
+            assert (segment.steps, segment.transactions) == ((), 0)
+            stream.confirm(segment.position)
+            wait_until(lambda: confirmed(rig) == end.order[0], 10, "the slot to move")
+
+
+def confirmed(rig: Rig) -> int:
+    slot = slots.find_slot(rig.connection, publication.capture_name(rig.job.migration))
+    assert slot is not None
+    assert slot.confirmed is not None
+    return slot.confirmed
+
+
+def test_nothing_is_forgotten_before_it_is_confirmed(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        rig.sql("insert into t values (1, 'a')")
+        first = rig.capture(start)
+        assert confirmed(rig) == start.order[0]
+        again = rig.capture(start)
+        assert [s.steps for s in first] == [s.steps for s in again]
+        rig.apply(rig.applier(), again)
+        rig.assert_equal()
+
+
+def test_a_stream_goes_on_behind_the_last_transaction_it_was_told_of(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        rig.sql("insert into t values (1, 'a')")
+        applier = rig.applier()
+        (first,) = rig.capture(start)
+        rig.apply(applier, [first])
+        rig.sql("update t set note = note || 'b'")
+        (second,) = rig.capture(first.position)
+        assert second.counts[rig.names[0]] == Counts(updates=1)
+        rig.apply(applier, [second])
+        rig.assert_equal()
+
+
+def test_read_returns_within_its_time_and_says_when_nothing_came(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        builder = SegmentBuilder(start)
+        with closing(rig.open_changes(start)) as stream:
+            wait_until(lambda: not stream.read(builder, 0.2, 1 << 20), 20, "the stream to fall silent")
+            began = time.monotonic()
+            assert not stream.read(builder, 0.2, 1 << 20) or time.monotonic() - began < 0.2
+            assert time.monotonic() - began < 2
+
+
+def test_a_second_worker_takes_the_slot_over(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        with closing(rig.open_changes(start)) as old, closing(rig.open_changes(start)) as new:
+            builder = SegmentBuilder(start)
+            with pytest.raises(SourceInterrupted):
+                read_on(old, SegmentBuilder(start))
+            rig.sql("insert into t values (1, 'a')")
+            wait_until(lambda: new.read(builder, 0.1, 1 << 20) and builder.transactions == 1, 10, "the change")
+
+
+def test_a_server_that_goes_down_interrupts(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        with closing(rig.open_changes(start)) as stream:
+            server.psql(
+                "select pg_terminate_backend(active_pid) from pg_replication_slots where active_pid is not null"
+            )
+            with pytest.raises(SourceInterrupted):
+                read_on(stream, SegmentBuilder(start))
+        rig.sql("insert into t values (1, 'a')")
+        rig.follow(start)
+
+
+def test_a_slot_that_is_gone_or_moved_on_is_never_made_anew(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        name = publication.capture_name(rig.job.migration)
+        rig.sql("insert into t values (1, 'a')")
+        rig.sql(f"select pg_replication_slot_advance('{name}', pg_current_wal_lsn())")
+        with pytest.raises(PositionLost, match="moved on"):
+            rig.open_changes(start)
+        rig.sql(f"select pg_drop_replication_slot('{name}')")
+        with pytest.raises(PositionLost, match="does not exist"):
+            rig.open_changes(start)
+        assert slots.find_slot(rig.connection, name) is None
+
+
+def test_log_that_the_server_removed_is_a_lost_position(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        server.psql("alter system set max_slot_wal_keep_size = '1MB'; ")
+        server.psql("select pg_reload_conf()")
+        try:
+            for _ in range(3):
+                rig.sql("insert into t select i, repeat('x', 1000) from generate_series(1, 20000) i; delete from t")
+                rig.sql("select pg_switch_wal()")
+                rig.sql("checkpoint")
+            with pytest.raises(PositionLost, match="invalidated"):
+                rig.open_changes(start)
+            assert not slots.holds(rig.connection, rig.job.migration, start)
+        finally:
+            server.psql("alter system reset max_slot_wal_keep_size")
+            server.psql("select pg_reload_conf()")
+
+
+def test_a_foreign_position_is_refused(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        with pytest.raises(PositionForeign):
+            rig.open_changes(replace(start, server="1/2"))
+
+
+def test_a_table_that_was_never_published_is_lost(server: Postgres) -> None:
+    with Rig(server, TABLE + "create table later (id int primary key)", "t", "later") as rig:
+        slots.prepare_changes(rig.endpoint, rig.job, rig.tables[:1])
+        with pytest.raises(PositionLost, match=r"public\.later"):
+            rig.open_changes(slots.current_position(rig.connection))
+
+
+@pytest.mark.parametrize(
+    ("ddl", "expected"),
+    [
+        ("alter table t add extra int", "column extra was added"),
+        ("alter table t drop note", "column note was dropped"),
+        ("alter table t rename note to remark", "column remark was added"),
+        ("alter table t alter n type bigint", "column n is bigint, not integer"),
+        ("alter table t alter note type varchar(5)", r"column note is character varying\(5\), not text"),
+    ],
+)
+def test_a_changed_layout_stops_the_stream_behind_what_came_before(server: Postgres, ddl: str, expected: str) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        rig.sql("insert into t values (1, 'a', 1)")
+        rig.sql(ddl)
+        builder = SegmentBuilder(start)
+        with closing(rig.open_changes(start)) as stream:
+            rig.sql("delete from t")
+            with pytest.raises(LayoutChanged, match=expected):
+                read_on(stream, builder)
+        (step,) = builder.cut().steps
+        assert isinstance(step, TableChanges)
+        assert step.ops.to_pylist() == [INSERT]
+
+
+def test_a_layout_that_only_gains_a_generated_column_goes_on(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        rig.sql("alter table t add twice int generated always as (n * 2) stored; insert into t values (1, 'a', 1)")
+        segments = rig.capture(start)
+        assert sum(s.transactions for s in segments) == 1
+
+
+def test_log_that_an_idle_server_keeps_in_memory_is_not_lag_for_long() -> None:
+    behind = "select pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
+    with (
+        running("18", wal_writer_delay="10s") as server,
+        Rig(server, TABLE, "t") as rig,
+        closing(PostgresSource(rig.endpoint, "idle")) as source,
+    ):
+        rig.sql("set synchronous_commit = off; insert into t values (1)")
+        assert rig.sql(behind) == "t"
+        seen = source.current_position()
+        assert source.current_position() == seen
+        assert rig.sql(f"select pg_current_wal_flush_lsn() >= '{seen.text}'") == "t"
