@@ -267,6 +267,7 @@ class Targets(TypedDict):
 
 class ValidateBody(TypedDict):
     sample_percent: NotRequired[int]
+    repair: NotRequired[bool]
 
 
 class Validity(TypedDict):
