@@ -33,6 +33,8 @@ class Body(BaseModel):
 class EmptyBody(Body):
     """``{}`` or nothing at all."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
+
 
 class EndpointBody(Body):
     """A source or target. A secret sent as '***' keeps the stored one."""

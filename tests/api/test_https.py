@@ -16,7 +16,8 @@ from api.certificates import ensure_certificate
 from tests.api.conftest import MARKER, POSTGRES
 from tests.api.processes import Api
 from whimbrel.catalog.home import api_keys_file, certificate_files
-from whimbrel.errors import InvalidRequest
+from whimbrel.cli.contract import Contract
+from whimbrel.errors import InvalidRequest, OperationNotFound
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,21 @@ def test_half_a_pair_is_refused(tmp_path: Path, missing: int) -> None:
     pair[missing].unlink()
     with pytest.raises(InvalidRequest, match=re.escape(str(pair[missing]))):
         ensure_certificate(*pair)
+
+
+def test_the_typed_client(api: Api) -> None:
+    with Contract(api.url, create_key("typed", api_keys_file(api.home)), api.trust()) as client:
+        assert client.health()["temporal"] == "unreachable"
+        named = client.put_source("typed", {"type": "postgres", "parameters": POSTGRES})
+        assert named == {"name": "typed", "type": "postgres"}
+        assert client.get_source("typed")["parameters"]["password"] == "***"
+        assert "typed" in [source["name"] for source in client.list_sources()["sources"]]
+        client.put_target("typed", {"type": "postgres", "parameters": POSTGRES})
+        client.put_migration("typed", {"source": "typed", "tables": ["public.*"], "fileTarget": "typed"})
+        assert client.status("typed")["state"] == "idle"
+        assert client.list_operations(migration="typed", page_size=5)["operations"] == []
+        with pytest.raises(OperationNotFound):
+            client.get_operation("6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10")
+        with pytest.raises(OperationNotFound):
+            client.pause_replication("typed")
+        assert client.delete_migration("typed", force=True)["deleted"]

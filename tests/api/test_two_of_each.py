@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import subprocess
 import tempfile
 import uuid
 from collections import Counter
@@ -18,6 +19,7 @@ import pytest
 from temporalio.client import Client as TemporalClient
 
 from api.auth import create_key
+from tests.api.conftest import MARKER
 from tests.api.processes import Api, BlackHole, Worker
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
@@ -77,12 +79,15 @@ def cluster(request: pytest.FixtureRequest, temporal: Temporal, postgres18: Post
     chosen = url if request.param == "postgres" else None
     catalog = Catalog.open(home, chosen)
     for role, put in (("source", catalog.put_source), ("target", catalog.put_target)):
-        put(EndpointRecord("db", "postgres", postgres18.parameters(f"{database}_{role}")))
+        parameters = {**postgres18.parameters(f"{database}_{role}"), "password": MARKER}  # the server trusts us
+        put(EndpointRecord("db", "postgres", parameters))
+        put(EndpointRecord("gone", "postgres", {**parameters, "database": "not_there"}))
     for name in ("shop", "a", "b", "c", "d"):
         table = f"create table {name} (id int primary key, v text)"
         rows = f"insert into {name} select n, md5(n::text) from generate_series(1, 500) n"
         postgres18.psql(f"{table}; {rows}", f"{database}_source")
         catalog.put_migration(MigrationRecord(name, "db", (f"public.{name}",), file_target="db"))
+    catalog.put_migration(MigrationRecord("broken", "gone", ("public.a",), file_target="gone"))
     apis = [Api(home, temporal=temporal.address, url=chosen) for _ in range(2)]
     try:
         for api in apis:
@@ -216,3 +221,49 @@ def test_four_migrations_over_two_workers(cluster: Cluster) -> None:
     counted = "select " + " + ".join(f"(select count(*) from {name})" for name in "abcd")
     database = "two_postgres" if cluster.url else "two_sqlite"
     assert cluster.server.psql(counted, f"{database}_target") == "2000"
+
+
+def test_no_secret_is_left_anywhere(cluster: Cluster) -> None:
+    """After all of the above and a failed operation: the password is in no answer, file, log, history or ps."""
+    worker = Worker(cluster.home, 9, cluster.temporal.address, cluster.url)
+    worker.start()
+    wait_until(worker.polls, 30, "the worker to poll")
+    with cluster.apis[0].client(cluster.key) as http:
+        parameters = {**cluster.server.parameters("not_there"), "password": MARKER}
+        said = [
+            http.post("/v1/migrations/broken/schema/extract"),
+            http.post("/v1/sources/test", json={"type": "postgres", "parameters": parameters}),
+            http.post("/v1/validate", json={"source": "gone", "target": "gone", "mode": "data+replication"}),
+        ]
+        assert [answer.json()["success"] for answer in said[:2]] == [False, False]
+        listed = http.get("/v1/operations", params={"page_size": 200}).json()["result"]["operations"]
+        paths = ["/v1/sources", "/v1/targets", *(f"/v1/operations/{o['operation_id']}" for o in listed)]
+        texts = [answer.text for answer in (*said, *(http.get(path) for path in paths))]
+        assert len(texts) > 10
+    command_lines = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert "-m worker" in command_lines
+    worker.kill()
+    assert not [text for text in texts if MARKER in text]
+    assert MARKER not in command_lines
+    histories = asyncio.run(histories_of(cluster))
+    assert [history for history in histories if "not_there" in history]
+    assert not [history for history in histories if MARKER in history]
+    folders = (cluster.home.parent, cluster.temporal.folder)
+    files = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
+    assert {"secret.key", "worker-9.log", "temporal.db"} <= {f.name for f in files}
+    assert not [f for f in files if MARKER.encode() in f.read_bytes()]
+    if cluster.url:
+        dump = cluster.server.client("pg_dump", "-d", cluster.server.dsn("two_postgres_catalog"))
+        assert "not_there" in dump
+        assert MARKER not in dump
+
+
+async def histories_of(cluster: Cluster) -> list[str]:
+    """Every workflow's history, as Temporal tells it, payloads decoded."""
+    client = await TemporalClient.connect(cluster.temporal.address)
+    found = []
+    async for workflow in client.list_workflows():
+        history = await client.get_workflow_handle(workflow.id, run_id=workflow.run_id).fetch_history()
+        payloads = b"".join(e.SerializeToString() for e in history.events)  # JSON stands in them as it is
+        found.append(payloads.decode(errors="replace"))
+    return found

@@ -9,10 +9,9 @@ import typer
 
 from api.auth import create_key, list_keys, revoke_key
 from whimbrel.catalog.home import write_private
-from whimbrel.catalog.store import Catalog
 from whimbrel.cli import show
 
-app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys (on the API's machine).")
+app = typer.Typer(no_args_is_help=True, help="API keys, and the key of the stored secrets (on the API's machine).")
 
 
 @app.command("create")
@@ -53,6 +52,8 @@ def rotate_secrets(
     ] = False,
 ) -> None:
     """Encrypt all stored passwords anew with a new key. The API and workers go on meanwhile."""
+    from whimbrel.catalog.store import Catalog  # its imports would slow down every other command
+
     catalog = Catalog.open()
     try:
         done = catalog.rotate_secrets(prepare_only=prepare, forget_lost=forget_lost)

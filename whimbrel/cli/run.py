@@ -83,13 +83,13 @@ def data_replication(
 def pause(name: Name) -> None:
     """Let the running replication come to rest; returns once it has."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, "replication", "pause")), f"{name} is paused")
+        show.result(api.pause_replication(name), f"{name} is paused")
 
 
 def resume(name: Name) -> None:
     """Let a paused replication go on."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, "replication", "resume")), f"{name} goes on")
+        show.result(api.resume_replication(name), f"{name} goes on")
 
 
 def reset(
