@@ -10,7 +10,7 @@ SOURCE ?= postgres
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers test test-unit test-suite test-faults lint format demo up bench clean
+.PHONY: help setup servers test test-unit test-suite test-faults lint format demo up bench bench-api clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ up: setup ## Temporal, API and worker on this machine, until Ctrl-C
 
 bench: servers ## the demo's main job five times over, without faults; raw results in benchmarks/results/
 	@$(PYTHON) -m demo.bench --source "$(SOURCE)" $(ARGS)
+
+bench-api: servers ## latency of GET .../status beside a data load with 20 pollers; raw results in benchmarks/results/
+	@$(PYTHON) -m benchmarks.api $(ARGS)
 
 clean: ## remove what make built: environment, caches, fetched servers, compiled codecs
 	@rm -rf .venv .cache .servers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

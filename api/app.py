@@ -15,11 +15,13 @@ from api.dispatch import SYNC_SECONDS, Dispatcher
 from api.docs_page import render
 from api.envelope import register_handlers
 from api.gate import Gate
+from api.metrics import RequestMetrics
 from api.openapi import describe
 from api.orchestrator import Orchestrator
 from api.reconciler import EVERY_SECONDS, reconcile_forever
 from api.routes import ROUTERS
 from api.services import Services
+from api.statuses import Statuses, reader
 from api.threads import SlowThreads
 from whimbrel.catalog.home import api_keys_file
 from whimbrel.catalog.store import Catalog
@@ -53,12 +55,13 @@ def create_app(
         openapi_url="/openapi.json",
         redirect_slashes=False,
     )
-    app.state.services = Services(catalog, orchestrator, dispatcher, SlowThreads())
+    statuses, metrics = Statuses(reader(catalog, orchestrator)), RequestMetrics()
+    app.state.services = Services(catalog, orchestrator, dispatcher, SlowThreads(), statuses, metrics)
     for router in ROUTERS:
         app.include_router(router)
     register_handlers(app)
     describe(app)
-    app.add_middleware(Gate, keys=keys or KeyFile(api_keys_file(catalog.home)))
+    app.add_middleware(Gate, keys=keys or KeyFile(api_keys_file(catalog.home)), statuses=statuses, metrics=metrics)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -37,6 +37,8 @@ class Body(BaseModel):
 class EmptyBody(Body):
     """``{}`` or nothing at all."""
 
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
+
 
 class EndpointBody(Body):
     """A source or target. A secret sent as '***' keeps the stored one."""
@@ -141,11 +143,15 @@ class ResetBody(Body):
 
 
 class ValidateBody(Body):
-    """``sample_percent``: 0 or 100 for all rows, 1 to 99 for a sample that is the same on both sides."""
+    """``sample_percent``: 0 or 100 for all rows, 1 to 99 for a sample that is the same on both sides.
+
+    ``repair``: instead of comparing, put right the rows that the last comparison has named.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"sample_percent": 100}]})
 
     sample_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    repair: bool = False
 
 
 class OperationFilter(BaseModel):

@@ -35,7 +35,7 @@ class EnvelopeResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return encoded(content)
 
 
 def answer(
@@ -50,6 +50,17 @@ def answer(
     return EnvelopeResponse(body, headers={"X-Request-Id": operation} if operation else None)
 
 
+def encoded(value: Any) -> bytes:
+    """The JSON of an answer. Raises ValueError for NaN and infinity, which are not JSON."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def answer_encoded(scope: Scope, result: bytes) -> Response:
+    """A success whose result is JSON already."""
+    tail = f',"error":null,"duration":"{_duration(scope)}"}}'.encode()
+    return Response(b'{"success":true,"result":' + result + tail, media_type="application/json")
+
+
 def failure(
     scope: Scope,
     error: WhimbrelError,
@@ -59,6 +70,7 @@ def failure(
     headers: Mapping[str, str] | None = None,
 ) -> EnvelopeResponse:
     """An error with its registered status, unless the caller knows a better one."""
+    scope.setdefault("state", {})["error_code"] = error.code
     body = _body(scope, None, error.to_json(), logs)
     return EnvelopeResponse(body, status_code=status or status_of(error), headers=dict(headers or {}))
 
@@ -135,4 +147,8 @@ def _body(scope: Scope, result: Any, error: dict[str, Any] | None, logs: Mapping
     body: dict[str, Any] = {"success": error is None, "result": result, "error": error}
     if logs is not None:
         body["logs"] = dict(logs)
-    return {**body, "duration": go_duration(time.monotonic() - began(scope))}
+    return {**body, "duration": _duration(scope)}
+
+
+def _duration(scope: Scope) -> str:
+    return go_duration(time.monotonic() - began(scope))

@@ -5,63 +5,115 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
+import time
 from typing import Any
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyFile
-from api.envelope import began, failure, unexpected
+from api.envelope import answer_encoded, began, failure, unexpected
+from api.logins import FailedLogins
+from api.metrics import PATH as METRICS
+from api.metrics import RequestMetrics, is_open
+from api.statuses import Statuses
+from whimbrel.catalog.home import NAME
 from whimbrel.errors import AuthFailed, InvalidRequest, WhimbrelError
 
 logger = logging.getLogger("api.gate")
 
 BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 32 * 1024
-FAILED_LOGIN_SECONDS = 0.2
 PUBLIC = "/v1/health"
+_STATUS = re.compile(f"/v1/migrations/({NAME})/status")
+_STATUS_ROUTE = "/v1/migrations/{name}/status"
+_BODY_HEADERS = (b"content-length", b"transfer-encoding")
 
 
 class Gate:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application.
 
-    def __init__(self, app: ASGIApp, keys: KeyFile) -> None:
+    ``statuses``: what is at hand there is answered here, without the way through the routes, as many may poll it often;
+    and before a request that may have changed something is answered, all of it is forgotten.
+    """
+
+    def __init__(self, app: ASGIApp, keys: KeyFile, statuses: Statuses, metrics: RequestMetrics) -> None:
         self._app = app
         self._keys = keys
+        self._statuses = statuses
+        self._metrics = metrics
+        self._failed_logins = FailedLogins()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began(scope)
-        sent = False
+        arrived, status, route = began(scope), 0, None
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            route = await self._answer(scope, receive, counted)
+        finally:
+            code = scope["state"].get("error_code")
+            self._metrics.answered(scope["method"], route, status, time.monotonic() - arrived, code)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str | None:
+        """Answer, and return the route's path with its placeholders; None when no route was reached."""
+        sent, inner = False, scope
 
         async def watched(message: Message) -> None:
             nonlocal sent
+            if not sent and scope["method"] != "GET":
+                self._statuses.forget()
             sent = True
             await send(message)
 
         try:
             _check_headers(scope)
             await self._authenticate(scope)
+            at_hand = self._at_hand(scope)
+            if at_hand is not None:
+                await answer_encoded(scope, at_hand)(scope, receive, send)
+                return _STATUS_ROUTE
             body = await _read_body(scope, receive)
-            await self._app(_as_json(scope) if body else scope, _replay(body, receive), watched)
+            inner = _as_json(scope) if body else scope
+            await self._app(inner, _replay(body, receive), watched)
         except WhimbrelError as e:
             await failure(scope, e)(scope, receive, send)
         except Exception as e:
             if sent:
                 raise
             await unexpected(scope, e)(scope, receive, send)
+        return getattr(inner.get("route"), "path", None)
+
+    def _at_hand(self, scope: Scope) -> bytes | None:
+        """The answer to a GET .../status without body or query, if there is one already."""
+        polled = scope["method"] == "GET" and not scope["query_string"] and _STATUS.fullmatch(scope["path"])
+        if not polled or any(name in _BODY_HEADERS for name, _ in scope["headers"]):
+            return None
+        return self._statuses.at_hand(polled[1])
 
     async def _authenticate(self, scope: Scope) -> None:
         path = scope["path"]
-        if not path.startswith("/v1/") or path == PUBLIC:
+        if not path.startswith("/v1/") and (path != METRICS or is_open()):
             return
+        if path == PUBLIC:
+            return
+        address = (scope.get("client") or ("?",))[0]
         scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._keys.accepts(token.strip()):
+            self._failed_logins.succeeded(address)
             return
-        logger.warning("refused %s %s from %s: no valid key", scope["method"], path, (scope.get("client") or ("?",))[0])
-        await asyncio.sleep(FAILED_LOGIN_SECONDS)
+        seconds = self._failed_logins.failed(address)
+        shown = repr(path[:200])  # whoever has no key must not write lines of their own into the log
+        logger.warning("refused %s %s from %s: no valid key", scope["method"], shown, address)
+        await asyncio.sleep(seconds)
         raise AuthFailed("no bearer token, or one that is not known")
 
 

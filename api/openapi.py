@@ -6,8 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from api.gate import PUBLIC
+from api.routes import ROUTERS
 from whimbrel.errors import AuthFailed, InternalError
 
 _ABOUT = """Moves databases: schema, data, then every change.
@@ -22,7 +24,7 @@ def describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
             schema = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
-            app.openapi_schema = _corrected(schema)
+            app.openapi_schema = _with_whole_examples(_corrected(schema))
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -49,3 +51,18 @@ def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
 def _error(code: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope_NoneType_"}}}
     return {"description": code, "content": content}
+
+
+def _with_whole_examples(schema: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI leaves out what is null, in examples too, which have to have all fields."""
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                for method in route.methods or ():
+                    answer = schema["paths"][route.path][method.lower()]["responses"]["200"]
+                    answer["content"]["application/json"]["example"] = _example(route)
+    return schema
+
+
+def _example(route: APIRoute) -> Any:
+    return route.responses[200]["content"]["application/json"]["example"]

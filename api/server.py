@@ -26,6 +26,7 @@ logger = logging.getLogger("api.server")
 
 DEFAULT_HOST, DEFAULT_PORT = "0.0.0.0", 9443
 DEFAULT_UI = "http://127.0.0.1:8233"
+SWITCH_SECONDS = 0.0005
 
 
 def serve(
@@ -64,6 +65,7 @@ def serve(
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     logger.info("Temporal at %s, namespace %s", settings.address, settings.namespace)
     logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, fingerprint(certificate))
+    sys.setswitchinterval(SWITCH_SECONDS)  # a thread that reads the catalog must not hold up all other answers
     try:
         uvicorn.Server(config).run()
     finally:

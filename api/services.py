@@ -9,7 +9,9 @@ from typing import Annotated, cast
 from fastapi import Depends, Header, Request
 
 from api.dispatch import Dispatcher
+from api.metrics import RequestMetrics
 from api.orchestrator import Orchestrator
+from api.statuses import Statuses
 from api.threads import SlowThreads
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest
@@ -25,13 +27,16 @@ class Services:
     orchestrator: Orchestrator
     dispatcher: Dispatcher
     slow: SlowThreads
+    statuses: Statuses
+    metrics: RequestMetrics
 
 
-def _services(request: Request) -> Services:
+# Asynchronous although they wait for nothing: FastAPI would send each call of a plain function through a thread.
+async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 
-def _request_id(
+async def _request_id(
     given: Annotated[
         str | None,
         Header(

@@ -30,6 +30,14 @@ class Stack:
     def url(self) -> str:
         return f"https://127.0.0.1:{self.ports.api}"
 
+    @property
+    def api_pid(self) -> int:
+        """Raises RuntimeError before it was started."""
+        pid = self._children[1].pid
+        if pid is None:
+            raise RuntimeError("the API was never started")
+        return pid
+
     def start(self) -> ApiClient:
         """Start all three, wait until they answer, and return a client with a key of its own."""
         for child in self._children:

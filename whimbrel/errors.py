@@ -480,7 +480,10 @@ class CatalogUnreachable(InternalError):
 class SecretsUnreadable(InternalError):
     """The stored secrets were encrypted with a key that is not there."""
 
-    remedy = "Restore catalog/secret.key of the home folder or set WHIMBREL_SECRET_KEY, or PUT the endpoint again."
+    remedy = (
+        "Restore catalog/secret.key of the home folder or set WHIMBREL_SECRET_KEY. If the key is lost: "
+        "'whimbrel keys rotate-secrets --forget-lost', then PUT the sources and targets again."
+    )
 
 
 class Interrupted(Exception):

@@ -3,6 +3,7 @@
 from api.routes import (
     data,
     health,
+    metrics,
     migrations,
     objects,
     operations,
@@ -34,6 +35,7 @@ ROUTERS = (
     validation.router,
     status.router,
     operations.router,
+    metrics.router,
 )
 
 __all__ = ["ROUTERS"]

@@ -64,6 +64,7 @@ async def list_operations(wanted: Annotated[OperationFilter, Query()], request: 
         wanted.page_size,
         wanted.page_token,
     )
+    services.statuses.saw(found)
     end = wanted.page_token + len(found)
     result = {
         "operations": [operation_view(r, services.orchestrator.url(r.id)) for r in found],
@@ -77,6 +78,7 @@ async def list_operations(wanted: Annotated[OperationFilter, Query()], request: 
 async def get_operation(id: OperationId, request: Request, services: Deps) -> Response:
     """Everything about one operation: every table, result, error and the tails of its logs."""
     record = await in_thread(services.catalog.get_operation, _known(id))
+    services.statuses.saw([record])
     view = operation_view(record, services.orchestrator.url(record.id), logs=True)
     return answer(request, view, logs=record.logs)
 

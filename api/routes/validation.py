@@ -41,6 +41,10 @@ _EXAMPLE = {"valid": True, "sample_percent": 100, "tables": [_TABLE]}
 async def validate(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ValidateBody | None = None
 ) -> Response:
-    """Compare all rows, or a sample of them. A difference is a result, not an error."""
+    """Compare all rows, or a sample of them. A difference is a result, not an error.
+
+    With ``repair``, the rows that the last comparison has named are made what the source has, also while replication
+    runs; the result says by table how many were ``repaired``, were ``already_equal``, and are ``left``.
+    """
     await with_file_target(services, name)
     return await run(request, services, name, Mode.VALIDATE, (body or ValidateBody()).model_dump(), request_id)

@@ -1,7 +1,11 @@
-"""The API without a network: its ASGI application, a catalog in a temporary folder and a fake Temporal."""
+"""The API without a network: its ASGI application, a catalog in a temporary folder and a fake Temporal.
+
+Modules whose tests lean on the catalog run twice: on SQLite and on PostgreSQL.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,16 +15,27 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import gate
+from api import logins
 from api.app import create_app
 from api.auth import create_key
 from api.results import Envelope
 from tests.api.fake import FakeOrchestrator
+from tests.servers.postgres import Postgres
 from whimbrel.catalog.home import api_keys_file
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord
 from whimbrel.catalog.store import Catalog
+from whimbrel.catalog.tables import metadata
 
 MARKER = "s3cret-marker-7c1f"
+ON_BOTH = {
+    "test_endpoints",
+    "test_metrics",
+    "test_migrations",
+    "test_operations",
+    "test_reconciler",
+    "test_reference",
+    "test_statuses",
+}
 POSTGRES = {"host": "127.0.0.1", "port": 1, "user": "u", "password": MARKER, "database": "d"}
 
 
@@ -57,9 +72,30 @@ class Client:
         return status, error["code"], error
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "catalog" in metafunc.fixturenames and metafunc.module.__name__.rpartition(".")[2] in ON_BOTH:
+        metafunc.parametrize("catalog", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_catalog(postgres18: Postgres) -> Iterator[str]:
+    """The URL of a catalog on PostgreSQL, to be emptied before use."""
+    postgres18.create_database("api_catalog")
+    url = f"postgresql://postgres:unused@127.0.0.1:{postgres18.port}/api_catalog"
+    with tempfile.TemporaryDirectory() as home:
+        Catalog.open(Path(home), url).close()
+    yield url
+    postgres18.psql("drop database api_catalog with (force)")
+
+
 @pytest.fixture
-def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = Catalog.open(tmp_path / "home")
+def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
+    url = request.getfixturevalue("postgres_catalog") if getattr(request, "param", "sqlite") == "postgres" else None
+    opened = Catalog.open(tmp_path / "home", url)
+    if url is not None:
+        with opened._database.write() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
     yield opened
     opened.close()
 
@@ -71,7 +107,7 @@ def temporal(catalog: Catalog) -> FakeOrchestrator:
 
 @pytest.fixture
 def app(catalog: Catalog, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
-    monkeypatch.setattr(gate, "FAILED_LOGIN_SECONDS", 0.0)
+    monkeypatch.setattr(logins, "FIRST_SECONDS", 0.0)
     return create_app(catalog, temporal, sync_seconds=2.0)
 
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from api import logins
 from api.auth import KeyFile, create_key, digest, list_keys, revoke_key
 from tests.api.conftest import Client
 from whimbrel.catalog.home import api_keys_file
@@ -94,7 +97,7 @@ async def test_a_refused_request_is_not_read(anonymous: Client) -> None:
 
 async def test_failed_logins_are_logged_without_the_token(anonymous: Client, caplog: pytest.LogCaptureFixture) -> None:
     await anonymous.refused("GET", "/v1/sources", headers={"Authorization": "Bearer guessed-token"})
-    assert "refused GET /v1/sources" in caplog.text
+    assert "refused GET '/v1/sources'" in caplog.text
     assert "guessed-token" not in caplog.text
 
 
@@ -102,3 +105,46 @@ async def test_a_revoked_key_stops_working(client: Client, catalog: Catalog) -> 
     await client.ok("GET", "/v1/sources")
     revoke_key("tests", api_keys_file(catalog.home))
     assert (await client.refused("GET", "/v1/sources"))[1] == "AUTH_FAILED"
+
+
+async def test_nobody_without_a_key_writes_lines_into_the_log(
+    anonymous: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    await anonymous.refused("GET", "/v1/x%0a2026-11-23%20INFO%20all%20is%20well" + "x" * 1000)
+    assert all("\n" not in r.getMessage() and len(r.getMessage()) < 400 for r in caplog.records)
+
+
+def test_each_further_refusal_from_one_address_waits_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    failed = logins.FailedLogins()
+    assert [failed.failed("a") for _ in range(8)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    assert failed.failed("b") == 0.2
+    failed.succeeded("a")
+    assert failed.failed("a") == 0.2
+    assert failed.failed("a") == 0.4
+    now += logins.FORGOTTEN_SECONDS
+    assert failed.failed("a") == 0.2
+
+
+def test_addresses_are_forgotten_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "ADDRESSES", 3)
+    failed = logins.FailedLogins()
+    for address in ("a", "b", "c", "a", "d"):
+        failed.failed(address)
+    assert list(failed._failures) == ["c", "a", "d"]
+
+
+async def test_a_refusal_that_waits_holds_nobody_up(
+    client: Client, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many guesses wait, from the address of the client too; its own requests do not."""
+    monkeypatch.setattr(logins, "FIRST_SECONDS", 3.0)
+    guesses = [asyncio.create_task(anonymous.refused("GET", "/v1/sources")) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(2):
+        await client.ok("GET", "/v1/sources")
+    assert not any(guess.done() for guess in guesses)
+    for guess in guesses:
+        guess.cancel()
+    await asyncio.gather(*guesses, return_exceptions=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,37 +14,10 @@ import pytest
 from api.auth import create_key
 from api.certificates import ensure_certificate
 from tests.api.conftest import MARKER, POSTGRES
-from tests.servers.process import Process, free_port, wait_until
+from tests.api.processes import Api
 from whimbrel.catalog.home import api_keys_file, certificate_files
-from whimbrel.errors import InvalidRequest
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-class Api(Process):
-    """``python -m api`` with a home of its own and no Temporal."""
-
-    def __init__(self, home: Path, *arguments: str) -> None:
-        self.home, self.port = home, free_port()
-        environment = {**os.environ, "WHIMBREL_HOME": str(home), "WHIMBREL_TEMPORAL_ADDRESS": "127.0.0.1:1"}
-        environment.pop("WHIMBREL_CATALOG_URL", None)
-        argv = [sys.executable, "-m", "api", "--port", str(self.port), *arguments]
-        super().__init__(argv, home.parent / f"api-{self.port}.log", env=environment, cwd=ROOT)
-
-    def start(self) -> None:
-        super().start()
-        wait_until(self._answers, 30, "the API")
-
-    def _answers(self) -> bool:
-        if not self.running:
-            raise RuntimeError(self.tail())
-        with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
-
-    def client(self, key: str | None = None) -> httpx.Client:
-        trusted = ssl.create_default_context(cafile=str(certificate_files(self.home)[0]))
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=f"https://127.0.0.1:{self.port}", verify=trusted, headers=headers)
+from whimbrel.cli.contract import Contract
+from whimbrel.errors import InvalidRequest, OperationNotFound
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +115,21 @@ def test_half_a_pair_is_refused(tmp_path: Path, missing: int) -> None:
     pair[missing].unlink()
     with pytest.raises(InvalidRequest, match=re.escape(str(pair[missing]))):
         ensure_certificate(*pair)
+
+
+def test_the_typed_client(api: Api) -> None:
+    with Contract(api.url, create_key("typed", api_keys_file(api.home)), api.trust()) as client:
+        assert client.health()["temporal"] == "unreachable"
+        named = client.put_source("typed", {"type": "postgres", "parameters": POSTGRES})
+        assert named == {"name": "typed", "type": "postgres"}
+        assert client.get_source("typed")["parameters"]["password"] == "***"
+        assert "typed" in [source["name"] for source in client.list_sources()["sources"]]
+        client.put_target("typed", {"type": "postgres", "parameters": POSTGRES})
+        client.put_migration("typed", {"source": "typed", "tables": ["public.*"], "fileTarget": "typed"})
+        assert client.status("typed")["state"] == "idle"
+        assert client.list_operations(migration="typed", page_size=5)["operations"] == []
+        with pytest.raises(OperationNotFound):
+            client.get_operation("6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10")
+        with pytest.raises(OperationNotFound):
+            client.pause_replication("typed")
+        assert client.delete_migration("typed", force=True)["deleted"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -107,9 +108,10 @@ async def test_deleting_by_force_leaves_the_source_alone(
 async def test_delete_drops_slot_and_publication(
     client: Client, shop: Catalog, postgres15: Postgres, tmp_path: Path
 ) -> None:
-    postgres15.create_database("deleting")
-    postgres15.psql("create table t (id int primary key)", "deleting")
-    parameters = postgres15.parameters("deleting")
+    database = f"deleting_{uuid.uuid4().hex[:8]}"
+    postgres15.create_database(database)
+    postgres15.psql("create table t (id int primary key)", database)
+    parameters = postgres15.parameters(database)
     shop.put_source(EndpointRecord("old", "postgres", parameters))
     replicated(shop)
     endpoint = Endpoint("old", "postgres", parameters)
@@ -118,9 +120,9 @@ async def test_delete_drops_slot_and_publication(
         source.prepare_changes(job, source.reflect(job.tables))
     slots = "select count(*) from pg_replication_slots where database = current_database()"
     left = f"select ({slots}), (select count(*) from pg_publication)"
-    assert postgres15.psql(left, "deleting") == "1|1"
+    assert postgres15.psql(left, database) == "1|1"
     await client.ok("DELETE", "/v1/migrations/shop")
-    assert postgres15.psql(left, "deleting") == "0|0"
+    assert postgres15.psql(left, database) == "0|0"
 
 
 async def test_a_delete_that_was_cut_off_is_finished_by_the_next(client: Client, shop: Catalog) -> None:

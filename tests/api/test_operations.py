@@ -367,7 +367,7 @@ async def test_sql_files_stay_inside(
         ("schema/apply", None, Mode.SCHEMA_APPLY, {"sql_file": None}),
         ("objects/apply", {}, Mode.OBJECTS_APPLY, {}),
         ("reset", None, Mode.RESET, {"mode": "drop"}),
-        ("validate", {"sample_percent": 7}, Mode.VALIDATE, {"sample_percent": 7}),
+        ("validate", {"sample_percent": 7}, Mode.VALIDATE, {"sample_percent": 7, "repair": False}),
     ],
 )
 async def test_synchronous_operations_record_what_was_asked(

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from whimbrel.catalog.home import private_dir
 from whimbrel.errors import CatalogUnreachable, InvalidRequest
 
-HEAD = "0001"  # the newest file of migrations/versions
+HEAD = "0002"  # the newest file of migrations/versions
 BUSY_SECONDS = 30
 _MIGRATION_LOCK = 0x77686D62  # an advisory lock's number in PostgreSQL
 
@@ -31,13 +31,15 @@ class Database:
         self._engine = engine
         self._title = title
         self._sqlite = engine.dialect.name == "sqlite"
+        # SQLite's readers see one state by themselves.
+        self._reading = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         # SQLite's own waiting for a writer is a sleep with growing gaps; within a process a queue is fairer.
         self._writer: Any = threading.Lock() if self._sqlite else nullcontext()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one state of the catalog. Raises CatalogUnreachable."""
-        with self._mapped(), self._engine.connect() as connection:
+        with self._mapped(), self._reading.connect() as connection:
             yield connection
 
     @contextmanager

@@ -50,6 +50,12 @@ def get(connection: Connection, name: str) -> MigrationRecord:
     return _record(row)
 
 
+def require(connection: Connection, name: str) -> None:
+    """Raises MigrationNotFound. Reads nothing else, as a migration may list 50,000 tables."""
+    if connection.scalar(sa.select(_table.c.name).where(_table.c.name == name)) is None:
+        raise not_found(name)
+
+
 def listed(connection: Connection) -> list[MigrationRecord]:
     """All of them, by name."""
     return [_record(row) for row in connection.execute(sa.select(_table).order_by(_table.c.name))]

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from whimbrel.catalog import tables
+from whimbrel.catalog import keyring, tables
 from whimbrel.catalog.database import upsert
 from whimbrel.catalog.records import EndpointRecord
-from whimbrel.catalog.secrets import MASK, Vault, is_secret
+from whimbrel.catalog.secrets import MASK, is_secret
+from whimbrel.catalog.vault import Vault
 from whimbrel.errors import InvalidRequest, SourceNotFound, TargetNotFound
 
 Role = Literal["source", "target"]
@@ -19,10 +20,11 @@ _table = tables.endpoint
 
 def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> None:
     """Create or replace. A secret sent as '***' keeps its stored value; InvalidRequest when there is none."""
+    key = keyring.current(connection, vault)
     parameters = _with_kept_secrets(connection, vault, role, record)
     secrets = {k: v for k, v in parameters.items() if is_secret(k)}
     plain = {k: v for k, v in parameters.items() if not is_secret(k)}
-    sealed = vault.seal(secrets, f"{role}/{record.name}")
+    sealed = vault.seal(secrets, f"{role}/{record.name}", key)
     row = {"role": role, "name": record.name, "type": record.type, "parameters": plain, "secrets": sealed}
     upsert(connection, _table, [row])
 

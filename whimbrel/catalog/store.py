@@ -7,21 +7,26 @@ transaction. Methods raise CatalogUnreachable when the database does not answer,
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from whimbrel.catalog import definitions, endpoints, operations, progress
+from whimbrel.catalog import definitions, endpoints, operations, progress, totals
 from whimbrel.catalog import logs as log_rows
 from whimbrel.catalog.database import Database, open_postgres, open_sqlite
 from whimbrel.catalog.home import check_name, database_file, home, migration_dir, secret_key_file
+from whimbrel.catalog.keyring import Rotated
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
-from whimbrel.catalog.secrets import Vault, open_vault
+from whimbrel.catalog.rotation import rotate
+from whimbrel.catalog.vault import Vault, open_vault
+from whimbrel.errors import SecretsUnreadable
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+
+T = TypeVar("T")
 
 
 class Catalog:
@@ -161,11 +166,6 @@ class Catalog:
             page, total = operations.listed(connection, migration, status, mode, limit, offset)
             return self._detailed(connection, page, tables=False, logs=False), total
 
-    def figures(self, record: OperationRecord, *, with_tables: bool) -> OperationRecord:
-        """The same operation with progress and change, without logs."""
-        with self._database.read() as connection:
-            return self._detailed(connection, [record], tables=with_tables, logs=False)[0]
-
     def running_operation(self, migration: str) -> OperationRecord | None:
         """The running operation of this migration, without progress, change and logs."""
         with self._database.read() as connection:
@@ -175,6 +175,21 @@ class Catalog:
         """The newest operation of this migration that has ended, without progress, change and logs."""
         with self._database.read() as connection:
             return operations.latest(connection, migration, running=False)
+
+    def status(self, migration: str) -> tuple[OperationRecord | None, OperationRecord | None]:
+        """The running and the last ended operation of one moment, with progress and change, without logs.
+
+        Tables stand in the running one, or in the last when none runs. Raises MigrationNotFound.
+        """
+        with self._database.read() as connection:
+            definitions.require(connection, migration)
+            running = operations.latest(connection, migration, running=True)
+            last = operations.latest(connection, migration, running=False)
+            shown = [
+                self._detailed(connection, [r], tables=r is running or running is None, logs=False)[0] if r else None
+                for r in (running, last)
+            ]
+            return shown[0], shown[1]
 
     def running_operations(self) -> list[OperationRecord]:
         """All running operations, oldest first, without progress, change and logs."""
@@ -276,6 +291,18 @@ class Catalog:
             log_rows.append_tail(connection, id, role, text)
         log_rows.append_file(self.workdir(migration), check_name(id, "operation"), role, text)
 
+    def totals(self) -> totals.Totals:
+        """Sums over all operations, for monitoring."""
+        with self._database.read() as connection:
+            return totals.read(connection)
+
+    # --- keys ------------------------------------------------------------------------------------------------------
+
+    def rotate_secrets(self, *, prepare_only: bool = False, forget_lost: bool = False) -> Rotated | None:
+        """See ``rotation.rotate``."""
+        file = secret_key_file(self.home)
+        return rotate(self._database, self._vault, file, prepare_only=prepare_only, forget_lost=forget_lost)
+
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _put_endpoint(self, role: endpoints.Role, record: EndpointRecord) -> None:
@@ -284,12 +311,19 @@ class Catalog:
             endpoints.put(connection, self._vault, role, record)
 
     def _get_endpoint(self, role: endpoints.Role, name: str) -> EndpointRecord:
-        with self._database.read() as connection:
-            return endpoints.get(connection, self._vault, role, name)
+        return self._reading_secrets(lambda connection: endpoints.get(connection, self._vault, role, name))
 
     def _list_endpoints(self, role: endpoints.Role) -> list[EndpointRecord]:
-        with self._database.read() as connection:
-            return endpoints.listed(connection, self._vault, role)
+        return self._reading_secrets(lambda connection: endpoints.listed(connection, self._vault, role))
+
+    def _reading_secrets(self, read: Callable[[sa.Connection], T]) -> T:
+        """Once more when it fails: the secrets may have been sealed anew between reading them and reading the keys."""
+        try:
+            with self._database.read() as connection:
+                return read(connection)
+        except SecretsUnreadable:
+            with self._database.read() as connection:
+                return read(connection)
 
     def _begin(
         self, migration: str, mode: Mode, id: str, request_hash: str, body: dict[str, Any]

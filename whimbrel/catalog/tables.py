@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, ForeignKey, Index, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 metadata = MetaData()
 
@@ -14,6 +28,13 @@ endpoint = Table(
     Column("type", String(32), nullable=False),
     Column("parameters", JSON, nullable=False),
     Column("secrets", Text, nullable=False),
+)
+
+sealing_key = Table(  # one row: the id of the key that all of endpoint.secrets is sealed with
+    "sealing_key",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("key", String(12), nullable=False),
 )
 
 migration = Table(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 import time
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -35,13 +36,29 @@ class ApiClient:
             trust_env=False,
         )
 
-    def __enter__(self) -> ApiClient:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        start: bool = False,
+        request_id: str | None = None,
+    ) -> Any:
+        """Any request; ``start`` as in ``start`` below. Parts of ``query`` that are None are left out."""
+        if start:
+            return self.start(path, body or {}, request_id)
+        given = {k: v for k, v in (query or {}).items() if v is not None}
+        return self._send(method, path, params=given, json=body)
 
     def get(self, path: str, **query: Any) -> Any:
         return self._send("GET", path, params={k: v for k, v in query.items() if v is not None})
@@ -55,7 +72,7 @@ class ApiClient:
     def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
         return self._send("POST", path, json=body)
 
-    def start(self, path: str, body: dict[str, Any], request_id: str | None) -> Any:
+    def start(self, path: str, body: Mapping[str, Any], request_id: str | None) -> Any:
         """Start an operation; sent again under the same id when the connection breaks, it is started once."""
         headers = {"X-Request-Id": request_id or str(uuid.uuid4())}
         for attempt in range(1, TRIES + 1):

@@ -48,14 +48,14 @@ def put(
 def get(name: Name) -> None:
     """Show it."""
     with current().client() as api:
-        show.result(api.get(path("migrations", name)))
+        show.result(api.get_migration(name))
 
 
 @app.command("list")
 def list_all() -> None:
     """Show all."""
     with current().client() as api:
-        found = api.get(path("migrations"))
+        found = api.list_migrations()
     show.table(found, found["migrations"], ("name", "source", "fileTarget", "queueTarget", "tables"))
 
 
@@ -63,7 +63,7 @@ def list_all() -> None:
 def delete(name: Name) -> None:
     """Delete it with its working directory and what it left on the source."""
     with current().client() as api:
-        show.result(api.delete(path("migrations", name)), f"migration {name} is deleted")
+        show.result(api.delete_migration(name), f"migration {name} is deleted")
 
 
 def prereqs(name: Name, mode: Mode = "data+replication") -> None:

@@ -38,14 +38,14 @@ def list_all(
 def get(id: Id) -> None:
     """Show one with its result, error and logs."""
     with current().client() as api:
-        show.result(api.get(path("operations", id)))
+        show.result(api.get_operation(id))
 
 
 @app.command("cancel")
 def cancel(id: Id) -> None:
     """Let it finish what it has in hand, clean up and end."""
     with current().client() as api:
-        done = api.post(path("operations", id, "cancel"))
+        done = api.cancel_operation(id)
     show.result(done, f"operation {id} is {done['status']}")
 
 
@@ -53,5 +53,5 @@ def cancel(id: Id) -> None:
 def stop(id: Id) -> None:
     """End it at once and clean up behind it."""
     with current().client() as api:
-        done = api.post(path("operations", id, "stop"))
+        done = api.stop_operation(id)
     show.result(done, f"operation {id} is {done['status']}")

@@ -94,13 +94,15 @@ def data_replication(
 def pause(name: Name) -> None:
     """Let the running replication come to rest; returns once it has."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, _replication(api, name), "pause")), f"{name} is paused")
+        done = api.pause_replication_queue(name) if _feeds_queue(api, name) else api.pause_replication(name)
+        show.result(done, f"{name} is paused")
 
 
 def resume(name: Name) -> None:
     """Let a paused replication go on."""
     with current().client() as api:
-        show.result(api.post(path("migrations", name, _replication(api, name), "resume")), f"{name} goes on")
+        done = api.resume_replication_queue(name) if _feeds_queue(api, name) else api.resume_replication(name)
+        show.result(done, f"{name} goes on")
 
 
 def reset(
@@ -137,10 +139,10 @@ def status(name: Name, live: Watch = False) -> None:
         watch.print_once(found)
 
 
-def _replication(api: ApiClient, name: str) -> str:
-    """Which of the two endpoints pauses what runs."""
+def _feeds_queue(api: ApiClient, name: str) -> bool:
+    """Whether what runs is the replication into a queue alone, which other endpoints pause."""
     running = api.get(path("migrations", name, "status"))["operation"]
-    return "replication-queue" if running and running["mode"] == "change-queue" else "replication"
+    return bool(running) and running["mode"] == "change-queue"
 
 
 def _start(name: str, what: str, body: dict[str, Any], request_id: str | None) -> Any:

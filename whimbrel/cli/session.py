@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from whimbrel.catalog.home import certificate_files, home
-from whimbrel.cli.client import ApiClient
+from whimbrel.cli.contract import Contract
 from whimbrel.errors import AuthFailed, TlsFailed
 
 DEFAULT_URL = "https://127.0.0.1:9443"
@@ -26,9 +26,9 @@ class Session:
     console: Console = field(default_factory=lambda: Console(highlight=False))
     errors: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
 
-    def client(self) -> ApiClient:
+    def client(self) -> Contract:
         """Raises AuthFailed when there is no key, TlsFailed when the CA file cannot be read."""
-        return ApiClient(self.url, api_key(), trust())
+        return Contract(self.url, api_key(), trust())
 
 
 _current: ContextVar[Session | None] = ContextVar("session", default=None)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, client_text, key_forms, ordered, row_hash
+from whimbrel.model.table import Column, Table
 
 SAMPLED_PER_PART = 64  # keys read for each cut, so that parts differ by some tens of percent at most
 FREE_TEXT = frozenset({"text", "padded", "set"})  # forms in which any character may stand, the separator too
@@ -114,6 +115,14 @@ class SqlComparison(ABC):
     def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         """Run a statement whose result is large, a bounded number of rows at a time."""
 
+    @abstractmethod
+    def canonical(self, column: Column) -> str:
+        """An expression that ``canonical_rows`` turns into the column's canonical text."""
+
+    @abstractmethod
+    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
+        """Run a statement with one output for each of ``columns``; None stands for one that is text already."""
+
     # --- what protocols.Comparison asks for -------------------------------------------------------------------------
 
     def checksum(
@@ -166,6 +175,27 @@ class SqlComparison(ABC):
             return _only(self._hashes(scope, "", ""), keys)
         condition = self._one_of(scope, keys)
         return self._hashes(scope, condition, "") if condition else _batch([], len(key))
+
+    def images(self, table: Table, columns: Columns, key: Columns, keys: pa.RecordBatch) -> pa.RecordBatch:
+        scope = Scope(table.name, columns, key)
+        if not key and scope.by_us:
+            raise ValidateFailed(
+                f"{table.name}: has no key, and its rows cannot be found by hash inside the database",
+                remedy="Load the table again, or give it a key.",
+            )
+        loaded = table.loaded_columns
+        known = self._key_values(scope) if key else {"h": self._hash(scope)}
+        outputs = {**known, **{f"v{n}": self.canonical(column) for n, column in enumerate(loaded)}}
+        condition = self._one_of(scope, keys)
+        named = (f"{expression} AS {name}" for name, expression in outputs.items())
+        sql = f"{_select(*named)} FROM {self.dialect.table(table.name)} WHERE {condition}"
+        found = self.canonical_rows(sql, [*(None for _ in known), *loaded]) if condition else []
+        values = list(zip(*found, strict=True)) or [()] * len(outputs)
+        head = {n: pa.array(v, pa.binary()).cast(pa.string()) for n, v in zip(known, values, strict=False)}
+        if not key:
+            head = {"hash": head["h"].cast(pa.int64())}
+        body = [pa.array(v, pa.binary()) for v in values[len(known) :]]
+        return pa.RecordBatch.from_arrays([*head.values(), *body], [*head, *(c.name for c in loaded)])
 
     # --- rows and their hashes --------------------------------------------------------------------------------------
 

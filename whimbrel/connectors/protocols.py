@@ -364,6 +364,15 @@ class Applier(Protocol):
 
     def rollback(self) -> None: ...
 
+    def hold(self) -> None:
+        """Begin the transaction and keep every other applier of the migration from committing until it ends.
+
+        Gives up after about a second, also on each row that another one has changed: raises TargetInterrupted.
+        """
+
+    def release(self) -> None:
+        """Commit what was applied since ``hold``; the stored position stays."""
+
     def close(self) -> None: ...
 
 
@@ -450,6 +459,15 @@ class Comparison(Protocol):
         """The rows with these keys (columns ``k0``, ``k1`` …; or ``hash`` without a key), as ``hashes`` gives them.
 
         Rows whose key merely equals one of ``keys`` in the column's collation may be among them.
+        """
+
+    def images(
+        self, table: Table, columns: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]], keys: pa.RecordBatch
+    ) -> pa.RecordBatch:
+        """The whole rows with these keys, as they are now: ``lookup``'s columns, one line a row, and behind them the
+        table's loaded columns in the canonical text of ``TableChanges.data``.
+
+        Raises ValidateFailed where rows without a key cannot be found by their hash inside the database.
         """
 
     def cancel(self) -> None:

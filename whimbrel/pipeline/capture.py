@@ -8,7 +8,6 @@ what the target has committed, so a staged copy would neither free the source no
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -25,6 +24,7 @@ from whimbrel.model.change import Segment
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
+from whimbrel.pipeline.processes import context
 
 CREDIT = 2  # segments handed over and not applied yet
 SLICE = 16 << 20  # bytes after which a transaction is cut into slices, and reading waits for the applier
@@ -61,9 +61,9 @@ class Capture:
     """The capture process, as the applier sees it. Use as a context manager."""
 
     def __init__(self, spec: CaptureSpec) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, self._theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(spec, self._theirs), name="whimbrel-capture", daemon=True)
+        processes = context()
+        self._pipe, self._theirs = processes.Pipe()
+        self._process = processes.Process(target=main, args=(spec, self._theirs), name="whimbrel-capture", daemon=True)
 
     def __enter__(self) -> Capture:
         self._process.start()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from whimbrel.errors import LaneLost, SourceInterrupted
 from whimbrel.pipeline import lane
 from whimbrel.pipeline.lane import Extracted, Failed, LaneSpec, Loaded, Opened, Take, Waiting
+from whimbrel.pipeline.processes import ForkServerProcess, context
 
 IN_HAND = 2  # chunks given to a lane at once: one loads while the next is read
 OPENING = 120.0  # seconds within which a lane must stand inside the snapshot
@@ -22,7 +21,7 @@ Event = Extracted | Loaded | Waiting
 
 @dataclass
 class _Handle:
-    process: SpawnProcess
+    process: ForkServerProcess
     pipe: Connection
     in_hand: int = 0
 
@@ -36,10 +35,10 @@ class Lanes:
         self._handles: list[_Handle] = []
 
     def __enter__(self) -> Lanes:
-        context = multiprocessing.get_context("spawn")
+        processes = context()
         for number in range(self._count):
-            ours, theirs = context.Pipe()
-            process = context.Process(
+            ours, theirs = processes.Pipe()
+            process = processes.Process(
                 target=lane.main, args=(self._spec, theirs), name=f"whimbrel-lane-{number}", daemon=True
             )
             process.start()

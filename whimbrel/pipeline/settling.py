@@ -20,6 +20,7 @@ from typing import Final, Protocol
 import pyarrow as pa
 
 from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 
 # A row that goes back and forth between two values can look unchanged while it moves; not so often in a row.
@@ -217,11 +218,11 @@ class Replication:
             return self.checkpoint.position()
 
 
-def replication(source: Source, checkpoint: Checkpoint) -> Live | None:
-    """The replication that may be running; None when the target has never followed this source."""
+def replication(job: Job, source: Source, checkpoint: Checkpoint) -> Live | None:
+    """The replication that may be running; None when the target has never followed this source, or cannot any more."""
     position = checkpoint.position()
     if position is None:
         return None
     current = source.current_position()
     same_server = (position.engine, position.server) == (current.engine, current.server)
-    return Replication(source, checkpoint) if same_server else None
+    return Replication(source, checkpoint) if same_server and source.holds(job, position) else None

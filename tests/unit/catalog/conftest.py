@@ -19,7 +19,7 @@ def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     """Opens the same catalog again and again, as several processes would."""
     url = None
     if request.param == "postgres":
-        server = request.getfixturevalue("postgres15")
+        server = request.getfixturevalue("postgres18")
         database = f"catalog_{uuid.uuid4().hex[:12]}"
         server.create_database(database)
         url = f"postgresql://postgres:unused@127.0.0.1:{server.port}/{database}"

@@ -9,8 +9,9 @@ import pytest
 from tests.unit.catalog.conftest import MARKER
 from whimbrel.catalog.home import secret_key_file
 from whimbrel.catalog.records import EndpointRecord
-from whimbrel.catalog.secrets import Vault, is_secret, masked, open_vault, redact
+from whimbrel.catalog.secrets import is_secret, masked, redact
 from whimbrel.catalog.store import Catalog
+from whimbrel.catalog.vault import Vault, open_vault
 from whimbrel.errors import SecretsUnreadable
 
 CONTRACT = (
@@ -52,7 +53,7 @@ def test_no_secret_stands_in_a_dump_of_postgres(shop: Catalog, request: pytest.F
     url = shop._database._engine.url
     if url.get_backend_name() != "postgresql":
         pytest.skip("SQLite is searched as a file")
-    server = request.getfixturevalue("postgres15")
+    server = request.getfixturevalue("postgres18")
     dump = server.client("pg_dump", "-d", server.dsn(url.database))
     assert '"host": "a"' in dump
     assert MARKER not in dump
@@ -81,8 +82,8 @@ def test_what_is_no_key(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_sealed_text_opens_for_its_owner_only() -> None:
-    vault = Vault(b"k" * 32)
-    sealed = vault.seal({"password": "x"}, "source/a")
+    vault = Vault(lambda: [b"k" * 32])
+    sealed = vault.seal({"password": "x"}, "source/a", vault.newest)
     assert vault.open(sealed, "source/a") == {"password": "x"}
     for text, owner in ((sealed, "source/b"), (sealed[:-8] + "AAAAAAA=", "source/a"), ("v1:x", "source/a")):
         with pytest.raises(SecretsUnreadable):

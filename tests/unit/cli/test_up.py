@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.postgres import Postgres
 from tests.servers.process import Process, free_port, wait_until
 
 WHIMBREL = [sys.executable, "-m", "whimbrel.cli.main"]
@@ -88,18 +90,23 @@ def test_endpoints_and_migrations(up: Up) -> None:
 
 
 @pytest.mark.slow
-def test_operations_and_their_end(up: Up) -> None:
-    place = ("--type", "postgres", "-p", "host=127.0.0.1", "-p", "port=1", "-p", "user=u", "-p", "database=d")
-    up.run("source", "put", "s2", *place, "--password-env", "PASSWORD")
-    up.run("target", "put", "t2", *place, "--password-env", "PASSWORD")
+def test_operations_and_their_end(up: Up, postgres18: Postgres) -> None:
+    for side, kind, database in (("s2", "source", "up_from"), ("t2", "target", "up_to")):
+        postgres18.create_database(database)
+        given = [("-p", f"{k}={v}") for k, v in postgres18.parameters(database).items() if k != "password"]
+        place = ("--type", "postgres", *itertools.chain.from_iterable(given))
+        up.run(kind, "put", side, *place, "--password-env", "PASSWORD")
+    postgres18.psql("create table a (id int primary key); insert into a select generate_series(1, 100)", "up_from")
     up.run("migration", "put", "m2", "--source", "s2", "--target", "t2", "-t", "public.a")
-    started = json.loads(up.run("--json", "data", "m2"))
+    up.run("schema", "extract", "m2")
+    assert "1" in up.run("schema", "apply", "m2")
+    started = json.loads(up.run("--json", "data-replication", "m2"))
     assert "OPERATION_CONFLICT" in up.run("data", "m2", code=3)
     assert "running" in up.run("operations", "list", "--migration", "m2")
     assert "stopped" in up.run("operations", "stop", started["operation_id"])
     found = json.loads(up.run("--json", "operations", "get", started["operation_id"]))
     assert found["status"] == "stopped"
-    assert "Connection refused" in found["logs"]["extractor"]
+    assert "public.a" in found["logs"]["loader"]
 
 
 def test_keys(up: Up, tmp_path: Path) -> None:

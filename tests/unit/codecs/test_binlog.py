@@ -61,7 +61,9 @@ def _decode(raws: Sequence[bytes]) -> tuple[TableBuffer, list[object]]:
         if event.kind == binlog.TABLE_MAP:
             seen = binlog.table_map(event.body)
             layout = _layout(seen)
-            buffer = buffer or TableBuffer(NAME, seen.names or ())
+            names = seen.names or tuple(f"c{n}" for n in range(len(seen.types)))
+            if buffer is None or len(buffer.columns) != len(names):  # a damaged event may tell of another width
+                buffer = TableBuffer(NAME, names)
         elif event.kind in binlog.ROWS:
             assert layout is not None
             assert buffer is not None

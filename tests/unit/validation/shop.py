@@ -23,6 +23,7 @@ create table shop.items (id int primary key, name varchar(60), note text, price 
   moment timestamptz, doc jsonb, data bytea, flag boolean, ratio double precision);
 create table shop.tags (tag varchar(40) primary key, uses int);
 create table shop.events (kind varchar(20), n int, note text);
+alter table shop.events replica identity full;
 create table shop.parts (a int, b bigint, note varchar(20), primary key (a, b));
 """,
     "mysql": """

@@ -201,6 +201,7 @@ class Replicator:
     """Writes to the source and repeats each write on the target a moment later, with its position, as ours does."""
 
     def __init__(self, work: Job, source: Server, target: Server, delay: float) -> None:
+        self._work = work
         self._delay = delay
         self._servers = source, target
         self._positions: Source = engine(work.source.type).source(work.source, "test-writer")
@@ -210,7 +211,8 @@ class Replicator:
         self._lock = threading.Lock()
         self._queue: deque[tuple[float, str, Any]] = deque()
         self._stop = threading.Event()
-        self._checkpoint.set_position(self._epoch, self._positions.current_position())
+        tables = self._positions.reflect(work.tables)
+        self._checkpoint.set_position(self._epoch, self._positions.prepare_changes(work, tables))
         self._threads = [threading.Thread(target=f, daemon=True) for f in (self._write, self._apply)]
         self.writes = 0
 
@@ -225,6 +227,7 @@ class Replicator:
             thread.join(30)
         self._checkpoint.close()
         self._writes.close()
+        self._positions.cleanup(self._work)
         self._positions.close()
 
     def _write(self) -> None:

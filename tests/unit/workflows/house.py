@@ -105,6 +105,10 @@ class Actors:
         self._play("validate_data", job, control, sample_percent=sample_percent)
         return {"valid": True, "sample_percent": sample_percent, "tables": []}
 
+    def repair_data(self, job: Job, control: Control, report: dict[str, Any]) -> dict[str, Any]:
+        self._play("repair_data", job, control, report=report)
+        return {"valid": True, "sample_percent": report["sample_percent"], "repaired": 1, "tables": []}
+
     def clean_up(self, job: Job, *, remove_capture: bool) -> None:
         self.calls.append(("clean_up", {"remove_capture": remove_capture}))
         for act in self.acts.get("clean_up", ()):
@@ -120,6 +124,7 @@ class Actors:
             "packet": ("data_is_complete",),
             "reset": ("reset_target",),
             "validation": ("validate_data",),
+            "repair": ("repair_data",),
             "cleanup": ("clean_up",),
         }
         with ExitStack() as stack:

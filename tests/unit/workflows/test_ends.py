@@ -76,6 +76,18 @@ async def test_a_passing_error_is_tried_again_and_says_so(house: House) -> None:
     assert "attempt 2 failed and is tried again in 2 s: the source restarted" in record.logs["extractor"]
 
 
+async def test_repair_goes_by_the_last_comparison(house: House) -> None:
+    record = await house.ended(await house.begin("validate", repair=True))
+    assert record.error is not None
+    assert (record.error["code"], record.error["details"]["field"]) == ("INVALID_REQUEST", "repair")
+    compared = await house.ended(await house.begin("validate", sample_percent=7))
+    for _ in range(2):  # a repair is no report for the next one
+        record = await house.ended(await house.begin("validate", repair=True))
+        assert record.result is not None
+        assert (record.result["report"], record.result["repaired"]) == (compared.id, 1)
+    assert [told["report"] for told in house.actors.called("repair_data")] == [compared.result] * 2
+
+
 @pytest.mark.slow
 async def test_a_short_operation_gives_up(house: House) -> None:
     house.actors.acts["extract_schema"] = [failing(SourceInterrupted("the connection to db:5432 broke"))]

@@ -91,6 +91,29 @@ class MySQLApplier:
                 self._session.close()  # the server rolls back what a lost session leaves
         self._open = False
 
+    def hold(self) -> None:
+        try:
+            with mapped("target", "whimbrel.progress"):
+                execute(self._session, "SET SESSION innodb_lock_wait_timeout = 1")
+                self._begin()
+                query(
+                    self._session,
+                    "SELECT epoch FROM whimbrel.progress WHERE migration = %s FOR UPDATE",
+                    (self._migration,),
+                )
+        except BaseException:
+            self.rollback()
+            raise
+
+    def release(self) -> None:
+        try:
+            with mapped("target"):
+                execute(self._session, "COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        self._open = False
+
     def close(self) -> None:
         self._session.close()
 

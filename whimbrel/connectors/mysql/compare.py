@@ -12,10 +12,13 @@ from pymysql.cursors import SSCursor
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.mysql.connection import connect, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.refusals import Role
+from whimbrel.connectors.mysql.rowtext import separate
 from whimbrel.errors import ValidateFailed
+from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import split_form
+from whimbrel.model.table import Column
 
 BLOCK_ROWS: Final = 5000
 
@@ -274,12 +277,22 @@ class MySQLComparison(SqlComparison):
             while block := cursor.fetchmany(BLOCK_ROWS):
                 yield list(block)
 
+    def canonical(self, column: Column) -> str:
+        return separate([column], Format.COPY_TEXT)[0][0]
+
+    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
+        return [tuple(None if v is None else _raw(v) for v in row) for row in self.rows(sql)]
+
     def cancel(self) -> None:
         with mapped(self._role), closing(connect(self._parameters, self._operation)) as other:
             execute(other, f"KILL QUERY {self._thread}")
 
     def close(self) -> None:
         self._session.close()
+
+
+def _raw(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 def open_comparison(endpoint: Endpoint, operation: str) -> MySQLComparison:

@@ -27,6 +27,7 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
 _BINARY = pa.binary()
+_HOLD_MS = 900  # below deadlock_timeout, so that of two who wait for each other it is the holder who gives up
 
 
 class PostgresApplier:
@@ -73,6 +74,28 @@ class PostgresApplier:
                 self._connection.execute("rollback")
             except psycopg.Error:
                 self._connection.close()  # the server rolls back what a lost connection leaves
+        self._ended()
+
+    def hold(self) -> None:
+        try:
+            with mapped("target"):
+                self._begin()
+                self._connection.execute(f"set local lock_timeout = {_HOLD_MS}")
+                self._connection.execute(
+                    "select from whimbrel.progress where migration = %s for update", [self._migration]
+                )
+        except BaseException:
+            self.rollback()
+            raise
+
+    def release(self) -> None:
+        try:
+            with mapped("target"):
+                self._connection.execute("commit")
+        except BaseException:
+            self.rollback()
+            raise
+        self._made |= self._new
         self._ended()
 
     def close(self) -> None:

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.postgres.connection import Role, connect, identifier, literal, mapped, qualified
+from whimbrel.connectors.postgres.refetch import canonical
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import split_form
+from whimbrel.model.table import Column
 
 BLOCK_ROWS: Final = 5000
 GROUP: Final = 40  # operands joined in one parenthesis, so that wide rows do not nest deeply
@@ -248,6 +250,21 @@ class PostgresComparison(SqlComparison):
             cursor.execute(sql.encode())
             while block := cursor.fetchmany(BLOCK_ROWS):
                 yield block
+
+    def canonical(self, column: Column) -> str:
+        return self.dialect.column(column.name)
+
+    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
+        with mapped(self._role):
+            result = self._connection.execute(sql.encode()).pgresult
+        assert result is not None
+        return [
+            tuple(
+                result.get_value(row, n) if column is None else canonical(column, result.get_value(row, n))
+                for n, column in enumerate(columns)
+            )
+            for row in range(result.ntuples)
+        ]
 
     def possible(self, key: Sequence[str]) -> bool:
         return not any("\0" in value for value in key)

@@ -24,7 +24,7 @@ def fetch_rows(connection: Connection, table: Table, keys: pa.RecordBatch) -> pa
             result = connection.execute(query.encode()).pgresult
         assert result is not None
         for number, column in enumerate(columns):
-            values[number] += [_canonical(column, result.get_value(r, number)) for r in range(result.ntuples)]
+            values[number] += [canonical(column, result.get_value(r, number)) for r in range(result.ntuples)]
     return pa.RecordBatch.from_arrays([pa.array(v, pa.binary()) for v in values], names=[c.name for c in columns])
 
 
@@ -55,7 +55,8 @@ def _from(connection: Connection, table: Table) -> str:
     return qualified(table.name) if kind == ("p",) else f"only {qualified(table.name)}"
 
 
-def _canonical(column: Column, value: bytes | None) -> bytes | None:
+def canonical(column: Column, value: bytes | None) -> bytes | None:
+    """What the server sends as text, as canonical text."""
     return unhexlify(value[2:]) if value is not None and _is_binary(column) else value
 
 
@@ -66,5 +67,5 @@ def _is_binary(column: Column) -> bool:
 def raw_keys(table: Table, result: PGresult) -> pa.RecordBatch:
     """Keys that a server has sent as text, as canonical values."""
     columns = [table.column(name) for name in table.key]
-    values = [[_canonical(c, result.get_value(r, i)) for r in range(result.ntuples)] for i, c in enumerate(columns)]
+    values = [[canonical(c, result.get_value(r, i)) for r in range(result.ntuples)] for i, c in enumerate(columns)]
     return pa.RecordBatch.from_arrays([pa.array(v, pa.binary()) for v in values], names=list(table.key))

@@ -1,0 +1,1 @@
+"""Measurements of the running product; raw figures are kept in ``results/``."""

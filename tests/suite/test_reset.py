@@ -1,0 +1,69 @@
+"""The three modes of reset, on real servers: what goes, what stays, and that the migration can begin anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.suite.running import Watch
+from tests.suite.test_move import prepare
+from tests.suite.test_repair import both_ways
+from tests.suite.world import TABLES, World
+from whimbrel.errors import ReplicationFailed, ResetFailed, TargetNotEmpty
+from whimbrel.model.names import TableName
+from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.packet import data_is_complete
+from whimbrel.pipeline.pair import open_target
+from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.reset import reset_target
+from whimbrel.pipeline.schema import apply_schema
+
+
+def load(world: World, operation: str) -> None:
+    copy_data(world.job(operation), Watch(), capture=True, resume=False)
+    assert data_is_complete(world.job(operation))
+
+
+def forgotten(world: World) -> bool:
+    """Whether neither end nor the working directory knows how far the migration was."""
+    with pytest.raises(ReplicationFailed, match="no stored position"):
+        replicate(world.job("again"), Watch(), resume=True, position=None, handoff=False)
+    if world.source.is_postgres:
+        slots = f"select count(*) from pg_replication_slots where database = '{world.source.database}'"
+        assert world.source.run(slots) == "0"
+        assert world.source.run("select count(*) from pg_publication") == "0"
+    return not data_is_complete(world.job("again"))
+
+
+@both_ways
+def test_the_three_modes(world: World) -> None:
+    prepare(world, 300)
+    load(world, "one")
+    assert reset_target(world.job("reset"), Watch(), "metadata") == {"mode": "metadata"}
+    assert world.differences() == []
+    assert forgotten(world)
+    with pytest.raises(TargetNotEmpty):
+        load(world, "two")
+
+    emptied = {"mode": "truncate", "tables_truncated": 4, "truncate_failed": 0}
+    assert reset_target(world.job("reset"), Watch(), "truncate") == emptied
+    assert not any(world.target.rows().values())
+    assert forgotten(world)
+    load(world, "three")
+    assert world.differences() == []
+
+    assert reset_target(world.job("reset"), Watch(), "drop") == {"mode": "drop", "tables_dropped": 4, "drop_failed": 0}
+    assert not data_is_complete(world.job("again"))
+    with open_target(world.job("look")) as target:
+        assert target.existing([TableName("suite", t) for t in TABLES]) == ()
+    again = {"mode": "drop", "tables_dropped": 0, "drop_failed": 0}
+    assert reset_target(world.job("reset"), Watch(), "drop") == again
+    assert apply_schema(world.job("schema"), Watch(), None) == 4
+    load(world, "four")
+    assert world.differences() == []
+
+    lost = replace(world.job("reset"), tables=(TableName("suite", "nowhere"),))
+    with pytest.raises(ResetFailed, match="nowhere"):
+        reset_target(lost, Watch(), "drop")
+    reset_target(world.job("reset"), Watch(), "metadata")

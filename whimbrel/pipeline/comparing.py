@@ -1,0 +1,162 @@
+"""One table on both sides, and the connections that it is compared over: see docs/validation.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar, cast
+
+import pyarrow as pa
+
+from whimbrel.connectors.protocols import Comparable, Comparison
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import Interrupted, ValidateFailed
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.model.normal import Columns, normal_form, ordered
+from whimbrel.model.table import Table
+from whimbrel.pipeline.segments_diff import Point, Side
+from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
+
+POLL_SECONDS: Final = 0.2
+
+T = TypeVar("T")
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One table on both sides. Columns stand in the same order; their forms are the same."""
+
+    source: Table
+    target: Table
+    forms: tuple[str, ...]
+
+    def columns(self, target: bool) -> Columns:
+        table = self.target if target else self.source
+        return tuple(zip((c.name for c in table.loaded_columns), self.forms, strict=True))
+
+    def key(self, target: bool) -> Columns:
+        at = [c.name for c in self.source.loaded_columns]
+        columns = self.columns(target)
+        return tuple(columns[at.index(name)] for name in self.source.key)
+
+    @property
+    def method(self) -> str:
+        if not self.source.key:
+            return "checksum by row hash"
+        return "checksum by key range" if ordered(self.key(False)) else "checksum by key hash"
+
+
+def plan_of(job: Job, source: Table, target: Table) -> Plan:
+    same = job.source.type == job.target.type
+    pairs = zip(source.loaded_columns, target.loaded_columns, strict=True)
+    try:
+        forms = tuple(normal_form(s.type, t.type, same_engine=same) for s, t in pairs)
+    except ValidateFailed as e:
+        raise ValidateFailed(f"{source.name}: {e.message}", remedy=e.how_to_fix, table=str(source.name)) from e
+    return Plan(source, target, forms)
+
+
+@dataclass(frozen=True)
+class BoundSide:
+    """``segments_diff.Side`` over one connection: one table in given forms."""
+
+    comparison: Comparison
+    table: TableName
+    columns: Columns
+    key: Columns
+    sample: int
+
+    def checksums(self, low: Point, high: Point, cuts: Any) -> list[tuple[int, int]]:
+        return self.comparison.checksums(self.table, self.columns, self.key, low, high, self.sample, cuts)
+
+    def cuts(self, low: Point, high: Point, rows: int, parts: int) -> list[tuple[str, ...]]:
+        return self.comparison.cuts(self.table, self.key, low, high, rows, parts)
+
+    def hashes(self, low: Point, high: Point, limit: int) -> pa.RecordBatch:
+        return self.comparison.hashes(self.table, self.columns, self.key, low, high, self.sample, limit)
+
+    def count(self) -> int:
+        return self.comparison.checksum(self.table, (), self.key, None, None, 100)[0]
+
+    def images(self, table: Table, keys: list[Key]) -> pa.Table:
+        """The rows with exactly these keys, as ``Comparison.images`` gives them."""
+        batches = [self.comparison.images(table, self.columns, self.key, b) for b in key_batches(keys)]
+        rows, wanted = pa.Table.from_batches(batches), set(keys)
+        return rows.filter(pa.array([key in wanted for key in row_keys(rows, len(self.key))], pa.bool_()))
+
+    def look(self, keys: list[Key]) -> dict[Key, Rows]:
+        lookup = self.comparison.lookup
+        return seen_rows(keys, [lookup(self.table, self.columns, self.key, b) for b in key_batches(keys)])
+
+
+def row_keys(rows: pa.Table, width: int) -> list[Key]:
+    """The key of each row of ``BoundSide.images``: ``width`` texts, or the row's hash if there is no key."""
+    names = [f"k{n}" for n in range(width)] or ["hash"]
+    return list(zip(*(rows[name].to_pylist() for name in names), strict=True))
+
+
+# --- asking both sides ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Lines:
+    """A connection to each side, asked at the same time; whoever waits sees a cancel within ``POLL_SECONDS``."""
+
+    source: Comparison
+    target: Comparison
+    check: Callable[[], None]
+    threads: ThreadPoolExecutor
+
+    def wait(self, *asked: Future[Any]) -> None:
+        try:
+            while wait(asked, POLL_SECONDS).not_done:
+                self.check()
+        except Interrupted:
+            self.source.cancel()
+            self.target.cancel()
+            wait(asked)
+            raise
+
+
+@contextmanager
+def open_lines(job: Job, check: Callable[[], None]) -> Iterator[Lines]:
+    with ExitStack() as stack:
+        opened = []
+        for endpoint in (job.source, job.target):
+            connector = cast(Comparable, engine(endpoint.type))
+            opened.append(stack.enter_context(closing(connector.open_comparison(endpoint, job.operation))))
+        threads = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="compare"))
+        yield Lines(opened[0], opened[1], check, threads)
+
+
+@dataclass(frozen=True)
+class TableEnds:
+    """``segments_diff.Ends`` of one table."""
+
+    lines: Lines
+    source: BoundSide
+    target: BoundSide
+
+    def both(self, ask: Callable[[Any], T]) -> tuple[T, T]:
+        asked = [self.lines.threads.submit(ask, side) for side in (self.source, self.target)]
+        self.lines.wait(*asked)
+        return asked[0].result(), asked[1].result()
+
+    def one(self, target: bool, ask: Callable[[Side], T]) -> T:
+        asked = self.lines.threads.submit(ask, self.target if target else self.source)
+        self.lines.wait(asked)
+        return asked.result()
+
+
+def ends_of(lines: Lines, plan: Plan, sample: int, forms: Callable[[Columns], Columns]) -> TableEnds:
+    return TableEnds(
+        lines,
+        BoundSide(lines.source, plan.source.name, forms(plan.columns(False)), plan.key(False), sample),
+        BoundSide(lines.target, plan.target.name, forms(plan.columns(True)), plan.key(True), sample),
+    )
