@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError
 
 from whimbrel.connectors.kafka.config import SECRETS, parse
-from whimbrel.connectors.kafka.connection import client_settings
+from whimbrel.connectors.kafka.connection import Trouble, client_settings, refusal
 from whimbrel.connectors.kafka.position import position_topic
 from whimbrel.connectors.kafka.producer import partition_of
-from whimbrel.errors import InvalidRequest
+from whimbrel.errors import AuthenticationFailed, Fenced, InvalidRequest, LoaderFailed, TargetInterrupted
 from whimbrel.model.names import TableName
 
 LEAST = {"brokers": "b1:9092,b2", "topic": "changes"}
@@ -85,3 +86,18 @@ def test_names_of_position_topics_fit_and_differ() -> None:
 def test_a_table_keeps_its_partition() -> None:
     assert partition_of(TableName("suite", "item"), 3) == partition_of(TableName("suite", "item"), 3)
     assert {partition_of(TableName("suite", f"t{n}"), 3) for n in range(50)} == {0, 1, 2}
+
+
+def test_what_is_not_known_to_last_is_tried_again() -> None:
+    trouble = Trouble()
+    desynchronised = KafkaError(KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, "out of step")
+    fenced = KafkaError(KafkaError._FENCED, "fenced")
+    assert isinstance(refusal(desynchronised, "sending", trouble), TargetInterrupted)
+    assert isinstance(refusal(fenced, "sending", trouble), Fenced)
+    trouble.seen(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    assert isinstance(refusal(fenced, "sending", trouble), TargetInterrupted)
+    assert isinstance(refusal(KafkaError(KafkaError.POLICY_VIOLATION), "making", trouble), LoaderFailed)
+    trouble.seen(KafkaError(KafkaError._AUTHENTICATION, "no such user"))
+    late = refusal(KafkaError(KafkaError._TIMED_OUT), "waiting", trouble)
+    assert isinstance(late, AuthenticationFailed)
+    assert "no such user" in late.message

@@ -77,6 +77,12 @@ _REFUSED = {
     KafkaError._FENCED: Fenced,
     KafkaError.INVALID_PRODUCER_EPOCH: Fenced,
     KafkaError.MSG_SIZE_TOO_LARGE: ValueRefused,
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: LoaderFailed,
+    KafkaError.INVALID_RECORD: LoaderFailed,
+    KafkaError.INVALID_REPLICATION_FACTOR: LoaderFailed,
+    KafkaError.INVALID_CONFIG: LoaderFailed,
+    KafkaError.POLICY_VIOLATION: LoaderFailed,
+    KafkaError.UNSUPPORTED_VERSION: LoaderFailed,
 }
 _REMEDIES = {
     KafkaError.MSG_SIZE_TOO_LARGE: "Raise max.message.bytes of the topic, or leave the table out.",
@@ -85,18 +91,22 @@ _REMEDIES = {
     "topic '<topic>-whimbrel-<migration>', and Read on the latter.",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Grant the account Write and Describe on transactional ids "
     "that begin with 'whimbrel-'.",
+    KafkaError.INVALID_RECORD: "Set cleanup.policy=delete on the topic: a compacted one needs a key in each message.",
 }
 
 
 def refusal(error: KafkaError, doing: str, trouble: Trouble | None = None) -> WhimbrelError:
-    """The leaf for an error. ``doing`` says what failed."""
+    """The leaf for an error. ``doing`` says what failed.
+
+    What is not known to last is worth another attempt, which replaces a producer that is out of step with its brokers.
+    """
     known = trouble.last if trouble is not None else None
     if known is not None and error.code() in (KafkaError._TIMED_OUT, KafkaError._TRANSPORT):
         error = known
     text = f"{doing}: {error.str()}"
-    leaf: type[WhimbrelError] | None = _REFUSED.get(error.code())
-    if leaf is None:
-        leaf = TargetInterrupted if error.retriable() or error.txn_requires_abort() else LoaderFailed
+    leaf: type[WhimbrelError] = _REFUSED.get(error.code(), TargetInterrupted)
+    if leaf is Fenced and trouble is not None and trouble.lost:
+        leaf = TargetInterrupted  # brokers that were away may no longer know the producer
     return leaf(text, remedy=_REMEDIES.get(error.code()), kafka_error=error.name())
 
 
