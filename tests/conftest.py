@@ -6,11 +6,10 @@ the summary ends with a section that names each such engine and the reason.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +18,6 @@ from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
-PAIR = re.compile(rf"\[((?:{'|'.join(SERVERS)})-(?:{'|'.join(SERVERS)}))")
 NOT_HERE = "NOT TESTED HERE: "
 SERVER_MISSING = (NOT_HERE, "PostgreSQL ", "MariaDB:", "MySQL:")  # how reasons begin that name a missing server
 
@@ -44,12 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several processes share the tests by module, and those of a pair of servers by pair: each starts servers once."""
-    for item in items:
-        pair = PAIR.search(item.name)
-        group = item.nodeid.partition("::")[0] + (f"@{pair[1]}" if pair else "")
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``make test`` shares the tests among processes; see tests/sharing.py."""
+    from tests.sharing import by_module_and_pair
+
+    return by_module_and_pair(config, log)
 
 
 def chosen_engines(config: pytest.Config) -> frozenset[str]:
