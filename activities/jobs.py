@@ -7,7 +7,7 @@ from typing import Any
 
 from activities.masking import remember
 from whimbrel.catalog.home import private_dir
-from whimbrel.catalog.records import EndpointRecord
+from whimbrel.catalog.records import REPLICATING, EndpointRecord
 from whimbrel.catalog.store import Catalog
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InvalidRequest
@@ -22,21 +22,29 @@ def catalog() -> Catalog:
 
 
 def build_job(operation: str, migration: str) -> Job:
-    """What the catalog says about it. Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest."""
+    """What the catalog says about it. Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest.
+
+    Only operations that feed the queue get to know of it: a validation beside a replication, cleaning up behind itself,
+    must not shut the replication's producer out.
+    """
     record = catalog().get_migration(migration)
-    if record.file_target is None:
-        raise InvalidRequest(f"migration {migration} has no fileTarget", field="fileTarget")
+    feeds = catalog().get_operation(operation, detail=False).mode in REPLICATING
+    queue = _endpoint(catalog().get_target(record.queue_target)) if record.queue_target and feeds else None
+    target = _endpoint(catalog().get_target(record.file_target)) if record.file_target else queue
+    if target is None:
+        raise InvalidRequest(f"migration {migration} has no target for this operation", field="fileTarget")
     return Job(
         migration=record.name,
         operation=operation,
         source=_endpoint(catalog().get_source(record.source)),
-        target=_endpoint(catalog().get_target(record.file_target)),
+        target=target,
         tables=tuple(TableName.parse(t) for t in record.tables),
         workdir=private_dir(catalog().workdir(record.name)),
         threads=record.threads,
         rows_per_file=record.rows_per_file,
         schema_rename=dict(record.schema_rename),
         verbose=record.log_detail == "verbose",
+        queue=queue,
     )
 
 

@@ -13,7 +13,7 @@ from whimbrel.pipeline import replication
 
 @activity.defn(no_thread_cancel_exception=True)
 def replicate(step: Replicate) -> None:
-    """Apply changes until cancelled. Long, and never done by itself."""
+    """Feed changes to the migration's targets until cancelled. Long, and never done by itself."""
 
     def work(job: Job, control: OperationControl) -> None:
         control.phase("change")

@@ -22,6 +22,10 @@ _MARIADB: JsonDict = {
     "type": "mariadb",
     "parameters": {"host": "db2.example.com", "port": 3306, "user": "mover", "password": "…", "database": "shop"},
 }
+_KAFKA: JsonDict = {
+    "type": "kafka",
+    "parameters": {"brokers": "b1.example.com:9092", "topic": "shop-changes", "batchSize": 500, "compression": "zstd"},
+}
 
 
 class Body(BaseModel):
@@ -39,7 +43,9 @@ class EmptyBody(Body):
 class EndpointBody(Body):
     """A source or target. A secret sent as '***' keeps the stored one."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [_POSTGRES, _MARIADB]})
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [_POSTGRES, _MARIADB, _KAFKA]}
+    )
 
     type: Annotated[str, Field(min_length=1, max_length=32)]
     parameters: dict[str, Any]

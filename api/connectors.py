@@ -33,7 +33,8 @@ def serving(role: Role, type: str) -> Engine:
     """The engine for this type in this role. Raises InvalidRequest naming the types this build has."""
     if type in known_types():
         found = engine(type)
-        if found.capabilities.source if role == "source" else found.capabilities.target:
+        can = found.capabilities
+        if can.source if role == "source" else can.target or can.queue:
             return found
     known = sorted(t for t in known_types() if t in _TYPES[role])
     if type in _TYPES[role]:
@@ -50,7 +51,7 @@ def refuse_queue(type: str) -> None:
 
 
 def require_queue(type: str) -> None:
-    """Raise InvalidRequest for a type that is no queue, and for every queue while no connector serves one."""
+    """Raise InvalidRequest for a type that is no queue."""
     if type not in QUEUE_TYPES:
         raise InvalidRequest(
             f"type: {type[:40]!r} is not a queue; queues are {', '.join(QUEUE_TYPES)}",
@@ -70,6 +71,8 @@ def test(role: Role, record: EndpointRecord) -> str:
             )
     with _without_secrets(record.parameters):
         info = serving(role, record.type).test(_endpoint(record))
+    if record.type in QUEUE_TYPES:
+        return f"broker reachable, topic {record.parameters['topic']!r} found"
     host, port = record.parameters.get("host"), record.parameters.get("port")
     where = f" at {host}:{port}" if host else ""
     return f"connected to {info.title}{where}"

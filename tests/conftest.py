@@ -6,6 +6,7 @@ the summary ends with a section that names each such engine and the reason.
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +14,20 @@ from typing import Any, cast
 
 import pytest
 
+from tests.emulators.kafka import EmulatorMissing, Kafka
 from tests.servers.fleet import SERVERS, Fleet, Missing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_HERE = "NOT TESTED HERE: "
-SERVER_MISSING = (NOT_HERE, "PostgreSQL ", "MariaDB:", "MySQL:")  # how reasons begin that name a missing server
+SERVER_MISSING = (
+    NOT_HERE,
+    "PostgreSQL ",
+    "MariaDB:",
+    "MySQL:",
+    "Kafka:",
+)  # how reasons begin that name a missing server
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -107,6 +115,26 @@ def mariadb(fleet: Fleet) -> MySQL:
 @pytest.fixture(scope="session")
 def mysql(fleet: Fleet) -> MySQL:
     return cast(MySQL, running_server(fleet, "mysql"))
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Kafka]:
+    """A broker for all tests that do not stop it; each makes topics of its own."""
+    with tempfile.TemporaryDirectory(prefix="whimbrel-kafka-") as folder:
+        yield from running_kafka(Path(folder) / "kafka")
+
+
+def running_kafka(folder: Path) -> Iterator[Kafka]:
+    """A broker with its data in ``folder``; skips the test, loudly, when it cannot be had."""
+    try:
+        broker = Kafka(folder)
+    except EmulatorMissing as e:
+        pytest.skip(f"{NOT_HERE}{e}")
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

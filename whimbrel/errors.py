@@ -17,6 +17,7 @@
     │   ├── AuthenticationFailed
     │   ├── DatabaseMissing
     │   ├── TlsFailed
+    │   ├── TopicMissing
     │   └── DriverMissing
     ├── SchemaFailed                 SCHEMA_APPLY_FAILED 500
     │   ├── TableMissing
@@ -217,6 +218,12 @@ class TlsFailed(ConnectionRefused):
     """TLS was asked for and could not be had, or the certificate was not trusted."""
 
     remedy = "Correct the TLS parameters of the source or target, or give the CA file."
+
+
+class TopicMissing(ConnectionRefused):
+    """The brokers answer, but have no such topic, or do not show it to this account."""
+
+    remedy = "Create the topic, or correct the 'topic' parameter."
 
 
 class DriverMissing(ConnectionRefused):

@@ -8,6 +8,7 @@ TASK_QUEUE = "whimbrel"
 WORKFLOWS = {  # operation mode -> workflow type
     "data": "Data",
     "change": "Replication",
+    "change-queue": "Replication",
     "data-replication": "DataReplication",
     "schema-extract": "SchemaExtract",
     "schema-apply": "SchemaApply",

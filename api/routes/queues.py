@@ -19,7 +19,8 @@ _EXAMPLE = {"ok": True, "message": "broker reachable, topic 'shop-changes' found
 
 @router.post("/test", responses=responses(QueueReachable, _EXAMPLE, InvalidRequest, ConnectionRefused))
 async def test_queue(body: EndpointBody, request: Request, services: Deps) -> Response:
-    """Try broker and topic of a queue without saving it. Refused while this build has no connector for queues."""
+    """Try broker and topic of a queue without saving it. What cannot be reached or found answers 200 with success
+    false."""
     connectors.require_queue(body.type)
     record = connectors.parse("target", "test", body.type, body.parameters)
     try:

@@ -8,7 +8,9 @@ import pytest
 
 from api.results import Connected, Deleted, EndpointView, NameAndType, Sources, Targets
 from tests.api.conftest import MARKER, POSTGRES, Client
+from tests.emulators.kafka import Kafka
 from tests.servers.postgres import Postgres
+from tests.servers.process import free_port
 from whimbrel.catalog.store import Catalog
 
 BOTH = pytest.mark.parametrize("kind", ["sources", "targets"])
@@ -114,12 +116,19 @@ async def test_an_unexpected_error_of_a_driver_keeps_the_secret(
     assert MARKER not in caplog.text
 
 
-async def test_queues(client: Client) -> None:
-    kafka = {"type": "kafka", "parameters": {"brokers": "b:9092", "topic": "t"}}
-    _, _, error = await client.refused("POST", "/v1/targets/test", kafka)
+async def test_queues(client: Client, kafka: Kafka) -> None:
+    body = {"type": "kafka", "parameters": {"queueBrokers": kafka.brokers, "topic": "events", "compression": "zstd"}}
+    _, _, error = await client.refused("POST", "/v1/targets/test", body)
     assert "/v1/queues/test" in error["details"]["remedy"]
-    status, code, error = await client.refused("POST", "/v1/queues/test", kafka)
-    assert (status, code) == (400, "INVALID_REQUEST")
-    assert "no connector for 'kafka'" in error["message"]
+    status, code, error = await client.refused("POST", "/v1/queues/test", body)
+    assert (status, code, error["details"]["reason"]) == (200, "CONNECTION_REFUSED", "topic_missing")
+    assert "events" in error["message"]
+    kafka.make_topic("events")
+    for type in ("kafka", "redpanda"):
+        result = await client.ok("POST", "/v1/queues/test", {**body, "type": type})
+        assert result == {"ok": True, "message": "broker reachable, topic 'events' found"}
+    nobody = {"brokers": f"127.0.0.1:{free_port()}", "topic": "events"}
+    status, code, error = await client.refused("POST", "/v1/queues/test", {"type": "kafka", "parameters": nobody})
+    assert (status, code, error["details"]["reason"]) == (200, "CONNECTION_REFUSED", "host_unreachable")
     _, _, error = await client.refused("POST", "/v1/queues/test", {"type": "postgres", "parameters": POSTGRES})
     assert "/v1/targets/test" in error["details"]["remedy"]

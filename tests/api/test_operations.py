@@ -13,7 +13,7 @@ from api.orchestrator import Workflow
 from api.results import MigrationStatus, Operation, OperationEnded, Operations, Paused, Started
 from tests.api.conftest import MARKER, Client
 from tests.api.fake import FakeOrchestrator
-from whimbrel.catalog.records import Mode, Status
+from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import SchemaMismatch
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TablePhase, TableProgress
@@ -207,6 +207,23 @@ async def test_pause_and_resume(client: Client, shop: Catalog, temporal: FakeOrc
         assert result.model_dump() == {"migration": "shop", "action": f"{action}d".replace("pauseed", "paused")}
         assert (await client.ok("GET", f"{SHOP}/status"))["state"] == state
     assert temporal.pauses == [(ID, True), (ID, True), (ID, False), (ID, False)]
+
+
+async def test_replication_into_a_queue(client: Client, shop: Catalog, temporal: FakeOrchestrator) -> None:
+    shop.put_target(EndpointRecord("queue", "kafka", {"brokers": "b:9092", "topic": "t"}))
+    shop.put_migration(MigrationRecord("shop", "old", ("public.*",), queue_target="queue"))
+    path, body = f"{SHOP}/replication-queue", {"resume": True, "position": "0/16B3748"}
+    result = await client.ok("POST", path, body, headers=RID)
+    assert (result["operation_id"], result["status"], result["mode"]) == (ID, "running", "change-queue")
+    (request,) = temporal.started
+    assert request == OperationRequest(ID, "shop", "change-queue", resume=True, position="0/16B3748")
+    assert (await client.refused("POST", path))[:2] == (409, "OPERATION_CONFLICT")
+    assert (await client.refused("POST", f"{SHOP}/replication/pause"))[:2] == (404, "OPERATION_NOT_FOUND")
+    for action, state in (("pause", "paused"), ("resume", "running")):
+        paused = Paused.model_validate(await client.ok("POST", f"{path}/{action}"))
+        assert paused.migration == "shop"
+        assert (await client.ok("GET", f"{SHOP}/status"))["state"] == state
+    assert temporal.pauses == [(ID, True), (ID, False)]
 
 
 async def test_a_data_load_is_no_replication(client: Client, shop: Catalog) -> None:

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.servers.fleet import SERVERS
 from tests.suite.conftest import PAIRS
+from tests.suite.test_queue import FLAVOURS
+from tests.suite.test_queue_beside import PAIRS as BESIDE
 from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
 
@@ -32,8 +35,8 @@ CLAIMED: dict[str, Callable[[Capabilities, Capabilities], bool]] = {
 
 
 @cache
-def matrix() -> dict[str, dict[str, dict[str, str]]]:
-    found: dict[str, dict[str, dict[str, str]]] = yaml.safe_load((SUITE.parent / "matrix.yaml").read_text())
+def matrix() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = yaml.safe_load((SUITE.parent / "matrix.yaml").read_text())
     return found
 
 
@@ -83,7 +86,18 @@ def test_each_test_of_the_suite_proves_exactly_one_capability() -> None:
     assert sorted(listed) == sorted(suite_tests())
 
 
+def test_every_source_and_queue_is_listed_as_the_suite_runs_it() -> None:
+    types = {type: engine(type).capabilities for type in known_types()}
+    pairs = {f"{s} → {q}" for s, can in types.items() if can.changes for q, may in types.items() if may.queue}
+    run = {f"{SERVERS[source]} → {queue}" for source, queue in FLAVOURS}
+    run &= {f"{SERVERS[source]} → {queue}" for source, _, queue in BESIDE}
+    listed = matrix()["queues"]
+    assert listed["pairs"] == {pair: "test" if pair in run else "gap" for pair in pairs}
+    assert sorted(listed["tests"]) == sorted(file.name for file in SUITE.glob("test_queue*.py"))
+
+
 @pytest.mark.parametrize("type", sorted(known_types()))
 def test_engines_have_what_they_claim(type: str) -> None:
     found = engine(type)
     assert found.capabilities.compare == hasattr(found, "open_comparison")
+    assert found.capabilities.queue == hasattr(found, "writer")

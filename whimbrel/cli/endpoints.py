@@ -22,6 +22,8 @@ SecretEnv = Annotated[
 PasswordEnv = Annotated[str | None, typer.Option("--password-env", help="The variable that has the password.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
 
+QUEUES = ("kafka", "redpanda")  # types that the API tests by another path
+
 
 def commands(role: Literal["source", "target"]) -> typer.Typer:
     """The commands of one role; the API treats both alike."""
@@ -75,7 +77,7 @@ def commands(role: Literal["source", "target"]) -> typer.Typer:
         """Connect with these parameters and save nothing."""
         body = definition(type, file, param or [], secret_env or [], password_env, password_stdin)
         with current().client() as api:
-            done = api.post(path(plural, "test"), body)
+            done = api.post(path("queues" if body.get("type") in QUEUES else plural, "test"), body)
         show.result(done, done["message"])
 
     return app

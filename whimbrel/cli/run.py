@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from whimbrel.cli import show, watch
-from whimbrel.cli.client import path
+from whimbrel.cli.client import ApiClient, path
 from whimbrel.cli.session import current
 
 Name = Annotated[str, typer.Argument(help="The migration.")]
@@ -69,6 +69,17 @@ def replicate(
     _begin(name, "replication", _change_body(resume, position), request_id, watch)
 
 
+def replicate_queue(
+    name: Name,
+    resume: Resume = False,
+    position: Position = None,
+    request_id: RequestId = None,
+    watch: Watch = False,
+) -> None:
+    """Send changes to the queue of a migration without a database target until it is cancelled."""
+    _begin(name, "replication-queue", _change_body(resume, position), request_id, watch)
+
+
 def data_replication(
     name: Name,
     resume: Resume = False,
@@ -83,13 +94,15 @@ def data_replication(
 def pause(name: Name) -> None:
     """Let the running replication come to rest; returns once it has."""
     with current().client() as api:
-        show.result(api.pause_replication(name), f"{name} is paused")
+        done = api.pause_replication_queue(name) if _feeds_queue(api, name) else api.pause_replication(name)
+        show.result(done, f"{name} is paused")
 
 
 def resume(name: Name) -> None:
     """Let a paused replication go on."""
     with current().client() as api:
-        show.result(api.resume_replication(name), f"{name} goes on")
+        done = api.resume_replication_queue(name) if _feeds_queue(api, name) else api.resume_replication(name)
+        show.result(done, f"{name} goes on")
 
 
 def reset(
@@ -124,6 +137,12 @@ def status(name: Name, live: Watch = False) -> None:
         show.result(found)
     else:
         watch.print_once(found)
+
+
+def _feeds_queue(api: ApiClient, name: str) -> bool:
+    """Whether what runs is the replication into a queue alone, which other endpoints pause."""
+    running = api.get(path("migrations", name, "status"))["operation"]
+    return bool(running) and running["mode"] == "change-queue"
 
 
 def _start(name: str, what: str, body: dict[str, Any], request_id: str | None) -> Any:

@@ -100,6 +100,12 @@ class Gtid:
     prepared: bool = False
     commit_us: int = 0
 
+    @property
+    def text(self) -> str:
+        """As the server writes it: ``uuid:5`` or ``0-1-5``; empty when the notation is not known."""
+        joint = ":" if len(self.source) == 36 else "-"  # a UUID, or MariaDB's domain-server
+        return f"{self.source}{joint}{self.number}" if self.source else ""
+
 
 @dataclass(frozen=True)
 class TableMap:

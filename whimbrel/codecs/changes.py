@@ -8,11 +8,23 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
-from whimbrel.model.change import DELETE, INSERT, UPDATE, Counts, Segment, Step, TableChanges, Truncate
+from whimbrel.model.change import (
+    DELETE,
+    INSERT,
+    UPDATE,
+    Counts,
+    Mark,
+    Segment,
+    Step,
+    TableChanges,
+    Transaction,
+    Truncate,
+)
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 
@@ -61,16 +73,30 @@ class ColumnBuffer:
         return pa.array(np.frombuffer(bytes(self.state), dtype=np.uint8) == UNCHANGED)
 
 
+class Places:
+    """Counts the changes of a segment."""
+
+    __slots__ = ("next",)
+
+    def __init__(self) -> None:
+        self.next = 0
+
+
 class TableBuffer:
-    """The changes of one table under one layout. A decoder fills every column, then calls ``row`` with the op code."""
+    """The changes of one table under one layout. A decoder fills every column, then calls ``row`` with the op code.
 
-    __slots__ = ("column_names", "columns", "deletes", "inserts", "ops", "table", "updates")
+    ``places`` hands out the places of changes in the segment; without one the rows' places are not kept.
+    """
 
-    def __init__(self, table: TableName, column_names: tuple[str, ...]) -> None:
+    __slots__ = ("column_names", "columns", "deletes", "inserts", "numbers", "ops", "places", "table", "updates")
+
+    def __init__(self, table: TableName, column_names: tuple[str, ...], places: Places | None = None) -> None:
         self.table = table
         self.column_names = column_names
         self.columns = [ColumnBuffer() for _ in column_names]
         self.ops = bytearray()
+        self.places = places
+        self.numbers = array("I")
         self.inserts = 0
         self.updates = 0
         self.deletes = 0
@@ -78,6 +104,9 @@ class TableBuffer:
     def row(self, op: int) -> None:
         """Close a row whose columns have all been put. UPDATE_BEFORE is not counted: its UPDATE is."""
         self.ops.append(op)
+        if self.places is not None:
+            self.numbers.append(self.places.next)
+            self.places.next += 1
         if op == INSERT:
             self.inserts += 1
         elif op == UPDATE:
@@ -97,16 +126,22 @@ class TableBuffer:
             pa.array(np.frombuffer(bytes(self.ops), dtype=np.uint8)),
             pa.RecordBatch.from_arrays([c.array() for c in self.columns], names=list(self.column_names)),
             {name: mask for name, mask in masks.items() if mask is not None},
+            None if self.places is None else pa.array(np.frombuffer(self.numbers.tobytes(), dtype=np.uint32)),
         )
 
 
 class SegmentBuilder:
-    """What a ChangeStream writes into. ``cut`` hands out what has come so far as a Segment and starts the next."""
+    """What a ChangeStream writes into. ``cut`` hands out what has come so far as a Segment and starts the next.
 
-    def __init__(self, start: Position) -> None:
+    ``ordered`` keeps the order of changes across tables and the transactions they belong to.
+    """
+
+    def __init__(self, start: Position, *, ordered: bool = False) -> None:
         self.position = start
         self.number = 0
         self.in_transaction = False
+        self._ordered = ordered
+        self._transaction: Transaction | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -118,13 +153,29 @@ class SegmentBuilder:
         self.transactions = 0
         self.commit_us = 0
         self._moved = False
+        self._places = Places() if self._ordered else None
+        self._marks: list[Mark] = []
+        if self.in_transaction:
+            self._mark()
 
-    def begin(self) -> None:
+    def begin(self, transaction: Transaction | None = None) -> None:
+        """The changes that follow belong to one transaction; a builder that keeps order must be told which."""
         self.in_transaction = True
+        self._transaction = transaction
+        self._mark()
+
+    def _mark(self) -> None:
+        if self._places is None:
+            return
+        if self._transaction is None:
+            raise ValueError("the transaction is not known")
+        self._marks.append(Mark(self._places.next, self._transaction))
 
     def commit(self, position: Position, commit_us: int) -> None:
         """A transaction ended; everything decoded since ``begin`` belongs to it."""
         self.in_transaction = False
+        if self._marks:
+            self._marks[-1] = replace(self._marks[-1], commit=position)
         self.position = position
         self.commit_us = max(self.commit_us, commit_us)
         self.transactions += 1
@@ -143,12 +194,14 @@ class SegmentBuilder:
         self._current[table] = columns
         found = self._open.get((table, columns))
         if found is None:
-            found = self._open[(table, columns)] = TableBuffer(table, columns)
+            found = self._open[(table, columns)] = TableBuffer(table, columns, self._places)
         return found
 
     def truncate(self, tables: Sequence[TableName]) -> None:
         self._close_runs()
-        self._steps.append(Truncate(tuple(tables)))
+        self._steps.append(Truncate(tuple(tables), 0 if self._places is None else self._places.next))
+        if self._places is not None:
+            self._places.next += 1
         for t in tables:
             self._counts.setdefault(t, [0, 0, 0, 0])[3] += 1
 
@@ -189,6 +242,7 @@ class SegmentBuilder:
             commit_us=self.commit_us,
             counts={t: Counts(*c) for t, c in self._counts.items()},
             bytes=size,
+            marks=tuple(self._marks),
         )
         self._reset()
         return segment

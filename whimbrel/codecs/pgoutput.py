@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from whimbrel.codecs.changes import ColumnBuffer
 from whimbrel.errors import LogDamaged, ReplicaIdentityMissing
-from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE
+from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Transaction
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 
@@ -37,7 +37,7 @@ _OLD_ROW = ord("O")
 class Sink(Protocol):
     """What the decoder writes into: ``codecs.changes.SegmentBuilder``."""
 
-    def begin(self) -> None: ...
+    def begin(self, transaction: Transaction) -> None: ...
     def commit(self, position: Position, commit_us: int) -> None: ...
     def advance(self, position: Position) -> None: ...
     def truncate(self, tables: Sequence[TableName]) -> None: ...
@@ -90,6 +90,7 @@ class Decoder:
         self._position_at = position_at
         self._layouts: dict[int, Layout | None] = {}
         self._begun = False
+        self._announced = (0, 0, 0)  # where the open transaction commits, when, and its number
         self.in_transaction = False
 
     def decode(self, data: bytes, sink: Sink) -> None:
@@ -120,11 +121,12 @@ class Decoder:
             raise ValueError("unknown type")
 
     def _begin(self, data: bytes) -> None:
-        _BEGIN(data, 1)
+        commit, time_us, xid = _BEGIN(data, 1)
         if self.in_transaction:
             raise ValueError("a transaction begins inside another")
         self.in_transaction = True
         self._begun = False
+        self._announced = (commit, time_us, xid)
 
     def _commit(self, data: bytes, sink: Sink) -> None:
         _, _, end, time_us = _COMMIT(data, 1)
@@ -141,7 +143,9 @@ class Decoder:
         if not self.in_transaction:
             raise ValueError("a row outside a transaction")
         if not self._begun:
-            sink.begin()
+            commit, time_us, xid = self._announced
+            place = (("txId", xid), ("lsn", commit))
+            sink.begin(Transaction(self._position_at(commit), str(xid), time_us + POSTGRES_EPOCH_US, place))
             self._begun = True
 
     def _relation(self, data: bytes) -> None:

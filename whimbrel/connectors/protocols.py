@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from whimbrel.model.change import Segment
+from whimbrel.model.change import Segment, Transaction
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -40,6 +40,7 @@ class Capabilities:
     changes: bool = False  # can be captured
     apply: bool = False  # changes can be applied to it, with the position in the same transaction
     compare: bool = False  # checksums can be made inside it
+    queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
     transactional_ddl: bool = False
     identifier_bytes: int = 63
     parallel_snapshot: bool = True
@@ -189,7 +190,7 @@ class SnapshotReader(Protocol):
 class ChangeSink(Protocol):
     """Where a ChangeStream writes what it decodes: ``codecs.changes.SegmentBuilder``."""
 
-    def begin(self) -> None: ...
+    def begin(self, transaction: Transaction) -> None: ...
     def commit(self, position: Position, commit_us: int) -> None: ...
     def advance(self, position: Position) -> None: ...
     def truncate(self, tables: Sequence[TableName]) -> None: ...

@@ -21,7 +21,11 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Job:
-    """One operation on one migration. ``workdir`` is ``<home>/migrations/<name>``; ``operation`` the operation's id."""
+    """One operation on one migration. ``workdir`` is ``<home>/migrations/<name>``; ``operation`` the operation's id.
+
+    ``target`` is the database that is written to, or the queue if the migration has no database; ``queue`` is the queue
+    that changes go to, alone or beside the database.
+    """
 
     migration: str
     operation: str
@@ -33,3 +37,9 @@ class Job:
     rows_per_file: int = 200_000
     schema_rename: Mapping[str, str] = field(default_factory=dict)
     verbose: bool = False
+    queue: Endpoint | None = None
+
+    @property
+    def has_database(self) -> bool:
+        """Whether ``target`` is a database."""
+        return self.target != self.queue

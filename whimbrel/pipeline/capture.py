@@ -34,11 +34,15 @@ HURRY = 0.01  # the same while something waits for credit
 
 @dataclass(frozen=True)
 class CaptureSpec:
-    """What a capture process is born with; it travels over the pipe, never over a command line."""
+    """What a capture process is born with; it travels over the pipe, never over a command line.
+
+    ``ordered``: segments keep the order of changes across tables, which queues need.
+    """
 
     job: Job
     tables: tuple[Table, ...]
     start: Position
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def main(spec: CaptureSpec, pipe: Connection) -> None:
     source = engine(spec.job.source.type).source(spec.job.source, spec.job.operation)
     try:
         with closing(source.open_changes(spec.job, spec.tables, spec.start)) as stream:
-            _run(stream, SegmentBuilder(spec.start), pipe)
+            _run(stream, SegmentBuilder(spec.start, ordered=spec.ordered), pipe)
     except (EOFError, OSError):
         os._exit(1)  # the parent is gone
     except WhimbrelError as e:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
+from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -19,12 +20,15 @@ def clean_up(job: Job, *, remove_capture: bool) -> None:
 
     With ``remove_capture`` slot and publication go too, and changes can no longer be resumed on engines that need them;
     without it they go only where nothing could be resumed anyway. An end that cannot be reached does not keep the
-    others from being cleaned; its error is raised afterwards.
+    others from being cleaned; its error is raised afterwards. A transaction left open in a queue would hide from its
+    readers what follows, until the brokers end it after minutes.
     """
     useless = False
 
     def clean_target() -> None:
         nonlocal useless
+        if not job.has_database:
+            return
         with open_target(job) as target:
             target.cleanup(job)
         useless = not remove_capture and _capture_is_useless(job)
@@ -34,7 +38,11 @@ def clean_up(job: Job, *, remove_capture: bool) -> None:
             with open_source(job) as source:
                 source.cleanup(job)
 
-    _each(clean_target, clean_source, Staging(job).remove)
+    def clean_queue() -> None:
+        if job.queue is not None:
+            queue_engine(job.queue.type).end_transactions(job.queue, job)
+
+    _each(clean_target, clean_source, Staging(job).remove, clean_queue)
 
 
 def _capture_is_useless(job: Job) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from whimbrel.connectors.protocols import Checkpoint, Snapshot
+from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
@@ -51,6 +52,8 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
         pair.require_target_tables()
         if capture:
             pair.source.check_capture(pair.tables)
+            if job.queue is not None:
+                queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
         epoch = checkpoint.claim()
         work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
         load = _Load(pair, control, checkpoint, epoch, work, capture=capture)

@@ -16,13 +16,19 @@ from whimbrel.pipeline.pair import open_target
 NAME = "position.pkt"
 
 
-def write_packet(workdir: Path, migration: str, position: Position | None, *, data_complete: bool) -> None:
-    """Replace the file in one step: a reader sees the old content or the new, never half of either."""
+def write_packet(
+    workdir: Path, migration: str, position: Position | None, *, data_complete: bool, queue: Position | None = None
+) -> None:
+    """Replace the file in one step: a reader sees the old content or the new, never half of either.
+
+    ``position`` is how far the database has come, ``queue`` how far the queue; None for the one that there is not.
+    """
     workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {
         "migration": migration,
         "position": json.loads(position.to_json()) if position else None,
         "data_complete": data_complete,
+        **({"queue": json.loads(queue.to_json())} if queue else {}),
     }
     temporary = workdir / f".{NAME}.{os.getpid()}"
     with temporary.open("w") as f:

@@ -1,51 +1,45 @@
-"""The change phase: segments from the capture process, applied with the position in the target's own transaction."""
+"""The change phase: segments of the capture process into the targets, each with its position in one transaction."""
 
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 
-import pyarrow as pa
-
-from whimbrel.connectors.protocols import Applier, Checkpoint
-from whimbrel.errors import DataFailed, Interrupted, PositionLost, ReplicationFailed, WhimbrelError
+from whimbrel.codecs.ordering import after
+from whimbrel.connectors.protocols import Source
+from whimbrel.connectors.queues import QueueWriter, queue_engine
+from whimbrel.errors import Interrupted
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Job
-from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals
+from whimbrel.model.table import Table
 from whimbrel.pipeline.capture import Capture, CaptureSpec
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.feeds import IDLE_COMMIT, DatabaseFeed, Feed, QueueFeed
 from whimbrel.pipeline.lag import Lag
 from whimbrel.pipeline.packet import write_packet
-from whimbrel.pipeline.pair import Pair, open_pair
+from whimbrel.pipeline.pair import open_pair, open_source
+from whimbrel.pipeline.starting import start_of_database, start_of_queue, start_of_queue_beside
 
-IDLE_COMMIT = 5.0  # seconds between commits of a position that moved without changes of ours
 PACKET = 5.0  # seconds between rewrites of position.pkt
 
 
 def replicate(job: Job, control: Control, *, resume: bool, position: str | None, handoff: bool) -> None:
-    """Apply every change from the start position on, until ``control.check`` raises Interrupted.
+    """Feed every change from the start position on to the job's targets, until ``control.check`` raises Interrupted.
 
     ``handoff`` goes on from the data phase of the same migration; ``resume`` from the stored position; otherwise from
-    ``position`` (as users write it) or from now. A retry by the same operation always goes on from what the target
+    ``position`` (as users write it) or from now. A retry by the same operation always goes on from what each target
     has committed. On a graceful end sequences are moved past what was replicated.
     """
     control.phase("change")
-    with open_pair(job) as pair:
-        pair.require_target_tables()
-        pair.source.check_capture(pair.tables)
-        with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-            epoch = checkpoint.claim()
-            start = _start(pair, checkpoint, epoch, resume=resume, position=position, handoff=handoff)
-            keys_wait = handoff and checkpoint.state().snapshots > 1
+    with _open_work(job, control, resume=resume, position=position, handoff=handoff) as work:
+        start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
-        with (
-            Capture(CaptureSpec(job, pair.tables, start)) as capture,
-            closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,
-        ):
-            changes = _Changes(pair, control, capture, applier, epoch, start, keys_wait=keys_wait)
+        with Capture(CaptureSpec(job, work.tables, start, ordered=work.queue is not None)) as capture:
+            changes = _Changes(job, work, control, capture, start)
             try:
                 changes.run()
             except Interrupted:
@@ -53,64 +47,85 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
                 raise
 
 
-def _start(
-    pair: Pair, checkpoint: Checkpoint, epoch: int, *, resume: bool, position: str | None, handoff: bool
-) -> Position:
-    """Where to read from. Only a fresh start changes anything: it forgets the stored position and stores its own."""
-    state, job, source = checkpoint.state(), pair.job, pair.source
-    if handoff and not state.data_complete:
-        raise DataFailed(f"migration {job.migration}: the data phase is not complete", remedy="Run it again.")
-    if handoff or resume or state.operation == job.operation:
-        if state.position is None:
-            raise ReplicationFailed(
-                f"migration {job.migration} has no stored position to go on from",
-                remedy="Start with resume=false, or give a position.",
-            )
-        return state.position
-    if position is None:
-        source.cleanup(job)
-        try:
-            start = source.prepare_changes(job, pair.tables)
-        except WhimbrelError:
-            with suppress(WhimbrelError):
-                source.cleanup(job)  # no half of it, publication without slot, stays
-            raise
-    else:
-        start = source.parse_position(position)
-        kept = state.position is not None and source.holds(job, state.position)
-        source.prepare_changes(job, pair.tables)
-        if not source.holds(job, start):
-            if not kept:
-                source.cleanup(job)
-            raise PositionLost(f"the source no longer has the changes since {start.text}")
-    checkpoint.clear(epoch, job.operation)
-    checkpoint.set_position(epoch, start)
-    return start
+@dataclass(frozen=True)
+class _Work:
+    """A source and who is fed from it; at least one of ``database`` and ``queue`` is there."""
+
+    source: Source
+    tables: tuple[Table, ...]
+    database: DatabaseFeed | None
+    queue: QueueFeed | None
+
+    @property
+    def feeds(self) -> Sequence[Feed]:
+        return [f for f in (self.database, self.queue) if f is not None]
+
+
+@contextmanager
+def _open_work(job: Job, control: Control, *, resume: bool, position: str | None, handoff: bool) -> Iterator[_Work]:
+    """Open both sides and find out where each target goes on."""
+    with ExitStack() as stack:
+        if not job.has_database:
+            source = stack.enter_context(open_source(job))
+            tables = source.reflect(source.resolve(job.tables))
+            source.check_capture(tables)
+            writer = stack.enter_context(_writer(job, tables))
+            start = start_of_queue(source, job, tables, writer, resume=resume, position=position)
+            yield _Work(source, tables, None, QueueFeed(writer, start))
+            return
+        pair = stack.enter_context(open_pair(job))
+        pair.require_target_tables()
+        pair.source.check_capture(pair.tables)
+        queue = None
+        with closing(pair.target.checkpoint(job.migration)) as checkpoint:
+            epoch = checkpoint.claim()
+            start = start_of_database(pair, checkpoint, epoch, resume=resume, position=position, handoff=handoff)
+            state = checkpoint.state()
+        if job.queue is not None:
+            writer = stack.enter_context(_writer(job, pair.tables))
+            queue = QueueFeed(writer, start_of_queue_beside(writer, state.operation, start))
+        applier = stack.enter_context(closing(pair.target.open_applier(job, pair.tables, pair.target_tables)))
+        keys_wait = handoff and state.snapshots > 1
+        database = DatabaseFeed(pair, control, applier, epoch, start, keys_wait=keys_wait)
+        yield _Work(pair.source, pair.tables, database, queue)
+
+
+@contextmanager
+def _writer(job: Job, tables: Sequence[Table]) -> Iterator[QueueWriter]:
+    assert job.queue is not None
+    with closing(queue_engine(job.queue.type).writer(job.queue, job, tables)) as writer:
+        yield writer
 
 
 class _Changes:
-    """One attempt at the change phase. ``applied`` is what the target shows, ``committed`` what its table says."""
+    """One attempt at the change phase. ``applied`` is what every target shows."""
 
-    def __init__(
-        self, pair: Pair, control: Control, capture: Capture, applier: Applier, epoch: int, start: Position,
-        *, keys_wait: bool,
-    ) -> None:  # fmt: skip
-        self.pair, self.control, self.capture, self.applier, self.epoch = pair, control, capture, applier, epoch
-        self.applied = self.committed = start
-        self.keys_after: Position | None = pair.source.current_position() if keys_wait else None
-        self.in_transaction = False
-        self.committed_at = self.packet_at = self.told_at = 0.0
-        self.lag = Lag(pair.source.current_position)
-        names = [str(t.name) for t in pair.tables]
+    def __init__(self, job: Job, work: _Work, control: Control, capture: Capture, start: Position) -> None:
+        self.job, self.work, self.control, self.capture = job, work, control, capture
+        self.feeds = work.feeds
+        self.applied = start
+        self.counted = max((f.committed for f in self.feeds), key=lambda p: p.order)
+        self.packet_at = self.told_at = 0.0
+        self.lag = Lag(work.source.current_position)
+        names = [str(t.name) for t in work.tables]
         self.totals = {n: TableChangeTotals(n) for n in names} | dict(control.earlier_totals())
         self.transactions = 0
         self.last_commit_us = 0
+
+    @property
+    def in_transaction(self) -> bool:
+        return any(f.in_transaction for f in self.feeds)
+
+    @property
+    def committed(self) -> Position:
+        """What the source may forget: the older of the targets' positions."""
+        return min((f.committed for f in self.feeds), key=lambda p: p.order)
 
     def run(self) -> None:
         while True:
             self.control.check()
             if self.control.pause_wanted() and not self.in_transaction:
-                self.commit_idle(0)
+                self.move(0)
                 self.control.at_rest(True)
                 self.tell()
                 time.sleep(0.05)
@@ -122,28 +137,17 @@ class _Changes:
             self.tell()
 
     def apply(self, segment: Segment) -> None:
-        if segment.steps:
-            self.in_transaction = True
-            self.applier.apply(segment, self.refetch)
+        for feed in self.feeds:
+            feed.apply(segment)
         if segment.ends_transaction:
-            if self.in_transaction:
-                self.applier.commit(self.epoch, segment.position)
-                self.committed, self.committed_at = segment.position, time.monotonic()
-                self.in_transaction = False
             self.applied = segment.position
-            self.commit_idle(IDLE_COMMIT)
-        self.count(segment)
+            self.move(IDLE_COMMIT)
+        self.count(after(segment, self.counted) if segment.marks else segment)
         self.capture.applied(self.committed)
 
-    def commit_idle(self, after: float) -> None:
-        """Store a position that moved without changes of ours, so that the source can forget its log."""
-        if self.committed.order < self.applied.order and time.monotonic() - self.committed_at >= after:
-            self.applier.commit(self.epoch, self.applied)
-            self.committed, self.committed_at = self.applied, time.monotonic()
-
-    def refetch(self, table: TableName, keys: pa.RecordBatch) -> pa.RecordBatch:
-        definition = next(t for t in self.pair.tables if t.name == table)
-        return self.pair.source.fetch_rows(definition, keys)
+    def move(self, seconds: float) -> None:
+        for feed in self.feeds:
+            feed.move(self.applied, seconds)
 
     def count(self, segment: Segment) -> None:
         for name, c in segment.counts.items():
@@ -187,24 +191,24 @@ class _Changes:
         if now - self.packet_at > PACKET:
             self.packet_at = now
             self.write_packet()
-        if self.keys_after is not None and not self.in_transaction and self.keys_after <= self.committed:
-            self.control.log("loader", "caught up with the last snapshot, adding foreign keys")
-            self.pair.target.finish_keys(self.pair.tables, self.pair.target_tables)
-            self.keys_after = None
+        if not self.in_transaction:
+            for feed in self.feeds:
+                feed.caught_up()
 
     def write_packet(self) -> None:
-        job = self.pair.job
-        write_packet(job.workdir, job.migration, self.committed, data_complete=True)
+        database, queue = self.work.database, self.work.queue
+        write_packet(
+            self.job.workdir,
+            self.job.migration,
+            database.committed if database else None,
+            data_complete=database is not None,
+            queue=queue.committed if queue else None,
+        )
 
     def end(self) -> None:
-        """After a graceful stop: nothing half-applied stays, and the target can number its own rows from here on."""
-        if self.in_transaction:
-            self.applier.rollback()
-            self.in_transaction = False
-        else:
-            self.commit_idle(0)
+        """After a graceful stop: what is whole is committed, what is half is not."""
+        if not self.in_transaction:
+            self.move(0)
+        for feed in self.feeds:
+            feed.end()
         self.write_packet()
-        try:
-            self.pair.target.sync_sequences(self.pair.tables, self.pair.target_tables)
-        except WhimbrelError as e:
-            self.control.log("loader", f"sequences on the target were not moved: {e.message}")

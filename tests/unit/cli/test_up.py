@@ -80,6 +80,11 @@ def test_endpoints_and_migrations(up: Up) -> None:
     assert json.loads(up.run("--json", "migration", "list"))["migrations"][0]["name"] == "m"
     assert "idle" in up.run("status", "m")
     assert "CONNECTION_REFUSED" in up.run("source", "test", *place, "--password-env", "PASSWORD", code=1)
+    queue = ("--type", "kafka", "-p", "brokers=127.0.0.1:1", "-p", "topic=t")
+    assert "CONNECTION_REFUSED" in up.run("target", "test", *queue, code=1)
+    up.run("target", "put", "q", *queue)
+    up.run("migration", "put", "m-queue", "--source", "s", "--queue", "q", "-t", "public.a")
+    assert json.loads(up.run("--json", "replicate-queue", "m-queue"))["mode"] == "change-queue"
     assert "SOURCE_NOT_FOUND" in up.run("source", "get", "nothing", code=2)
     assert "remedy" in up.run("pause", "m", code=2)
 

@@ -17,6 +17,7 @@ from whimbrel.connectors.mysql.log import file_and_offset, position
 from whimbrel.connectors.mysql.statements import Effect, meaning
 from whimbrel.connectors.protocols import ChangeSink
 from whimbrel.errors import LayoutChanged, LogDamaged, LogFormatRefused, PositionLost
+from whimbrel.model.change import Transaction
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 
@@ -56,6 +57,7 @@ class Follower:
         self._gtid: Gtid | None = None
         self._open = False  # between a transaction's first event and its last
         self._begun = False  # the sink knows of it
+        self._started = 0  # where its first event ends
         self._prepared = False  # an XA transaction
 
     @property
@@ -145,13 +147,23 @@ class Follower:
         if self._begun:
             raise LogDamaged(f"a transaction in the binlog has no end before {self.position.text}")
         self._gtid = gtid
+        self._started = self._offset
         self._open = self._mariadb and not gtid.standalone
         self._prepared = gtid.prepared
 
-    def _begin(self, sink: ChangeSink) -> None:
+    def _begin(self, event: Event, sink: ChangeSink) -> None:
         if not self._begun:
             self._begun = True
-            sink.begin()
+            sink.begin(self._transaction(event))
+
+    def _transaction(self, event: Event) -> Transaction:
+        """The open transaction, from its announcement or else from ``event``, which has its first rows."""
+        offset = self._started or self._offset - 1
+        id = "" if self._gtid is None else self._gtid.text
+        said = self._gtid.commit_us if self._gtid is not None else 0
+        place = (("file", self._file), ("pos", offset), *((("gtid", id),) if id else ()))
+        start = position(self._identity, self._file, offset)
+        return Transaction(start, id or start.text, said or event.timestamp * 1_000_000, place)
 
     def _end(self, event: Event, sink: ChangeSink) -> None:
         if self._gtid is not None:
@@ -162,6 +174,7 @@ class Follower:
         else:
             sink.advance(self.position)
         self._gtid = None
+        self._started = 0
         self._open = self._begun = self._prepared = False
 
     def _prepare(self, event: Event, sink: ChangeSink) -> None:
@@ -184,7 +197,7 @@ class Follower:
         elif found.effect is Effect.XA:
             self._xa(query, event, sink)
         elif found.effect is Effect.TRUNCATE:
-            self._begin(sink)
+            self._begin(event, sink)
             sink.truncate(found.tables)
             self._end(event, sink)
         elif found.effect is Effect.LAYOUT:
@@ -241,7 +254,7 @@ class Follower:
         if found is None:
             return
         what, layout = found
-        self._begin(sink)
+        self._begin(event, sink)
         decode_rows(event.kind, event.body, at, layout, sink.buffer(what.table.name, what.written))
 
     def _refuse_partial(self, event: Event) -> None:

@@ -1,0 +1,58 @@
+"""Kafka and Redpanda as queues. Importing this imports no driver; its methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.connectors.kafka import config
+from whimbrel.connectors.kafka.capabilities import CAPABILITIES
+from whimbrel.connectors.protocols import ServerInfo, Source, Target
+from whimbrel.connectors.queues import QueueEngine, QueueWriter
+from whimbrel.errors import InvalidRequest
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.table import Table
+
+if TYPE_CHECKING:
+    from whimbrel.connectors.protocols import Checks
+
+
+class KafkaEngine:
+    """The front door; see ``queues.QueueEngine``. Redpanda speaks the same protocol."""
+
+    types: tuple[str, ...] = ("kafka", "redpanda")
+    capabilities = CAPABILITIES
+    secret_parameters = config.SECRETS
+
+    def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config.parse(type, parameters)
+
+    def test(self, endpoint: Endpoint) -> ServerInfo:
+        from whimbrel.connectors.kafka.connection import server_info
+
+        return server_info(endpoint)
+
+    def source(self, endpoint: Endpoint, operation: str) -> Source:
+        raise InvalidRequest(f"{endpoint.name}: {endpoint.type} is a queue and no source", field="source")
+
+    def target(self, endpoint: Endpoint, operation: str) -> Target:
+        raise InvalidRequest(f"{endpoint.name}: {endpoint.type} is a queue and holds no tables", field="fileTarget")
+
+    def writer(self, endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> QueueWriter:
+        from whimbrel.connectors.kafka.producer import KafkaWriter
+
+        return KafkaWriter(endpoint, job, tables)
+
+    def end_transactions(self, endpoint: Endpoint, job: Job) -> None:
+        from whimbrel.connectors.kafka.producer import end_transactions
+
+        end_transactions(endpoint, job)
+
+    @property
+    def checks(self) -> Checks:
+        from whimbrel.connectors.kafka import checks
+
+        return checks.CHECKS
+
+
+ENGINE: QueueEngine = KafkaEngine()

@@ -1,0 +1,128 @@
+"""Where a migration stands in a queue: the last committed record of a small compacted topic of its own.
+
+Each Kafka transaction ends with such a record, so that messages and position are seen together or not at all. The topic
+is the migration's alone: a read_committed reader sees nothing behind the oldest open transaction of a partition, and
+with a topic shared by several migrations that could be another one's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.cimpl import NewTopic
+
+from whimbrel.connectors.kafka.connection import (
+    ANSWER_SECONDS,
+    Trouble,
+    admin,
+    client_settings,
+    configured,
+    logger,
+    mapped,
+    metadata,
+)
+from whimbrel.connectors.queues import QueueState
+from whimbrel.errors import LoaderFailed, TargetInterrupted
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.position import Position
+
+LONGEST_NAME = 249
+READ_SECONDS = 60.0
+_WINDOW = 64  # offsets looked at first; aborted records and commit markers lie behind the last committed one
+_SETTINGS = {"cleanup.policy": "compact", "segment.bytes": str(16 << 20), "min.cleanable.dirty.ratio": "0.1"}
+
+
+def position_topic(topic: str, migration: str) -> str:
+    """The name of the topic that holds the position."""
+    name = f"{topic}-whimbrel-{migration}"
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def ensure_topic(endpoint: Endpoint, job: Job, name: str) -> None:
+    """Make the topic unless it exists. Raises TargetPermissionDenied, LoaderFailed."""
+    found = metadata(endpoint, job.operation).topics.get(name)
+    if found is not None and found.error is None:
+        if len(found.partitions) != 1:
+            raise LoaderFailed(
+                f"the topic {name} has {len(found.partitions)} partitions, not one",
+                remedy="Delete it; it is made anew with one partition and cleanup.policy=compact.",
+            )
+        return
+    client = admin(endpoint, job.operation)  # the answer never comes once it is gone
+    made = client.create_topics(
+        [NewTopic(name, 1, -1, config=_SETTINGS)], operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS
+    )
+    try:
+        with mapped(f"the topic {name} cannot be made"):
+            made[name].result()
+    except Exception as e:
+        cause = e.__cause__
+        if not isinstance(cause, KafkaException) or cause.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def read_state(endpoint: Endpoint, job: Job, name: str) -> QueueState | None:
+    """The last committed record; None when there is none. Call after older writers were shut out."""
+    trouble = Trouble()
+    settings = {
+        **client_settings(endpoint.parameters, job.operation),
+        "group.id": f"whimbrel-{job.migration}",  # asked for by the driver; nothing is ever committed to it
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "error_cb": trouble.seen,
+    }
+    with configured():
+        consumer = Consumer(settings, logger=logger)
+    try:
+        with mapped(f"the position in {name} cannot be read", trouble):
+            low, high = consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=ANSWER_SECONDS)
+            window = _WINDOW
+            while True:
+                start = max(low, high - window)
+                found = _last(consumer, name, start, trouble)
+                if found is not None or start == low:
+                    return None if found is None else _state(found, name)
+                window *= 16
+    finally:
+        consumer.close()
+
+
+def _last(consumer: Consumer, name: str, start: int, trouble: Trouble) -> bytes | None:
+    """The last committed value from offset ``start`` on."""
+    consumer.assign([TopicPartition(name, 0, start)])
+    found: bytes | None = None
+    deadline = time.monotonic() + READ_SECONDS
+    while time.monotonic() < deadline:
+        for message in consumer.consume(1000, 0.5):
+            error = message.error()
+            if error is None:
+                found = message.value()
+            elif error.code() == KafkaError._PARTITION_EOF:
+                return found
+            else:
+                raise KafkaException(error)
+    why = trouble.last.str() if trouble.last else "no answer"
+    raise TargetInterrupted(f"the position in {name} could not be read within {READ_SECONDS:g} s: {why}")
+
+
+def encode(state: QueueState) -> bytes:
+    """A record's value."""
+    content = {"operation": state.operation, "position": json.loads(state.position.to_json())}
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def _state(value: bytes, name: str) -> QueueState:
+    try:
+        raw = json.loads(value)
+        return QueueState(str(raw["operation"]), Position.from_json(json.dumps(raw["position"])))
+    except (ValueError, KeyError, TypeError) as e:
+        raise LoaderFailed(
+            f"the topic {name} holds a record that is no position of ours",
+            remedy="Delete the topic and start with resume=false.",
+        ) from e

@@ -1,0 +1,88 @@
+"""Where a change phase begins: at a position that is stored, given, or the source's newest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.connectors.queues import QueueState, QueueWriter
+from whimbrel.errors import DataFailed, PositionLost, ReplicationFailed, WhimbrelError
+from whimbrel.model.job import Job
+from whimbrel.model.position import Position
+from whimbrel.model.table import Table
+from whimbrel.pipeline.pair import Pair
+
+
+def start_of_database(
+    pair: Pair, checkpoint: Checkpoint, epoch: int, *, resume: bool, position: str | None, handoff: bool
+) -> Position:
+    """Where the database goes on. Only a fresh start changes anything: it forgets the stored position and stores its
+    own. A retry by the same operation always goes on from what the target has committed."""
+    state, job = checkpoint.state(), pair.job
+    if handoff and not state.data_complete:
+        raise DataFailed(f"migration {job.migration}: the data phase is not complete", remedy="Run it again.")
+    if handoff or resume or state.operation == job.operation:
+        if state.position is None:
+            raise _nothing_stored(job)
+        return state.position
+    start = _fresh(pair.source, job, pair.tables, position, state.position)
+    checkpoint.clear(epoch, job.operation)
+    checkpoint.set_position(epoch, start)
+    return start
+
+
+def start_of_queue_beside(writer: QueueWriter, owner: str, database: Position) -> Position:
+    """Where the queue goes on beside a database, whose present state ``owner`` began.
+
+    A queue that knows of another beginning, or of none, begins where the database stands. It is asked before the first
+    change is applied, so that at a fresh start that is the beginning of both.
+    """
+    stored = writer.recover()
+    if stored is not None and stored.operation == owner:
+        return stored.position
+    writer.restart(QueueState(owner, database))
+    return database
+
+
+def start_of_queue(
+    source: Source, job: Job, tables: Sequence[Table], writer: QueueWriter, *, resume: bool, position: str | None
+) -> Position:
+    """Where a queue without a database goes on."""
+    stored = writer.recover()
+    if resume and stored is None:
+        raise _nothing_stored(job)
+    if stored is not None and (resume or stored.operation == job.operation):
+        return stored.position
+    start = _fresh(source, job, tables, position, stored.position if stored else None)
+    writer.restart(QueueState(job.operation, start))
+    return start
+
+
+def _fresh(
+    source: Source, job: Job, tables: Sequence[Table], position: str | None, stored: Position | None
+) -> Position:
+    """From ``position`` (as users write it) or from now, with everything made that capturing needs."""
+    if position is None:
+        source.cleanup(job)
+        try:
+            return source.prepare_changes(job, tables)
+        except WhimbrelError:
+            with suppress(WhimbrelError):
+                source.cleanup(job)  # no half of it, publication without slot, stays
+            raise
+    start = source.parse_position(position)
+    kept = stored is not None and source.holds(job, stored)
+    source.prepare_changes(job, tables)
+    if not source.holds(job, start):
+        if not kept:
+            source.cleanup(job)
+        raise PositionLost(f"the source no longer has the changes since {start.text}")
+    return start
+
+
+def _nothing_stored(job: Job) -> ReplicationFailed:
+    return ReplicationFailed(
+        f"migration {job.migration} has no stored position to go on from",
+        remedy="Start with resume=false, or give a position.",
+    )
