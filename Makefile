@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Tests wait for servers more than they compute: a process more than there are cores; JOBS=0 runs them one by one.
 JOBS ?= 3
-ALL := -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+ALL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 SOURCE ?= postgres
 ARGS ?=
 

@@ -17,11 +17,14 @@ from whimbrel.cli.stack import START_SECONDS, Ports, stack
 
 
 class Stack:
-    """Temporal, API and worker. Sets WHIMBREL_HOME of this process, which is where they find each other."""
+    """Temporal, API and worker. Sets WHIMBREL_HOME and TMPDIR of this process, which is where they find each other."""
 
     def __init__(self, home: Path) -> None:
         os.environ["WHIMBREL_HOME"] = str(home)
         private_dir(home)
+        # What a killed worker leaves among temporary files goes with the home.
+        private_dir(home / "tmp")
+        os.environ["TMPDIR"] = str(home / "tmp")
         self.ports = Ports(free_port(), free_port(), free_port())
         self._children = stack(self.ports)
         self._worker = self._children[-1]

@@ -6,12 +6,11 @@ the summary ends with a section that names each such engine and the reason.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -21,7 +20,6 @@ from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
-PAIR = re.compile(rf"\[((?:{'|'.join(SERVERS)})-(?:{'|'.join(SERVERS)}))")
 NOT_HERE = "NOT TESTED HERE: "
 SERVER_MISSING = (
     NOT_HERE,
@@ -52,12 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several processes share the tests by module, and those of a pair of servers by pair: each starts servers once."""
-    for item in items:
-        pair = PAIR.search(item.name)
-        group = item.nodeid.partition("::")[0] + (f"@{pair[1]}" if pair else "")
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``make test`` shares the tests among processes; see tests/sharing.py."""
+    from tests.sharing import by_module_and_pair
+
+    return by_module_and_pair(config, log)
 
 
 def chosen_engines(config: pytest.Config) -> frozenset[str]:

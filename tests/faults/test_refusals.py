@@ -357,6 +357,6 @@ def full_target_disk(made: Case, room: Path) -> None:
     waits_for_room(made, operation, "LOADER_FAILED", "target_full", "target")
     ballast.unlink()
     made.wait_equal(operation)
-    assert made.operation(operation)["error"] is None
+    made.wait(operation, lambda o: o["error"] is None, 10, "the error to go")
     made.end(operation)
     assert_clean(made)

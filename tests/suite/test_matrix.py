@@ -30,6 +30,7 @@ CLAIMED: dict[str, Callable[[Capabilities, Capabilities], bool]] = {
     "changes": lambda source, target: source.changes and target.apply,
     "resume": lambda source, target: source.changes and target.apply,
     "validate": lambda source, target: source.compare and target.compare,
+    "repair": lambda source, target: source.compare and target.compare,
 }
 
 
@@ -39,15 +40,20 @@ def matrix() -> dict[str, dict[str, Any]]:
     return found
 
 
+def chooses_its_pairs(test: Callable[..., None]) -> bool:
+    """Whether it is parametrized with a few pairs of its own, which proves nothing of the others."""
+    return any(mark.name == "parametrize" and mark.args[0] == "world" for mark in getattr(test, "pytestmark", ()))
+
+
 def suite_tests() -> set[str]:
-    """``module.py::test`` of every test that runs on pairs."""
+    """``module.py::test`` of every test that runs on every pair of the suite."""
     found = set()
     for file in SUITE.glob("test_*.py"):
         module = import_module(f"tests.suite.{file.stem}")
         for name, function in inspect.getmembers(module, inspect.isfunction):
             if name.startswith("test_") and function.__module__ == module.__name__:
                 parameters = inspect.signature(function).parameters
-                if ON_A_PAIR & parameters.keys():
+                if ON_A_PAIR & parameters.keys() and not chooses_its_pairs(function):
                     found.add(f"{file.name}::{name}")
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 from whimbrel.errors import LaneLost, SourceInterrupted
 from whimbrel.pipeline import lane
 from whimbrel.pipeline.lane import Extracted, Failed, LaneSpec, Loaded, Opened, Take, Waiting
-from whimbrel.pipeline.processes import ForkServerProcess, context
+from whimbrel.pipeline.processes import Process, context
 
 IN_HAND = 2  # chunks given to a lane at once: one loads while the next is read
 OPENING = 120.0  # seconds within which a lane must stand inside the snapshot
@@ -21,7 +21,7 @@ Event = Extracted | Loaded | Waiting
 
 @dataclass
 class _Handle:
-    process: ForkServerProcess
+    process: Process
     pipe: Connection
     in_hand: int = 0
 

@@ -8,9 +8,12 @@ and ends with the worker.
 from __future__ import annotations
 
 import multiprocessing
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+import tempfile
+from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 
-__all__ = ["ForkServerProcess", "context"]
+Process = ForkServerProcess | SpawnProcess
+
+_LONGEST_FOLDER = 60  # the server's socket lies in the folder for temporary files, and its path may have 107 bytes
 
 # A connector whose driver is not installed is left out by the fork server, and refused by name where it is used.
 _IMPORTED = [
@@ -23,8 +26,10 @@ _IMPORTED = [
 ]
 
 
-def context() -> ForkServerContext:
+def context() -> ForkServerContext | SpawnContext:
     """What makes the processes and pipes of the data and change planes."""
+    if len(tempfile.gettempdir().encode()) > _LONGEST_FOLDER:
+        return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
     found.set_forkserver_preload(_IMPORTED)
     return found

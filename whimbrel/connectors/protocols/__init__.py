@@ -1,0 +1,54 @@
+"""What an engine may implement.
+
+An engine is one module-level object of type ``Engine`` in ``connectors/<folder>/__init__.py``, found by entry point.
+Everything else hangs on it, one Protocol per capability; ``Capabilities`` says as plain data which of them the engine
+has, and a test keeps that true. All methods are synchronous and blocking: they run in worker threads and lane
+processes. Each raises only errors of ``whimbrel.errors`` (drivers' exceptions are mapped in the connector's one
+``connection.py``), and each says what happens when it is called twice.
+
+Connections: each opened one names itself ``whimbrel:<operation>`` (application_name, program_name) so that cleanup can
+find it. What has ``close()`` is used with ``contextlib.closing``; closing twice is no error.
+"""
+
+from __future__ import annotations
+
+from whimbrel.connectors.protocols.checks import CheckResult, Checks, Statement
+from whimbrel.connectors.protocols.comparison import Comparable, Comparison
+from whimbrel.connectors.protocols.engine import Capabilities, Engine, ServerInfo, negotiate
+from whimbrel.connectors.protocols.source import Buffer, ChangeSink, ChangeStream, Snapshot, SnapshotReader, Source
+from whimbrel.connectors.protocols.target import (
+    Applier,
+    Checkpoint,
+    Loader,
+    LoadState,
+    Refetch,
+    Rendered,
+    TableLoad,
+    Target,
+)
+
+__all__ = [
+    "Applier",
+    "Buffer",
+    "Capabilities",
+    "ChangeSink",
+    "ChangeStream",
+    "CheckResult",
+    "Checkpoint",
+    "Checks",
+    "Comparable",
+    "Comparison",
+    "Engine",
+    "LoadState",
+    "Loader",
+    "Refetch",
+    "Rendered",
+    "ServerInfo",
+    "Snapshot",
+    "SnapshotReader",
+    "Source",
+    "Statement",
+    "TableLoad",
+    "Target",
+    "negotiate",
+]

@@ -1,0 +1,65 @@
+"""The front door of a connector, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from whimbrel.connectors.protocols.source import Source
+from whimbrel.connectors.protocols.target import Target
+from whimbrel.model.chunk import Format
+from whimbrel.model.job import Endpoint
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do, as data. Suites and matrix are driven by it."""
+
+    source: bool
+    target: bool
+    reads: tuple[Format, ...] = ()  # what its snapshot readers can write, best first
+    loads: tuple[Format, ...] = ()  # what its loaders take, best first
+    changes: bool = False  # can be captured
+    apply: bool = False  # changes can be applied to it, with the position in the same transaction
+    compare: bool = False  # checksums can be made inside it
+    queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
+    transactional_ddl: bool = False
+    identifier_bytes: int = 63
+    parallel_snapshot: bool = True
+
+
+@dataclass(frozen=True)
+class ServerInfo:
+    """``identity`` is stable across restarts; ``version`` comparable; ``title`` is for people: 'PostgreSQL 15.18'."""
+
+    title: str
+    version: tuple[int, ...]
+    identity: str
+    flavor: str = ""  # 'mariadb' or 'mysql' where one folder serves both
+
+
+class Engine(Protocol):
+    """The front door of a connector. Cheap to import: drivers are imported by the methods that need them."""
+
+    types: tuple[str, ...]  # the endpoint types it serves: ("mysql", "mariadb")
+    capabilities: Capabilities
+    secret_parameters: frozenset[str]
+
+    def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Check and normalise parameters (aliases, defaults, ports as text). Raises InvalidRequest naming the field."""
+
+    def test(self, endpoint: Endpoint) -> ServerInfo:
+        """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
+
+    def source(self, endpoint: Endpoint, operation: str) -> Source:
+        """The reading side. Opens nothing yet."""
+
+    def target(self, endpoint: Endpoint, operation: str) -> Target:
+        """The writing side. Opens nothing yet."""
+
+
+def negotiate(reads: Iterable[Format], loads: Iterable[Format]) -> Format | None:
+    """The first format a loader likes that the reader can write."""
+    offered = set(reads)
+    return next((f for f in loads if f in offered), None)

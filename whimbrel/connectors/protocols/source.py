@@ -1,0 +1,130 @@
+"""The reading side: definitions, snapshots and the log of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from whimbrel.model.change import Transaction
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.model.table import Column, Table
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Source(Protocol):
+    """The reading side of one server. Thread-safe as long as each thread uses its own readers and streams."""
+
+    def resolve(self, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
+        """Expand ``schema.*`` and check that every table exists. Raises TableMissing naming all that do not."""
+
+    def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
+        """Read the definitions, in the order asked. Raises TableMissing or SourcePermissionDenied."""
+
+    def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
+        """Cut a table into chunks of about that many bytes and at most about that many rows. At least one chunk."""
+
+    def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
+        """Open one consistent view of all tables.
+
+        With ``capture``, what is needed to read changes from exactly this point on is made too (slot, publication),
+        unless it exists from an earlier attempt of the same migration, which is then kept: the snapshot's
+        ``position`` is then a newer one than that slot's, and replaying from the older one must converge.
+        The source is frozen no longer than it takes to open the connections.
+        """
+
+    def open_reader(self, job: Job, token: Any) -> SnapshotReader:
+        """Open one more reader inside the snapshot that ``token`` names; may run in another process."""
+
+    def prepare_changes(self, job: Job, tables: Sequence[Table]) -> Position:
+        """Make what capturing needs (slot, publication) without a snapshot and return the current position.
+
+        Called twice it keeps what exists. Raises LogDisabled, LogFormatRefused, ReplicaIdentityMissing,
+        SlotsExhausted.
+        """
+
+    def check_capture(self, tables: Sequence[Table]) -> None:
+        """Raise what would stop capturing these tables (LogDisabled, LogFormatRefused, ReplicaIdentityMissing,
+        SourcePermissionDenied), having changed nothing. Called before a data-replication or replication starts."""
+
+    def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
+        """Read changes from ``start`` on. Raises PositionLost, PositionForeign."""
+
+    def holds(self, job: Job, position: Position) -> bool:
+        """Whether the source still has everything from ``position`` on for this job (slot alive, log not purged)."""
+
+    def parse_position(self, text: str) -> Position:
+        """A position as users write it, on this server. Raises InvalidRequest."""
+
+    def current_position(self) -> Position:
+        """The newest point of the log that a change could stand at. Cheap; asked every second while replicating."""
+
+    def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with these keys as they are now, in the columns and canonical text of TableChanges.data.
+
+        Used for images the log left incomplete. Keys that no longer exist are left out.
+        """
+
+    def cleanup(self, job: Job) -> None:
+        """Remove slot, publication and every connection of this job's migration. Called twice it is no error."""
+
+    def close(self) -> None: ...
+
+
+class Snapshot(Protocol):
+    """A consistent view, alive until closed. ``token`` is picklable and lets other processes open readers in it."""
+
+    position: Position
+    token: Any
+
+    def lane_opened(self) -> None:
+        """Told once per reader that has opened inside the snapshot."""
+
+    def release(self) -> None:
+        """All readers are open: undo whatever froze the source (UNLOCK TABLES). Called twice it is no error."""
+
+    def keepalive(self) -> None:
+        """Keep the holding connection from idle timeouts; raises SourceInterrupted if the snapshot is gone."""
+
+    def close(self) -> None: ...
+
+
+class SnapshotReader(Protocol):
+    def extract(
+        self, table: Table, columns: Sequence[Column], chunk: Chunk, format: Format, write: Callable[[Buffer], object]
+    ) -> int:
+        """Write one chunk's rows in ``format`` as blocks of 64 KiB to 1 MiB and return how many rows there were.
+
+        COPY_BINARY includes header and trailer, so that the file is one complete COPY stream.
+        """
+
+    def close(self) -> None: ...
+
+
+class ChangeSink(Protocol):
+    """Where a ChangeStream writes what it decodes: ``codecs.changes.SegmentBuilder``."""
+
+    def begin(self, transaction: Transaction) -> None: ...
+    def commit(self, position: Position, commit_us: int) -> None: ...
+    def advance(self, position: Position) -> None: ...
+    def truncate(self, tables: Sequence[TableName]) -> None: ...
+    def buffer(self, table: TableName, columns: tuple[str, ...]) -> Any: ...
+
+
+class ChangeStream(Protocol):
+    def read(self, sink: ChangeSink, timeout: float, limit: int) -> bool:
+        """Decode what the source has sent into ``sink``; wait at most ``timeout`` seconds if there is nothing.
+
+        Returns after about ``limit`` bytes even inside a transaction, so that large ones can be cut into slices.
+        False when nothing came. Raises LayoutChanged, LogFormatRefused, PositionLost, SourceInterrupted.
+        """
+
+    def confirm(self, position: Position) -> None:
+        """The target has committed everything up to here; the source may forget it. Also keeps the link alive."""
+
+    def close(self) -> None: ...

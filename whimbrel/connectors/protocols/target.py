@@ -1,0 +1,179 @@
+"""The writing side: definitions, progress, loading and applying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import pyarrow as pa
+
+from whimbrel.model.change import Segment
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.model.position import Position
+from whimbrel.model.table import Column, Table
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """DDL for the target, one complete statement a line item, in the order to run.
+
+    ``notes`` lists every declared lossy mapping: 'public.t.c: timetz -> time(6): the zone is dropped'.
+    """
+
+    tables: tuple[str, ...]  # create schema/database, create table with primary and unique keys, checks, defaults
+    objects: tuple[str, ...]  # secondary indexes, foreign keys, sequences, comments
+    drops: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadState:
+    """What the target says was planned and loaded, by source table."""
+
+    epoch: int
+    operation: str  # the operation that began this load; '' when none did
+    position: Position | None  # where change replay must start; None when this was a plain data load
+    data_complete: bool
+    snapshots: int  # how many snapshots were opened so far for this load
+    tables: Mapping[TableName, TableLoad] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TableLoad:
+    fingerprint: str
+    chunks: tuple[Chunk, ...]
+    loaded: Mapping[int, int]  # chunk number -> rows
+    finished: bool  # indexes and keys are built
+
+
+class Target(Protocol):
+    def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
+        """Source schema -> target schema: ``job.schema_rename``, else this engine's rule (docs/schemas.md)."""
+
+    def render(self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str) -> Rendered:
+        """DDL for these source tables on this target. Raises TypeRefused or IdentifierRefused listing all offenders."""
+
+    def target_tables(self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str) -> tuple[Table, ...]:
+        """The tables as this engine will hold them: target names, target-native column types, same column order."""
+
+    def execute_script(self, sql: str) -> None:
+        """Run a file of statements; all or nothing where DDL is transactional. Raises SchemaFailed."""
+
+    def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        """Those of the (target) names that exist."""
+
+    def nonempty(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        """Those of the (target) names that hold at least one row."""
+
+    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+        """For target tables as target_tables gives them: how existing ones differ in columns; empty when they fit."""
+
+    def checkpoint(self, migration: str) -> Checkpoint:
+        """The migration's progress kept in the target itself (schema or database 'whimbrel'). Made when absent."""
+
+    def open_loader(self, job: Job) -> Loader: ...
+
+    def prepare_load(self, tables: Sequence[Table]) -> None:
+        """Before rows of a fresh load: drop secondary indexes, keys and foreign keys that slow it. Idempotent."""
+
+    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+        """After the rows: keys, secondary and unique indexes, identity values, statistics. Idempotent."""
+
+    def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+        """After all tables: foreign keys between them. Idempotent."""
+
+    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+        """Set identity and sequence values past the greatest value of each column. Idempotent."""
+
+    def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier: ...
+
+    def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
+        """Drop or empty these target tables; (done, failed). Foreign keys between them do not stop it."""
+
+    def cleanup(self, job: Job) -> None:
+        """End every other connection of this job's operation and drop what it staged. Called twice it is no error."""
+
+    def close(self) -> None: ...
+
+
+class Checkpoint(Protocol):
+    """The progress tables in the target: ``whimbrel.progress`` and ``whimbrel.chunks``. Every write is fenced."""
+
+    def claim(self) -> int:
+        """Take the migration over: raise the epoch and return it. All writes with an older epoch fail with Fenced."""
+
+    def state(self) -> LoadState: ...
+
+    def clear(self, epoch: int, operation: str) -> None:
+        """Forget everything about this migration but the epoch, and note the operation that begins anew."""
+
+    def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
+        """Replace the table's plan; marks none of it loaded."""
+
+    def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
+        """Count a snapshot. Its position is stored unless ``keep_older`` and one is stored already."""
+
+    def table_finished(self, epoch: int, table: TableName) -> None: ...
+
+    def data_complete(self, epoch: int) -> None: ...
+
+    def position(self) -> Position | None: ...
+
+    def set_position(self, epoch: int, position: Position) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Loader(Protocol):
+    def load(
+        self,
+        epoch: int,
+        source: Table,
+        target: Table,
+        columns: Sequence[Column],
+        chunk: Chunk,
+        format: Format,
+        file: Path,
+        *,
+        upsert: bool,
+    ) -> int:
+        """Load a staged file and record the chunk, in one transaction; return the rows.
+
+        A chunk already recorded is not loaded again (its rows are returned). ``upsert`` replaces rows whose key exists
+        (used when a second snapshot finishes what a first one began). Raises Fenced, ValueRefused, TargetFull, ...
+        """
+
+    def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
+        """Empty the target table and forget its loaded chunks, in one transaction where the engine can."""
+
+    def close(self) -> None: ...
+
+
+Refetch = Callable[[TableName, pa.RecordBatch], pa.RecordBatch]
+
+
+class Applier(Protocol):
+    """Applies segments. One connection, one transaction at a time."""
+
+    def apply(self, segment: Segment, refetch: Refetch) -> None:
+        """Apply all steps inside the open transaction (begun when needed). Nothing is committed."""
+
+    def commit(self, epoch: int, position: Position) -> None:
+        """Store the position in the same transaction and commit. Raises Fenced (and rolls back)."""
+
+    def rollback(self) -> None: ...
+
+    def hold(self) -> None:
+        """Begin the transaction and keep every other applier of the migration from committing until it ends.
+
+        Gives up after about a second, also on each row that another one has changed: raises TargetInterrupted.
+        """
+
+    def release(self) -> None:
+        """Commit what was applied since ``hold``; the stored position stays."""
+
+    def close(self) -> None: ...
