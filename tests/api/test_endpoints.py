@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -117,16 +118,17 @@ async def test_an_unexpected_error_of_a_driver_keeps_the_secret(
 
 
 async def test_queues(client: Client, kafka: Kafka) -> None:
-    body = {"type": "kafka", "parameters": {"queueBrokers": kafka.brokers, "topic": "events", "compression": "zstd"}}
+    topic = f"events-{uuid.uuid4().hex}"  # the broker outlives the test
+    body = {"type": "kafka", "parameters": {"queueBrokers": kafka.brokers, "topic": topic, "compression": "zstd"}}
     _, _, error = await client.refused("POST", "/v1/targets/test", body)
     assert "/v1/queues/test" in error["details"]["remedy"]
     status, code, error = await client.refused("POST", "/v1/queues/test", body)
     assert (status, code, error["details"]["reason"]) == (200, "CONNECTION_REFUSED", "topic_missing")
-    assert "events" in error["message"]
-    kafka.make_topic("events")
+    assert topic in error["message"]
+    kafka.make_topic(topic)
     for type in ("kafka", "redpanda"):
         result = await client.ok("POST", "/v1/queues/test", {**body, "type": type})
-        assert result == {"ok": True, "message": "broker reachable, topic 'events' found"}
+        assert result == {"ok": True, "message": f"broker reachable, topic {topic!r} found"}
     nobody = {"brokers": f"127.0.0.1:{free_port()}", "topic": "events"}
     status, code, error = await client.refused("POST", "/v1/queues/test", {"type": "kafka", "parameters": nobody})
     assert (status, code, error["details"]["reason"]) == (200, "CONNECTION_REFUSED", "host_unreachable")

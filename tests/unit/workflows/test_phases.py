@@ -16,7 +16,7 @@ async def test_the_change_phase_takes_over_from_the_data_phase(house: House) -> 
     await house.reached("replicate")
     assert house.actors.called("copy_data") == [{"capture": True, "resume": False}]
     assert house.actors.called("replicate") == [{"resume": True, "position": None, "handoff": True}]
-    assert house.operation(handle).phase == "change"
+    await until(lambda: house.operation(handle).phase == "change", 10, "the phase to be shown")
     await handle.cancel()
     record = await house.ended(handle)
     assert record.result == {"tables": 1, "rows": 10, "bytes": 100, "seconds": 0.5}
