@@ -32,6 +32,21 @@ def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName,
 
     A table that the account has no right to is not shown by the server; then it is SourcePermissionDenied.
     """
+    found, missing = _look_up(session, patterns)
+    if missing:
+        # MariaDB does not list a table while it is truncated; asking the table itself waits for the end of that.
+        require_readable(session, [m for m in missing if not m.is_pattern])
+        found, missing = _look_up(session, patterns)
+    if missing:
+        raise TableMissing(
+            f"the source has no table {', '.join(str(n) for n in missing)}, or the account may not see it",
+            tables=[str(n) for n in missing],
+        )
+    return tuple(dict.fromkeys(found))
+
+
+def _look_up(session: Session, patterns: Sequence[TableName]) -> tuple[list[TableName], list[TableName]]:
+    """The tables that are listed, and the patterns for which none is."""
     found: list[TableName] = []
     missing: list[TableName] = []
     for pattern in patterns:
@@ -43,13 +58,7 @@ def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName,
         names = [n for n in names if n.schema == pattern.schema and (pattern.is_pattern or n == pattern)]
         found += names
         missing += [] if names else [pattern]
-    if missing:
-        require_readable(session, [m for m in missing if not m.is_pattern])
-        raise TableMissing(
-            f"the source has no table {', '.join(str(n) for n in missing)}, or the account may not see it",
-            tables=[str(n) for n in missing],
-        )
-    return tuple(dict.fromkeys(found))
+    return found, missing
 
 
 def reflect(session: Session, names: Sequence[TableName]) -> tuple[Table, ...]:
@@ -58,6 +67,10 @@ def reflect(session: Session, names: Sequence[TableName]) -> tuple[Table, ...]:
         query(session, "SET SESSION information_schema_stats_expiry = 0")
     facts = _Facts(session, names)
     missing = [n for n in names if n not in facts.tables]
+    if missing:
+        require_readable(session, missing)  # waits for a truncation, as above
+        facts = _Facts(session, names)
+        missing = [n for n in names if n not in facts.tables]
     if missing:
         raise TableMissing(
             f"the source has no table {', '.join(str(n) for n in missing)}", tables=[str(n) for n in missing]
