@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from tests.servers.mysql import MySQL
 from whimbrel.connectors.mysql.connection import Session
 from whimbrel.connectors.mysql.schema import reflect, resolve
+from whimbrel.connectors.mysql.source import MySQLSource
 from whimbrel.connectors.mysql.target import MySQLTarget
 from whimbrel.connectors.mysql.types import canonical, read_type
 from whimbrel.errors import SchemaFailed, TableMissing
+from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Table
 
@@ -54,6 +58,28 @@ def test_resolve_is_case_exact_and_names_all_that_are_missing(
     with pytest.raises(TableMissing) as caught:
         resolve(opened(), wanted)
     assert caught.value.details["tables"] == [str(n) for n in wanted]
+
+
+def test_a_table_that_is_being_truncated_is_there(server: MySQL, parameters: dict[str, Any]) -> None:
+    server.create_database(ORIGIN)
+    server.client("CREATE TABLE busy (id INT PRIMARY KEY)", ORIGIN)
+    name, done = TableName(ORIGIN, "busy"), threading.Event()
+    source = MySQLSource(Endpoint("busy", server.flavor, parameters), "test")
+
+    def truncate() -> None:
+        while not done.is_set():
+            server.client("TRUNCATE TABLE busy;" * 20, ORIGIN)
+
+    writer = threading.Thread(target=truncate)
+    writer.start()
+    try:
+        for _ in range(200):
+            assert source.resolve([name]) == source.resolve([TableName(ORIGIN, "*")]) == (name,)
+            assert [(t.name, t.key) for t in source.reflect([name])] == [(name, ("id",))]
+    finally:
+        done.set()
+        source.close()
+        writer.join(30)
 
 
 def test_reflect_types(tables: tuple[Table, ...]) -> None:

@@ -7,8 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pymysql
+
 from whimbrel.connectors.mysql.connection import Session, query, quote_identifier, quote_literal
 from whimbrel.connectors.mysql.readable import require_readable
+from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.types import INTEGERS, base_of, read_type
 from whimbrel.errors import SourcePermissionDenied, TableMissing
 from whimbrel.model.names import TableName
@@ -17,10 +20,8 @@ from whimbrel.model.table import Check, Column, ForeignKey, Identity, Index, Tab
 Row = dict[str, Any]
 _FEW = 20  # so many tables of one schema are asked for one by one; MariaDB opens every table of a schema otherwise
 
-_BASE_TABLES = (
-    "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
-    " WHERE TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_SCHEMA = %s"
-)
+_BASE_TABLES = ("BASE TABLE", "SYSTEM VERSIONED")
+_NO_SCHEMA = (1044, 1049)  # one that is not there, and one that the account may not see
 _JSON_CHECK = re.compile(r"^\s*json_valid\(`(?P<column>(?:[^`]|``)+)`\)\s*$", re.I)
 _NOW = re.compile(r"^(current_timestamp|now|localtime|localtimestamp)(\(\d*\))?$", re.I)
 _INTRODUCER = re.compile(r"_utf8mb[34](?=')")
@@ -32,12 +33,15 @@ def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName,
 
     A table that the account has no right to is not shown by the server; then it is SourcePermissionDenied.
     """
-    found, missing = _look_up(session, patterns)
+    listed = {schema: _tables_of(session, schema) for schema in dict.fromkeys(p.schema for p in patterns)}
+    found: list[TableName] = []
+    missing: list[TableName] = []
+    for pattern in patterns:
+        names = [n for n in listed[pattern.schema] if pattern.is_pattern or n == pattern]
+        found += names
+        missing += [] if names else [pattern]
     if missing:
-        # MariaDB does not list a table while it is truncated; asking the table itself waits for the end of that.
         require_readable(session, [m for m in missing if not m.is_pattern])
-        found, missing = _look_up(session, patterns)
-    if missing:
         raise TableMissing(
             f"the source has no table {', '.join(str(n) for n in missing)}, or the account may not see it",
             tables=[str(n) for n in missing],
@@ -45,20 +49,18 @@ def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName,
     return tuple(dict.fromkeys(found))
 
 
-def _look_up(session: Session, patterns: Sequence[TableName]) -> tuple[list[TableName], list[TableName]]:
-    """The tables that are listed, and the patterns for which none is."""
-    found: list[TableName] = []
-    missing: list[TableName] = []
-    for pattern in patterns:
-        sql, arguments = _BASE_TABLES, [pattern.schema]
-        if not pattern.is_pattern:
-            sql, arguments = f"{sql} AND TABLE_NAME = %s", [pattern.schema, pattern.table]
-        rows = query(session, f"{sql} ORDER BY TABLE_NAME", arguments)
-        names = [TableName(*row) for row in rows]
-        names = [n for n in names if n.schema == pattern.schema and (pattern.is_pattern or n == pattern)]
-        found += names
-        missing += [] if names else [pattern]
-    return found, missing
+def _tables_of(session: Session, schema: str) -> list[TableName]:
+    """Every table of a schema, by name; none where the schema is not there.
+
+    Not from information_schema, where MariaDB leaves out a table that is just being truncated.
+    """
+    try:
+        rows = query(session, f"SHOW FULL TABLES FROM {quote_identifier(schema)}")
+    except pymysql.MySQLError as e:
+        if number_and_text(e)[0] not in _NO_SCHEMA:
+            raise
+        return []
+    return sorted(TableName(schema, name) for name, kind in rows if kind in _BASE_TABLES)
 
 
 def reflect(session: Session, names: Sequence[TableName]) -> tuple[Table, ...]:
@@ -67,10 +69,6 @@ def reflect(session: Session, names: Sequence[TableName]) -> tuple[Table, ...]:
         query(session, "SET SESSION information_schema_stats_expiry = 0")
     facts = _Facts(session, names)
     missing = [n for n in names if n not in facts.tables]
-    if missing:
-        require_readable(session, missing)  # waits for a truncation, as above
-        facts = _Facts(session, names)
-        missing = [n for n in names if n not in facts.tables]
     if missing:
         raise TableMissing(
             f"the source has no table {', '.join(str(n) for n in missing)}", tables=[str(n) for n in missing]

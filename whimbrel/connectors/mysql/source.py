@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
-from whimbrel.connectors.mysql.connection import Session, connect, mapped
+from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped
 from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
@@ -42,8 +42,14 @@ class MySQLSource:
 
     def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
         with self._session() as session:
-            require_readable(session, tables)
-            return schema.reflect(session, tables)
+            execute(session, "START TRANSACTION READ ONLY")
+            try:
+                # Having been read in a transaction, no table can be truncated or altered while its definition is read
+                # view by view; MariaDB's information_schema leaves out one that just is.
+                require_readable(session, tables)
+                return schema.reflect(session, tables)
+            finally:
+                session.rollback()
 
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
         with self._session() as session:
