@@ -10,30 +10,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.codecs.binlog_values import (
-    BIT,
-    BLOB,
-    BLOB_COMPRESSED,
-    BLOBS,
-    DATETIME2,
-    DOUBLE,
-    ENUM,
-    FLOAT,
-    INTEGERS,
-    NEWDECIMAL,
-    SET,
-    STRING,
-    TIME2,
-    TIMESTAMP2,
-    VAR_STRING,
-    VARCHAR,
-    VARCHAR_COMPRESSED,
-    YEAR,
-)
 from whimbrel.errors import LogDamaged, LogFormatRefused
 
 HEADER_BYTES = 19
@@ -54,10 +33,6 @@ EXTRA_HEADER_ROWS = frozenset({30, 31, 32, 169, 170, 171})
 
 _ARTIFICIAL = 0x20
 _HEADER = struct.Struct("<IBIIIH")
-_ONE_BYTE_META = frozenset({FLOAT, DOUBLE, *BLOBS, TIMESTAMP2, DATETIME2, TIME2, BLOB_COMPRESSED})
-_TWO_BYTE_META = frozenset({VARCHAR, BIT, NEWDECIMAL, VAR_STRING, VARCHAR_COMPRESSED})
-_NUMERIC = frozenset({*INTEGERS, FLOAT, DOUBLE, NEWDECIMAL, YEAR})  # those that have a bit for their sign
-_CHARACTER = frozenset({STRING, VAR_STRING, VARCHAR, BLOB, BLOB_COMPRESSED, VARCHAR_COMPRESSED})
 
 
 @dataclass(frozen=True)
@@ -105,24 +80,6 @@ class Gtid:
         """As the server writes it: ``uuid:5`` or ``0-1-5``; empty when the notation is not known."""
         joint = ":" if len(self.source) == 36 else "-"  # a UUID, or MariaDB's domain-server
         return f"{self.source}{joint}{self.number}" if self.source else ""
-
-
-@dataclass(frozen=True)
-class TableMap:
-    """What a table looked like when the rows that follow were written.
-
-    ``types`` has (type code, metadata). The rest is None where the server logs no such metadata: ``names``,
-    ``unsigned``, ``collations`` (ids; None for columns that are not text) and ``labels`` of enums and sets, undecoded.
-    """
-
-    number: int
-    schema: str
-    table: str
-    types: tuple[tuple[int, int], ...]
-    names: tuple[str, ...] | None = None
-    unsigned: tuple[bool, ...] | None = None
-    collations: tuple[int | None, ...] | None = None
-    labels: tuple[tuple[bytes, ...], ...] | None = None
 
 
 class Cursor:
@@ -186,7 +143,7 @@ def has_checksums(format_description: bytes) -> bool:
 def rotate(body: bytes) -> Rotate:
     cursor = Cursor(body)
     position = cursor.number(8)
-    return Rotate(_text(cursor.take(cursor.left)), position)
+    return Rotate(text_of(cursor.take(cursor.left)), position)
 
 
 def query(body: bytes, compressed: bool = False) -> Query:
@@ -198,7 +155,7 @@ def query(body: bytes, compressed: bool = False) -> Query:
     schema = cursor.take(schema_length)
     cursor.take(1)
     text = cursor.take(cursor.left)
-    return Query(_text(schema), _text(_uncompressed(text) if compressed else text))
+    return Query(text_of(schema), text_of(_uncompressed(text) if compressed else text))
 
 
 def load_query(body: bytes) -> Query:
@@ -211,7 +168,7 @@ def load_query(body: bytes) -> Query:
     cursor.take(13 + variables)
     schema = cursor.take(schema_length)
     cursor.take(1)
-    return Query(_text(schema), _text(cursor.take(cursor.left)))
+    return Query(text_of(schema), text_of(cursor.take(cursor.left)))
 
 
 def gtid(body: bytes) -> Gtid:
@@ -279,103 +236,6 @@ def uncompressed_rows(body: bytes, at: int) -> bytes:
     return _uncompressed(body[at:])
 
 
-def table_map(body: bytes) -> TableMap:
-    cursor = Cursor(body)
-    number = cursor.number(6)
-    cursor.take(2)
-    schema = _name(cursor)
-    table = _name(cursor)
-    codes = cursor.take(cursor.packed())
-    types = _types(codes, Cursor(cursor.packed_bytes()))
-    cursor.take((len(codes) + 7) // 8)
-    return TableMap(number, schema, table, types, **_optional(cursor, types))
-
-
-def _name(cursor: Cursor) -> str:
-    name = cursor.take(cursor.number(1))
-    cursor.take(1)
-    return _text(name)
-
-
-def _types(codes: bytes, meta: Cursor) -> tuple[tuple[int, int], ...]:
-    types = []
-    for code in codes:
-        if code in _ONE_BYTE_META:
-            types.append((code, meta.number(1)))
-        elif code in _TWO_BYTE_META:
-            types.append((code, meta.number(2)))
-        elif code in (STRING, ENUM, SET):
-            types.append(_string_type(meta.number(1), meta.number(1)))
-        else:
-            types.append((code, 0))
-    return tuple(types)
-
-
-def _string_type(first: int, second: int) -> tuple[int, int]:
-    """CHAR's metadata hide enum and set, and two bits of its length inside the type code."""
-    if first & 0x30 != 0x30:
-        return first | 0x30, second | ((first & 0x30) ^ 0x30) << 4
-    return first, second
-
-
-def _optional(cursor: Cursor, types: tuple[tuple[int, int], ...]) -> dict[str, Any]:
-    """The optional metadata at the end of a table map, as arguments of TableMap."""
-    found: dict[int, bytes] = {}
-    while cursor.left:
-        field = cursor.number(1)
-        found[field] = cursor.packed_bytes()
-    codes = [code for code, _ in types]
-    made: dict[str, Any] = {}
-    if 1 in found:
-        made["unsigned"] = _unsigned(Cursor(found[1]), codes)
-    if 4 in found:
-        names = Cursor(found[4])
-        made["names"] = tuple(_text(names.packed_bytes()) for _ in codes)
-    text = [i for i, code in enumerate(codes) if code in _CHARACTER]
-    named = [i for i, code in enumerate(codes) if code in (ENUM, SET)]
-    collations = _collations(found, 2, 3, text) | _collations(found, 10, 11, named)
-    if collations:
-        made["collations"] = tuple(collations.get(i) for i in range(len(codes)))
-    if any(field in found for field in (5, 6)):
-        labels = _labels(found.get(5), codes, SET) | _labels(found.get(6), codes, ENUM)
-        made["labels"] = tuple(labels.get(i, ()) for i in range(len(codes)))
-    return made
-
-
-def _unsigned(bits: Cursor, codes: list[int]) -> tuple[bool, ...]:
-    numeric = [i for i, code in enumerate(codes) if code in _NUMERIC]
-    raw = bits.take((len(numeric) + 7) // 8)
-    unsigned = {i for n, i in enumerate(numeric) if raw[n // 8] & 0x80 >> n % 8}
-    return tuple(i in unsigned for i in range(len(codes)))
-
-
-def _collations(found: dict[int, bytes], default: int, each: int, columns: list[int]) -> dict[int, int]:
-    if each in found:
-        cursor = Cursor(found[each])
-        return {i: cursor.packed() for i in columns}
-    if default not in found:
-        return {}
-    cursor = Cursor(found[default])
-    usual = cursor.packed()
-    made = dict.fromkeys(columns, usual)
-    while cursor.left:
-        nth, collation = cursor.packed(), cursor.packed()
-        if nth >= len(columns):
-            raise LogDamaged("a table map in the binlog names a column it does not have")
-        made[columns[nth]] = collation
-    return made
-
-
-def _labels(raw: bytes | None, codes: list[int], kind: int) -> dict[int, tuple[bytes, ...]]:
-    if raw is None:
-        return {}
-    cursor = Cursor(raw)
-    made = {}
-    for i in (i for i, code in enumerate(codes) if code == kind):
-        made[i] = tuple(cursor.packed_bytes() for _ in range(cursor.packed()))
-    return made
-
-
 def _uncompressed(data: bytes) -> bytes:
     """MariaDB's form: a byte with algorithm and size of the length, the length big-endian, then a zlib stream."""
     cursor = Cursor(data)
@@ -399,5 +259,6 @@ def _unzstd(data: bytes, size: int) -> bytes:
         raise LogDamaged(f"a compressed transaction in the binlog does not decompress: {e}") from None
 
 
-def _text(raw: bytes) -> str:
+def text_of(raw: bytes) -> str:
+    """Names, which servers log in UTF-8, and statements, which may be in any charset: only their words matter."""
     return raw.decode("utf-8", "replace")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whimbrel.codecs import binlog
+from whimbrel.codecs import binlog, binlog_tables
 from whimbrel.codecs.binlog_rows import RowLayout, decode_rows
 from whimbrel.codecs.binlog_values import ValueType, extent, reader
 from whimbrel.codecs.changes import TableBuffer
@@ -31,7 +31,7 @@ def _plain(charset: str) -> None:
     return None
 
 
-def _layout(seen: binlog.TableMap) -> RowLayout:
+def _layout(seen: binlog_tables.TableMap) -> RowLayout:
     kinds = [
         ValueType(code, meta, unsigned=bool(seen.unsigned and seen.unsigned[n]), labels=(seen.labels or [()] * 99)[n])
         for n, (code, meta) in enumerate(seen.types)
@@ -59,7 +59,7 @@ def _decode(raws: Sequence[bytes]) -> tuple[TableBuffer, list[object]]:
     said: list[object] = []
     for event in _events(raws):
         if event.kind == binlog.TABLE_MAP:
-            seen = binlog.table_map(event.body)
+            seen = binlog_tables.table_map(event.body)
             layout = _layout(seen)
             names = seen.names or tuple(f"c{n}" for n in range(len(seen.types)))
             if buffer is None or len(buffer.columns) != len(names):  # a damaged event may tell of another width
@@ -110,7 +110,7 @@ def test_what_was_recorded_is_read(flavor: str) -> None:
 
 @FLAVORS
 def test_metadata_of_the_table(flavor: str) -> None:
-    seen = next(binlog.table_map(e.body) for e in _events(RECORDED[flavor]) if e.kind == binlog.TABLE_MAP)
+    seen = next(binlog_tables.table_map(e.body) for e in _events(RECORDED[flavor]) if e.kind == binlog.TABLE_MAP)
     assert (seen.schema, seen.table) == ("rec", "t")
     assert seen.names is not None
     assert seen.names[:4] == ("id", "ti", "bi", "de")
@@ -170,7 +170,7 @@ def test_a_wrong_checksum_is_noticed(flavor: str) -> None:
 @given(st.binary(max_size=200), st.sampled_from(range(256)))
 def test_random_bodies_never_raise_anything_else(body: bytes, kind: int) -> None:
     for read in (
-        *(binlog.table_map, binlog.query, binlog.rotate, binlog.gtid, binlog.load_query),
+        *(binlog_tables.table_map, binlog.query, binlog.rotate, binlog.gtid, binlog.load_query),
         lambda b: binlog.mariadb_gtid(b, 1),
         lambda b: binlog.query(b, compressed=True),
         lambda b: list(binlog.payload_events(b)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from whimbrel.codecs.binlog import TableMap
 from whimbrel.codecs.binlog_rows import RowLayout
+from whimbrel.codecs.binlog_tables import TableMap
 from whimbrel.codecs.binlog_values import CHARACTERS, ENUM, INTEGERS, SET, ValueType, extent, reader
 from whimbrel.connectors.mysql.charsets import Charsets
 from whimbrel.connectors.mysql.connection import Session, mapped, query

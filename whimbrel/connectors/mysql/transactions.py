@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from whimbrel.codecs import binlog
+from whimbrel.codecs import binlog, binlog_tables
 from whimbrel.codecs.binlog import Event, Gtid, Query
 from whimbrel.codecs.binlog_rows import RowLayout, decode_rows
 from whimbrel.connectors.mysql.charsets import Charsets
@@ -240,7 +240,7 @@ class Follower:
         self._layouts[number] = self._known[shape]
 
     def _layout(self, body: bytes) -> tuple[Captured, RowLayout] | None:
-        seen = binlog.table_map(body)
+        seen = binlog_tables.table_map(body)
         what = self._tables.get(TableName(seen.schema, seen.table))
         return None if what is None else (what, row_layout(what, seen, self._charsets))
 
