@@ -17,7 +17,7 @@ from whimbrel.model.position import Position
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.pair import Pair
 
-IDLE_COMMIT = 5.0  # seconds between commits of a position that moved without changes of ours
+IDLE_COMMIT = 1.0  # seconds between commits of a position that moved without changes of ours; comparisons wait for it
 
 
 class Feed(Protocol):

@@ -134,6 +134,8 @@ class _Changes:
             segment = self.capture.receive(0.2)
             if segment is not None:
                 self.apply(segment)
+            elif not self.in_transaction:
+                self.move(IDLE_COMMIT)  # or a position that came just behind a commit would wait for the next segment
             self.tell()
 
     def apply(self, segment: Segment) -> None:

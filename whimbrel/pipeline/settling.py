@@ -211,7 +211,7 @@ class Replication:
 
     def source_position(self) -> Position:
         with self.lock:
-            return self.source.current_position()
+            return self.source.sent_position()
 
     def target_position(self) -> Position | None:
         with self.lock:

@@ -88,6 +88,9 @@ class MySQLSource:
         with self._session() as session:
             return log.current_position(session)
 
+    def sent_position(self) -> Position:
+        return self.current_position()
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """Never needed: the change stream refuses row images that are not full."""
         raise LogFormatRefused(f"{table.name}: the binary log left values out (binlog_row_image is not FULL)")

@@ -82,6 +82,11 @@ class PostgresSource:
             self._last_position = position
             return position
 
+    def sent_position(self) -> Position:
+        with self._session() as connection:
+            slots.flush_log(connection)
+            return slots.current_position(connection)
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         with self._session() as connection:
             return fetch_rows(connection, table, keys)

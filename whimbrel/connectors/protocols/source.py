@@ -64,6 +64,9 @@ class Source(Protocol):
     def current_position(self) -> Position:
         """The newest point of the log that a change could stand at. Cheap; asked every second while replicating."""
 
+    def sent_position(self) -> Position:
+        """``current_position``, and the server sends its log up to there at once, however idle it is."""
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with these keys as they are now, in the columns and canonical text of TableChanges.data.
 
