@@ -113,6 +113,7 @@ class Kafka:
                     error = message.error()
                     if error is None:
                         found.append(message)
+                        ended.discard(message.partition())  # a batch may hold an end and what was committed just after
                     elif error.code() == KafkaError._PARTITION_EOF:
                         ended.add(message.partition())
             return found
