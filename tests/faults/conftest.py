@@ -16,7 +16,7 @@ from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.world import Side, World, drop_leftovers
 
 ROWS = 40_000
-PAIRS = (("postgres15", "postgres18"), ("mariadb", "postgres18"))
+PAIRS = (("postgres15", "postgres18"), ("mariadb", "postgres18"), ("mysql", "mariadb"))
 _numbers = itertools.count(1)
 
 
@@ -50,8 +50,8 @@ def migration(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Ite
     world.make(ROWS)
     made = Migration(plant, world, rows_per_file=1500)
     made.schema()
-    made.slow_down()
     yield made
+    made.release()
     plant.heal()
     running = plant.api.get(f"/v1/migrations/{made.name}/status")["operation"]
     if running is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from api.auth import create_key
+from tests.servers.mysql import MySQL
 from tests.servers.process import free_port, wait_until
 from tests.suite.world import SCHEMA, TABLES, World
 from whimbrel.catalog.home import private_dir
@@ -63,6 +65,7 @@ class Migration:
 
     def __init__(self, plant: Plant, world: World, *, rows_per_file: int = 200_000) -> None:
         self.plant, self.world, self.api, self.name = plant, world, plant.api, world.name
+        self._brake: subprocess.Popen[bytes] | None = None
         for kind, side in (("sources", world.source), ("targets", world.target)):
             endpoint = side.endpoint(f"{world.name}-{kind}")
             body = {"type": endpoint.type, "parameters": dict(endpoint.parameters)}
@@ -80,15 +83,26 @@ class Migration:
         self.api.post(path("migrations", self.name, "schema", "extract"), {})
         self.api.post(path("migrations", self.name, "schema", "apply"), {})
 
-    def slow_down(self) -> None:
-        """Make the target take its time with each file, so that there is a middle of the load to hit."""
-        self.world.target.change(
-            "create function slow() returns trigger language plpgsql as "
-            "$$ begin if current_query() ilike 'copy%' then perform pg_sleep(0.3); end if; return null; end $$;"
-            "create trigger slow before insert on item for each statement execute function slow();"
-            "alter table item enable always trigger slow",
-            "create trigger slow before insert on item for each row set @slow = sleep(0.0002)",
-        )
+    def start_slowly(self) -> str:
+        """Start where the target takes its time with each file, so that there is a middle of the load to hit."""
+        target = self.world.target
+        if isinstance(target.server, MySQL):
+            self._brake = brake(target.server)
+        else:
+            target.change(
+                "create function slow() returns trigger language plpgsql as "
+                "$$ begin if current_query() ilike 'copy%' then perform pg_sleep(0.3); end if; return null; end $$;"
+                "create trigger slow before insert on item for each statement execute function slow();"
+                "alter table item enable always trigger slow"
+            )
+        return self.start()
+
+    def release(self) -> None:
+        """Let go of the target's table."""
+        if self._brake is not None:
+            self._brake.terminate()
+            self._brake.wait(10)
+            self._brake = None
 
     def start(self, what: str = "data-replication", body: dict[str, Any] | None = None) -> str:
         return str(self.api.start(path("migrations", self.name, what), body or {}, None)["operation_id"])
@@ -120,6 +134,7 @@ class Migration:
     def wait_following(self, id: str) -> None:
         """Until changes flow and the target has caught up."""
         self.wait(id, lambda o: o["phase"] == "change" and _caught_up(o), 120, "the change phase")
+        self.release()
 
     def wait_equal(self, id: str, seconds: float = 60) -> None:
         """Until the two ends are equal, as their own clients see it."""
@@ -131,6 +146,13 @@ class Migration:
     def end(self, id: str, how: str = "cancel") -> dict[str, Any]:
         answer: dict[str, Any] = self.api.post(path("operations", id, how))
         return answer
+
+
+def brake(server: MySQL) -> subprocess.Popen[bytes]:
+    """Somebody who locks the large table again and again, as triggers are refused on MySQL targets."""
+    server.create_user("brake", "brake", f"ALL ON {SCHEMA}.*")
+    once = f"lock tables {SCHEMA}.item write; do sleep(0.3); unlock tables; do sleep(0.01);"
+    return server.client_beside(once * 100, "brake", "brake")
 
 
 def _loaded(operation: dict[str, Any]) -> int:

@@ -37,7 +37,7 @@ def assert_clean(migration: Migration) -> None:
 
 @pytest.mark.parametrize("how", ENDINGS)
 def test_mid_load(migration: Migration, how: str) -> None:
-    operation = migration.start()
+    operation = migration.start_slowly()
     migration.wait_loading(operation)
     assert migration.end(operation, how) == {"operation_id": operation, "status": ENDINGS[how]}
     assert migration.operation(operation)["status"] == ENDINGS[how]

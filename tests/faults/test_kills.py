@@ -21,7 +21,7 @@ def restart(side: Side) -> None:
 
 
 def test_worker_killed_mid_load(migration: Migration, plant: Plant) -> None:
-    operation = migration.start()
+    operation = migration.start_slowly()
     migration.wait_loading(operation)
     plant.kill(plant.worker)
     migration.world.source.change(CHANGES)
@@ -41,7 +41,7 @@ def test_worker_killed_while_changes_flow(migration: Migration, plant: Plant) ->
 
 
 def test_temporal_killed_mid_load_and_while_changes_flow(migration: Migration, plant: Plant) -> None:
-    operation = migration.start()
+    operation = migration.start_slowly()
     migration.wait_loading(operation)
     plant.kill(plant.temporal)
     plant.temporal.start()
@@ -56,7 +56,7 @@ def test_temporal_killed_mid_load_and_while_changes_flow(migration: Migration, p
 
 @pytest.mark.parametrize("end", ["source", "target"])
 def test_server_killed_mid_load(migration: Migration, end: str) -> None:
-    operation = migration.start()
+    operation = migration.start_slowly()
     migration.wait_loading(operation)
     restart(getattr(migration.world, end))
     migration.world.source.change(CHANGES)

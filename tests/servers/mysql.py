@@ -121,14 +121,31 @@ class MySQL:
 
     def client(self, sql: str, db: str | None = None, *, user: str = "root", password: str | None = None) -> str:
         """What the command-line client prints: tab-separated, unescaped, no heading. Raises ClientFailed."""
-        argv = [*self._client_program(), "--no-defaults", "--default-character-set=utf8mb4", "--protocol=TCP"]
-        argv += ["--host=127.0.0.1", f"--port={self.port}", f"--user={user}", "--batch", "--raw", "--skip-column-names"]
-        argv += [db] if db else []
-        env = {**_environment(), "MYSQL_PWD": self.password if password is None else password}
+        argv = [*self._client_argv(user), *([db] if db else [])]
+        env = self._client_environment(self.password if password is None else password)
         done = subprocess.run(argv, input=sql.encode(), capture_output=True, env=env, timeout=120)
         if done.returncode != 0:
             raise ClientFailed(done.stderr.decode(errors="replace").strip())
         return done.stdout.decode(errors="backslashreplace")
+
+    def client_beside(self, sql: str, user: str, password: str) -> subprocess.Popen[bytes]:
+        """A client that runs the script while the caller goes on, and ends with it or when it is terminated."""
+        nowhere = subprocess.DEVNULL
+        return subprocess.Popen(
+            [*self._client_argv(user), f"--execute={sql}"],
+            stdin=nowhere,
+            stdout=nowhere,
+            stderr=nowhere,
+            env=self._client_environment(password),
+        )
+
+    def _client_argv(self, user: str) -> list[str]:
+        argv = [*self._client_program(), "--no-defaults", "--default-character-set=utf8mb4", "--protocol=TCP"]
+        argv += ["--host=127.0.0.1", f"--port={self.port}", f"--user={user}"]
+        return [*argv, "--batch", "--raw", "--skip-column-names"]
+
+    def _client_environment(self, password: str) -> dict[str, str]:
+        return {**_environment(), "MYSQL_PWD": password}
 
     def create_database(self, name: str) -> None:
         """An empty database; one of that name is dropped first."""
