@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal, cast
 
 from whimbrel.catalog.records import EndpointRecord
@@ -17,6 +18,7 @@ from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOU
 from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.fitting import check_fit
 
 logger = logging.getLogger("api.connectors")
 
@@ -93,6 +95,20 @@ def run_checks(role: Role, record: EndpointRecord, mode: str, tables: Sequence[T
     except ConnectionRefused as e:
         found = [CheckResult("connection", "fail", e.message, e.how_to_fix)]
     return [asdict(c) for c in found]
+
+
+def run_pair_checks(
+    source: EndpointRecord, target: EndpointRecord, mode: str, tables: Sequence[TableName]
+) -> list[dict[str, Any]]:
+    """Whether the source's tables fit the target. Nothing where the target is a queue, or a side cannot be reached."""
+    if target.type in QUEUE_TYPES:
+        return []
+    job = Job("checks", "checks", _endpoint(source), _endpoint(target), tuple(tables), Path())
+    try:
+        with _without_secrets(source.parameters), _without_secrets(target.parameters):
+            return [asdict(c) for c in check_fit(job, data=mode != "replication")]
+    except ConnectionRefused:
+        return []  # which is a failed check of that side
 
 
 def remove_capture(source: EndpointRecord, job: Job) -> None:

@@ -55,10 +55,15 @@ async def prereqs(body: PrerequisitesBody, request: Request, services: Deps) -> 
 
 @router.post("/validate", responses=responses(Validity, _CHECKS, *_ERRORS))
 async def validate(body: PrerequisitesBody, request: Request, services: Deps) -> Response:
-    """Connect to both sides and check every prerequisite. A side that cannot be reached is a failed check."""
+    """Connect to both sides and check every prerequisite, and whether the tables fit the target.
+
+    A side that cannot be reached is a failed check.
+    """
     source, target, tables = await _parts(services, body)
     at_source = await services.slow.run(connectors.run_checks, "source", source, body.mode, tables)
     at_target = await services.slow.run(connectors.run_checks, "target", target, body.mode, tables)
+    if not any(c["id"] == "connection" and c["status"] == "fail" for c in (*at_source, *at_target)):
+        at_target += await services.slow.run(connectors.run_pair_checks, source, target, body.mode, tables)
     valid = all(c["status"] != "fail" for c in (*at_source, *at_target))
     return answer(request, {"valid": valid, "source": {"checks": at_source}, "target": {"checks": at_target}})
 

@@ -1,7 +1,9 @@
 """The statements that an administrator runs on MySQL or MariaDB before a migration.
 
 Written without asking the server anything. What only the server's configuration file can set is given as a piece of
-that file, marked with ``restart``; all else is SQL that may be run twice.
+that file, marked with ``restart``; all else is SQL that may be run twice. What only some versions know stands in a
+comment that those execute and others skip: ``/*!80000 ... */`` (MySQL 8.0 and newer), ``/*M!100500 ... */`` (MariaDB
+10.5 and newer).
 """
 
 from __future__ import annotations
@@ -62,21 +64,26 @@ def _capture(account: str, mariadb: bool) -> Iterator[Statement]:
         f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {account}",
         "to read the binary log and where it ends (MariaDB calls the second one BINLOG MONITOR)",
     )
-    settings = {"binlog_format": "'ROW'", "binlog_row_image": "'FULL'", "binlog_row_metadata": "'FULL'"}
+    why = "so that the log holds whole rows; sessions that are open go on as they were"
+    yield _setting(mariadb, "binlog_format", "'ROW'", why)
+    yield _setting(mariadb, "binlog_row_image", "'FULL'", why)
+    yield _newer(mariadb, "binlog_row_metadata", "'FULL'", "so that the log names columns", (80001, 100500))
     if not mariadb:
-        settings["binlog_row_value_options"] = "''"
-    yield from _settings(
-        mariadb, settings, "so that the log holds whole rows; sessions that are open go on as they were"
-    )
+        yield _newer(mariadb, "binlog_row_value_options", "''", "so that JSON is logged whole", (80003, 0))
     now = "@@GLOBAL.binlog_expire_logs_seconds"
-    kept = {"binlog_expire_logs_seconds": f"CAST(IF({now} = 0, 0, GREATEST({now}, {RETENTION_SECONDS})) AS SIGNED)"}
-    yield from _settings(mariadb, kept, "so that a migration that pauses finds its place again; 0 keeps all")
+    kept = f"CAST(IF({now} = 0, 0, GREATEST({now}, {RETENTION_SECONDS})) AS SIGNED)"
+    older = "MariaDB before 10.6" if mariadb else "MySQL 5.7"
+    why = (
+        f"so that a migration that pauses finds its place again; 0 keeps all ({older}: SET GLOBAL expire_logs_days = 7)"
+    )
+    yield _newer(mariadb, "binlog_expire_logs_seconds", kept, why, (80001, 100601))
     gtid = "gtid_strict_mode = ON" if mariadb else "gtid_mode = ON\nenforce_gtid_consistency = ON"
     yield Statement(
         f"[{'mariadb' if mariadb else 'mysqld'}]\nlog_bin = binlog\nserver_id = 1\nlog_slave_updates = ON\n"
-        f"{gtid}\nbinlog_format = ROW\nbinlog_row_image = FULL\nbinlog_row_metadata = FULL\n",
+        f"{gtid}\nbinlog_format = ROW\nbinlog_row_image = FULL\nloose_binlog_row_metadata = FULL\n",
         "in the server's configuration file, so that a log is written and stays so after a restart; leave out what "
-        "is there already, and use a server_id that no other server in the same replication has",
+        "is there already, and use a server_id that no other server in the same replication has (managed services: "
+        "in their parameter group)",
         restart=True,
     )
 
@@ -89,17 +96,27 @@ def _target(account: str, mariadb: bool, tables: Sequence[TableName]) -> Iterato
         yield Statement(made, "to hold the tables; write the new name if schema_rename gives one, here and below")
     for what in [f"{quote_pattern(s)}.*" for s in schemas_of(tables)] or ["*.*"]:
         yield Statement(f"GRANT {', '.join(WRITING)} ON {what} TO {account}", "to make, fill and change the tables")
-    packet = {"max_allowed_packet": f"CAST(GREATEST(@@GLOBAL.max_allowed_packet, {PACKET_BYTES}) AS SIGNED)"}
-    yield from _settings(mariadb, {"local_infile": "ON"}, "to load rows with LOAD DATA LOCAL")
-    yield from _settings(mariadb, packet, "so that long rows pass")
+    packet = f"CAST(GREATEST(@@GLOBAL.max_allowed_packet, {PACKET_BYTES}) AS SIGNED)"
+    yield _setting(mariadb, "local_infile", "ON", "to load rows with LOAD DATA LOCAL")
+    yield _setting(mariadb, "max_allowed_packet", packet, "so that long rows pass")
 
 
-def _settings(mariadb: bool, values: dict[str, str], why: str) -> Iterator[Statement]:
-    """Settings that take effect at once. Only MySQL can be told to keep them over a restart."""
-    how = "GLOBAL" if mariadb else "PERSIST"
-    keep = "; put it into the configuration file too, so that it survives a restart" if mariadb else ""
-    for name, value in values.items():
-        yield Statement(f"SET {how} {name} = {value}", f"{why}{keep}")
+def _setting(mariadb: bool, name: str, value: str, why: str) -> Statement:
+    """A setting that every version knows. It takes effect at once; only MySQL 8.0 can be told to keep it."""
+    kept = "" if mariadb else f" /*!80000 , PERSIST {name} = {value} */"
+    return Statement(f"SET GLOBAL {name} = {value}{kept}", f"{why}; {_keep(mariadb)}")
+
+
+def _newer(mariadb: bool, name: str, value: str, why: str, since: tuple[int, int]) -> Statement:
+    """A setting that is known since a version of (MySQL, MariaDB)."""
+    if mariadb:
+        return Statement(f"/*M!{since[1]} SET GLOBAL {name} = {value} */", f"{why}; {_keep(mariadb)}")
+    return Statement(f"/*!{since[0]} SET PERSIST {name} = {value} */", f"{why}; MySQL 5.7 skips it")
+
+
+def _keep(mariadb: bool) -> str:
+    older = "" if mariadb else "MySQL 8.0 and newer keep it over a restart; on 5.7 "
+    return f"{older}put it into the configuration file too, so that it survives a restart"
 
 
 def quote_pattern(schema: str) -> str:

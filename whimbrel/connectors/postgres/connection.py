@@ -28,6 +28,7 @@ SESSION_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "row_security": "off",  # rows that a policy hides are an error, not missing in silence
 }
 
 

@@ -1,0 +1,66 @@
+"""Whether a source's tables fit a target, before anything is moved: types, names, and the tables that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from whimbrel.connectors.protocols import CheckResult
+from whimbrel.connectors.verdicts import offenders
+from whimbrel.errors import ConnectionRefused, IdentifierRefused, TypeRefused, WhimbrelError
+from whimbrel.model.job import Job
+from whimbrel.pipeline.pair import Pair, open_pair
+
+# How ``Target.differences`` ends about columns without which no row can be loaded.
+_FATAL = ("is missing", "does not exist", "has neither a default nor NULL", "computed", "a generated column")
+
+
+def check_fit(job: Job, *, data: bool) -> tuple[CheckResult, ...]:
+    """What only both sides together can tell; ``data``: rows are to be loaded too. Nothing is changed.
+
+    What stops these checks and has a check of its own elsewhere (a missing table, a right) is a warning here. Raises
+    a leaf of ConnectionRefused.
+    """
+    if not job.tables:
+        return ()
+    try:
+        with open_pair(job) as pair:
+            return tuple(_checks(pair, data))
+    except (TypeRefused, IdentifierRefused) as e:
+        return (CheckResult("target.types", "fail", e.message, e.how_to_fix),)
+    except ConnectionRefused:
+        raise
+    except WhimbrelError as e:
+        return (CheckResult("target.types", "warn", f"could not be looked at: {e.message}", e.how_to_fix),)
+
+
+def _checks(pair: Pair, data: bool) -> Iterator[CheckResult]:
+    pair.target.render(pair.tables, pair.schemas, pair.job.source.type)
+    yield CheckResult("target.types", "ok", "the target can hold every column, and every name")
+    names = [t.name for t in pair.target_tables]
+    there = set(pair.target.existing(names))
+    yield offenders(
+        "target.tables_exist",
+        [str(n) for n in names if n not in there],
+        "all tables exist on the target",
+        "not made on the target yet",
+        "Run schema/extract and schema/apply (or set schema_rename, if they have other names there).",
+        otherwise="warn",
+    )
+    differences = pair.target.differences(pair.target_tables)
+    yield offenders(
+        "target.table_shape",
+        differences,
+        "existing tables have the columns that are needed",
+        "existing tables have another shape",
+        "Drop them (POST reset), or make them match.",
+        otherwise="fail" if any(d.endswith(_FATAL) for d in differences) else "warn",
+    )
+    if data:
+        yield offenders(
+            "target.tables_empty",
+            [str(n) for n in pair.target.nonempty(names)],
+            "no table holds rows yet",
+            "tables that hold rows, into which no new load is begun",
+            "Empty them (POST reset with mode truncate), or go on with resume.",
+            otherwise="warn",
+        )
