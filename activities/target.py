@@ -34,7 +34,7 @@ def validate_data(step: Step) -> DataValidated:
         asked = body(step.operation)
         if asked.get("repair"):
             report = _last_report(step.migration)
-            result = {**repair.repair_data(job, control, report.result or {}), "report": report.id}
+            result = {**repair.repair_data(job, control, report.result or {}, report.id), "report": report.id}
         else:
             sample = asked.get("sample_percent")
             result = validation.validate_data(job, control, 100 if sample is None else int(sample))

@@ -38,7 +38,7 @@ def report(world: World) -> dict[str, Any]:
 
 
 def repaired(world: World, found: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    result = repair_data(world.job("repair"), Watch(), found)
+    result = repair_data(world.job("repair"), Watch(), found, "validate")
     tables = {t["table"].rpartition(".")[2]: t for t in result["tables"]}
     assert result["valid"] == all(t["left"] == 0 for t in tables.values()), result
     return tables

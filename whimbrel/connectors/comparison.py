@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.names import TableName
@@ -172,19 +171,14 @@ class SqlComparison(ABC):
     def lookup(self, table: TableName, columns: Columns, key: Columns, keys: pa.RecordBatch) -> pa.RecordBatch:
         scope = Scope(table, columns, key)
         if not key and scope.by_us:
-            return _only(self._hashes(scope, "", ""), keys)
+            return self._found(scope, keys)
         condition = self._one_of(scope, keys)
         return self._hashes(scope, condition, "") if condition else _batch([], len(key))
 
     def images(self, table: Table, columns: Columns, key: Columns, keys: pa.RecordBatch) -> pa.RecordBatch:
         scope = Scope(table.name, columns, key)
-        if not key and scope.by_us:
-            raise ValidateFailed(
-                f"{table.name}: has no key, and its rows cannot be found by hash inside the database",
-                remedy="Load the table again, or give it a key.",
-            )
         loaded = table.loaded_columns
-        known = self._key_values(scope) if key else {"h": self._hash(scope)}
+        known = self._key_values(scope) if key else {"h": self._hash(scope), **self._ours(scope)}
         outputs = {**known, **{f"v{n}": self.canonical(column) for n, column in enumerate(loaded)}}
         condition = self._one_of(scope, keys)
         named = (f"{expression} AS {name}" for name, expression in outputs.items())
@@ -193,7 +187,8 @@ class SqlComparison(ABC):
         values = list(zip(*found, strict=True)) or [()] * len(outputs)
         head = {n: pa.array(v, pa.binary()).cast(pa.string()) for n, v in zip(known, values, strict=False)}
         if not key:
-            head = {"hash": head["h"].cast(pa.int64())}
+            texts = zip(*(column.to_pylist() for column in head.values()), strict=True)
+            head = {"hash": pa.array([_whole_hash(scope, text[0], text[1:]) for text in texts], pa.int64())}
         body = [pa.array(v, pa.binary()) for v in values[len(known) :]]
         return pa.RecordBatch.from_arrays([*head.values(), *body], [*head, *(c.name for c in loaded)])
 
@@ -208,6 +203,18 @@ class SqlComparison(ABC):
             return _batch(self.rows(f"{_select('h', 'count(*)')} FROM ({sql}) AS q GROUP BY h{limit}"), 0)
         counted = Counter(row[0] for row in self._hashed(scope, sql))
         return _batch(((hash, rows) for hash, rows in counted.items()), 0)
+
+    def _found(self, scope: Scope, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """Of rows without a key that we must hash: those with these hashes, each with the database's part of it."""
+        wanted = set(keys["hash"].to_pylist())
+        counted: Counter[tuple[int, int]] = Counter()
+        for block in self.stream(self._select(scope, {"h": self._hash(scope)})):
+            for row in block:
+                whole = _whole_hash(scope, row[0], row[1:])
+                if whole in wanted:
+                    counted[whole, int(row[0])] += 1
+        columns = list(zip(*((whole, rows, part) for (whole, part), rows in counted.items()), strict=True)) or [()] * 3
+        return pa.RecordBatch.from_arrays([pa.array(c, pa.int64()) for c in columns], ["hash", "rows", "part"])
 
     def _hashed(self, scope: Scope, sql: str) -> Iterator[tuple[Any, ...]]:
         """Key texts, hash, 1: with what we must render ourselves already in the hash."""
@@ -251,12 +258,15 @@ class SqlComparison(ABC):
         forms = key_forms(scope.key)
         return {f"k{n}": self._value(scope.table, *column) for n, column in enumerate(forms)}
 
+    def _ours(self, scope: Scope) -> dict[str, str]:
+        """The texts that we render ourselves."""
+        return {f"c{n}": self._value(scope.table, *column) for n, column in enumerate(scope.by_us)}
+
     # --- which rows -------------------------------------------------------------------------------------------------
 
     def _select(self, scope: Scope, outputs: Mapping[str, str], condition: str = "") -> str:
         """Select ``outputs`` and the texts that we render ourselves from the rows of the scope."""
-        ours = {f"c{n}": self._value(scope.table, *column) for n, column in enumerate(scope.by_us)}
-        named = (f"{expression} AS {name}" for name, expression in {**outputs, **ours}.items())
+        named = (f"{expression} AS {name}" for name, expression in {**outputs, **self._ours(scope)}.items())
         conditions = [f"({c})" for c in (*self._bounds(scope), condition) if c]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return f"{_select(*named)} FROM {self.dialect.table(scope.table)}{where}"
@@ -300,7 +310,10 @@ class SqlComparison(ABC):
     def _one_of(self, scope: Scope, keys: pa.RecordBatch) -> str:
         """A condition that holds for the rows with these keys; '' when no row can have any of them."""
         if not scope.key:
-            return f"{self._segment_hash(scope)} IN ({', '.join(str(int(h)) for h in keys['hash'].to_pylist())})"
+            if not len(keys):
+                return ""
+            known = keys["part" if scope.by_us else "hash"].to_pylist()
+            return f"{self._segment_hash(scope)} IN ({', '.join(str(int(h)) for h in known)})"
         left, write = [], []
         for column, form in key_forms(scope.key):
             operand = self._operand(scope.table, column, form)
@@ -337,7 +350,3 @@ def _batch(rows: Iterable[tuple[Any, ...]], width: int) -> pa.RecordBatch:
     arrays = [pa.array(column, pa.string()) for column in columns[:width]]
     arrays += [pa.array([int(v) for v in column], pa.int64()) for column in columns[width:]]
     return pa.RecordBatch.from_arrays(arrays, [*(f"k{n}" for n in range(width)), "hash", "rows"])
-
-
-def _only(found: pa.RecordBatch, keys: pa.RecordBatch) -> pa.RecordBatch:
-    return found.filter(pc.is_in(found["hash"], value_set=keys["hash"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from whimbrel.connectors.registry import engine
 from whimbrel.errors import Interrupted, ValidateFailed
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import Columns, normal_form, ordered
+from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered
 from whimbrel.model.table import Table
 from whimbrel.pipeline.segments_diff import Point, Side
 from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
@@ -84,11 +84,30 @@ class BoundSide:
     def count(self) -> int:
         return self.comparison.checksum(self.table, (), self.key, None, None, 100)[0]
 
-    def images(self, table: Table, keys: list[Key]) -> pa.Table:
-        """The rows with exactly these keys, as ``Comparison.images`` gives them."""
-        batches = [self.comparison.images(table, self.columns, self.key, b) for b in key_batches(keys)]
+    def images(self, table: Table, keys: list[Key], parts: Mapping[int, int]) -> pa.Table:
+        """The rows with exactly these keys, as ``Comparison.images`` gives them; ``parts`` are those of both sides."""
+        if self.hashed_by_us:
+            known = [key[0] for key in keys if key[0] in parts]
+            columns = [known, [parts[int(hash)] for hash in known]]
+            asked = [pa.RecordBatch.from_arrays([pa.array(c, pa.int64()) for c in columns], ["hash", "part"])]
+        else:
+            asked = key_batches(keys)
+        batches = [self.comparison.images(table, self.columns, self.key, b) for b in asked]
         rows, wanted = pa.Table.from_batches(batches), set(keys)
         return rows.filter(pa.array([key in wanted for key in row_keys(rows, len(self.key))], pa.bool_()))
+
+    @property
+    def hashed_by_us(self) -> bool:
+        """Whether rows have no key, and hashes that the database cannot work out alone."""
+        return not self.key and any(form in CLIENT_FORMS for _, form in self.columns)
+
+    def parts(self, keys: list[Key]) -> dict[int, int]:
+        """Of rows that are ``hashed_by_us``: by hash, what the database alone makes of those that are there."""
+        found: dict[int, int] = {}
+        for batch in key_batches(keys) if self.hashed_by_us else ():
+            rows = self.comparison.lookup(self.table, self.columns, self.key, batch)
+            found.update(zip(rows["hash"].to_pylist(), rows["part"].to_pylist(), strict=True))
+        return found
 
     def look(self, keys: list[Key]) -> dict[Key, Rows]:
         lookup = self.comparison.lookup

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -31,24 +31,34 @@ from whimbrel.model.normal import strict
 from whimbrel.model.position import Position
 from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_of, open_lines, plan_of, row_keys
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.findings import Named, named_by
 from whimbrel.pipeline.pair import Pair, open_pair
 from whimbrel.pipeline.settling import Key, Live, Settling, replication
 from whimbrel.pipeline.table_comparison import KINDS, SAMPLES
 from whimbrel.pipeline.validation import as_validate_failed
 
 BATCH: Final = 50  # rows that are repaired, and keep the applier waiting, at once
+AT_REST: Final = 1000  # the same when nothing replicates
+GROUP: Final = 5000  # named rows that are looked up at once
 PATIENCE: Final = 30.0  # seconds to wait for a moment in which a batch can be repaired
 _NOWHERE: Final = Position("", "", "", ())  # the stored position stays
 
 
-def repair_data(job: Job, control: Control, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Repair every row that ``report``, the result of ``validate_data``, names, and say what became of each.
+def repair_data(job: Job, control: Control, report: Mapping[str, Any], comparison: str) -> dict[str, Any]:
+    """Repair every row that a comparison has named, and say what became of them.
 
-    The result has ``valid`` (nothing that the report knew of is left), ``repaired`` in all, and by table how many rows
-    were ``named``, were ``already_equal`` when looked at, were ``repaired``, and are ``left``, with samples and why;
-    ``unnamed`` counts rows that the report knew of and had no room to name. Raises what ``validate_data`` raises.
+    ``report`` is the result of ``validate_data`` and ``comparison`` its operation, whose findings name all rows; where
+    they are not on this machine, those in the report's samples are repaired.
+
+    The result has ``valid`` (nothing that the report knew of is left), ``repaired`` in all, what to do ``next`` (''
+    when nothing is), and by table how many rows were ``named``, were ``already_equal`` when looked at, were
+    ``repaired``, and are ``left``, with samples and why; ``unnamed`` counts rows that the report knew of and had no
+    room to name. Raises what ``validate_data`` raises.
     """
     control.phase("repair")
+    kept = named_by(job.workdir, comparison)
+    if kept is None:
+        control.log("loader", f"the findings of {comparison} are not here: only the rows in its samples are repaired")
     named = {str(t["table"]): t for t in report["tables"] if t["samples"]}
     with as_validate_failed(), open_pair(job) as pair:
         pair.require_target_tables()
@@ -60,7 +70,7 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any]) -> dict[s
         ):
             live = replication(job, pair.source, checkpoint)
             tables = [
-                _Repair(pair, _planned(plans, name), lines, applier, live, control).of(table)
+                _Repair(pair, _planned(plans, name), lines, applier, live, control, kept).of(table)
                 for name, table in named.items()
             ]
     unnamed = any(t["status"] != "equal" and not t["samples"] for t in report["tables"])
@@ -68,8 +78,17 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any]) -> dict[s
         "valid": not unnamed and all(t["left"] == 0 and t["unnamed"] == 0 for t in tables),
         "sample_percent": report["sample_percent"],
         "repaired": sum(t["repaired"] for t in tables),
+        "next": _next(tables),
         "tables": tables,
     }
+
+
+def _next(tables: Sequence[Mapping[str, Any]]) -> str:
+    unnamed = sum(t["unnamed"] for t in tables)
+    left = sum(t["left"] for t in tables)
+    parts = [f"{left} rows are left, see 'why' in the samples: repair again"] if left else []
+    parts += [f"{unnamed} rows were counted but not named: validate again, then repair again"] if unnamed else []
+    return "; ".join(parts)
 
 
 def _planned(plans: Mapping[str, Plan], name: str) -> Plan:
@@ -78,6 +97,16 @@ def _planned(plans: Mapping[str, Plan], name: str) -> Plan:
             f"{name} is in the report, but no longer in the migration", remedy="Validate again, then repair."
         )
     return plans[name]
+
+
+@dataclass
+class _Done:
+    """What became of a table's named rows; ``why`` has the first of those that are left."""
+
+    named: int = 0
+    repaired: int = 0
+    left: int = 0
+    why: dict[Key, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -90,6 +119,7 @@ class _Repair:
     applier: Applier
     live: Live | None
     control: Control
+    kept: Named | None
     ends: TableEnds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -97,43 +127,73 @@ class _Repair:
 
     def of(self, table: Mapping[str, Any]) -> dict[str, Any]:
         """Repair what the table's part of a report names."""
-        keys = list(dict.fromkeys(self._key(sample) for sample in table["samples"]))
+        done = _Done()
+        for keys in self._named(table):
+            self._group(keys, done)
+            self.control.log("loader", f"{self.plan.source.name}: {done.repaired} of {done.named} named rows repaired")
+        return {
+            "table": table["table"],
+            "named": done.named,
+            "already_equal": done.named - done.repaired - done.left,
+            "repaired": done.repaired,
+            "left": done.left,
+            "unnamed": self._unnamed(table, done.named),
+            "samples": [self._sample(key, why) for key, why in done.why.items()],
+        }
+
+    def _group(self, keys: list[Key], done: _Done) -> None:
+        """Repair those of these rows that still differ."""
         settling = Settling(self._look(False), self._look(True), self.control.check, self.live)
         before = settling.settle(keys)
         wrong = list(before.real)
         why: dict[Key, str] = {}
-        for at in range(0, len(wrong), BATCH):
-            batch = wrong[at : at + BATCH]
-            reason = self._repaired(batch)
+        parts = self._parts(wrong)
+        for at in range(0, len(wrong), self._at_once):
+            batch = wrong[at : at + self._at_once]
+            reason = self._repaired(batch, parts)
             why |= dict.fromkeys(batch, reason) if reason else {}
-        after = settling.settle(wrong) if wrong else before
-        left = dict(after.real) if wrong else {}
-        moving = before.moving + (after.moving if wrong else 0)
-        repaired = len(wrong) - len(left) - (after.moving if wrong else 0)
-        self.control.log("loader", f"{self.plan.source.name}: {repaired} of {len(keys)} named rows repaired")
-        return {
-            "table": table["table"],
-            "named": len(keys),
-            "already_equal": len(keys) - len(wrong) - before.moving,
-            "repaired": repaired,
-            "left": len(left) + moving,
-            "unnamed": sum(max(0, int(table[kind]) - self._named(table, kind)) for kind in KINDS),
-            "samples": [self._sample(key, why.get(key, "still differs")) for key in list(left)[:SAMPLES]],
-        }
+        after = settling.settle(wrong)
+        done.named += len(keys)
+        done.repaired += len(wrong) - len(after.real) - after.moving
+        done.left += len(after.real) + before.moving + after.moving
+        for key in list(after.real)[: SAMPLES - len(done.why)]:
+            done.why[key] = why.get(key, "still differs")
 
-    def _named(self, table: Mapping[str, Any], kind: str) -> int:
-        """How many rows of a kind the samples stand for: without a key one may stand for several."""
-        samples = [s for s in table["samples"] if s["kind"] == kind]
-        return len(samples) if self.plan.source.key or len(samples) >= SAMPLES else int(table[kind])
+    @property
+    def _at_once(self) -> int:
+        return BATCH if self.live is not None else AT_REST
+
+    def _named(self, table: Mapping[str, Any]) -> Iterator[list[Key]]:
+        if self.kept is not None:
+            for keys in self.kept.keys(str(table["table"]), GROUP):
+                yield [self._checked(key) for key in dict.fromkeys(keys)]
+        else:
+            yield list(dict.fromkeys(self._key(sample) for sample in table["samples"]))
+
+    def _unnamed(self, table: Mapping[str, Any], named: int) -> int:
+        """Rows that were counted only. Without a key, one name may stand for several rows."""
+        counted = sum(int(table[kind]) for kind in KINDS)
+        if self.kept is not None:
+            return 0 if self.kept.complete(str(table["table"])) else max(0, counted - named)
+        full = any(sum(s["kind"] == kind for s in table["samples"]) >= SAMPLES for kind in KINDS)
+        return max(0, counted - named) if self.plan.source.key or full else 0
+
+    def _checked(self, key: Key) -> Key:
+        if len(key) != (len(self.plan.source.key) or 1):
+            raise self._another_key()
+        return key
+
+    def _another_key(self) -> ValidateFailed:
+        return ValidateFailed(
+            f"{self.plan.source.name}: the report names rows by another key", remedy="Validate again, then repair."
+        )
 
     def _key(self, sample: Mapping[str, Any]) -> Key:
         key = self.plan.source.key
         try:
             return tuple(sample["key"][name] for name in key) if key else (int(sample["row_hash"], 16),)
         except KeyError as e:
-            raise ValidateFailed(
-                f"{self.plan.source.name}: the report names rows by another key", remedy="Validate again, then repair."
-            ) from e
+            raise self._another_key() from e
 
     def _sample(self, key: Key, why: str) -> dict[str, Any]:
         if not self.plan.source.key:
@@ -146,13 +206,22 @@ class _Repair:
 
     # --- one batch ------------------------------------------------------------------------------------------------
 
-    def _repaired(self, keys: list[Key]) -> str:
+    def _parts(self, keys: list[Key]) -> dict[int, int]:
+        """What rows without a key can be found by inside a database that cannot hash all of their values.
+
+        Both sides make the same of rows with the same hash, whichever of them has one now.
+        """
+        sides = ((False, self.ends.source), (True, self.ends.target))
+        found = [self.ends.one(at, lambda _, side=side: side.parts(keys)) for at, side in sides]  # type: ignore[misc]
+        return {**found[0], **found[1]}
+
+    def _repaired(self, keys: list[Key], parts: Mapping[int, int]) -> str:
         """Repair these rows; why that was not possible, else nothing."""
         deadline, pause = time.monotonic() + PATIENCE, 0.05
         while True:
             self.control.check()
             try:
-                if self._try(keys):
+                if self._try(keys, parts):
                     return ""
                 reason = "the table has no key, and the source does not rest: repair it when nothing is written"
             except TargetInterrupted as e:
@@ -166,14 +235,14 @@ class _Repair:
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
 
-    def _try(self, keys: list[Key]) -> bool:
+    def _try(self, keys: list[Key], parts: Mapping[int, int]) -> bool:
         """One attempt; False when the source was ahead of a table without a key."""
         self.applier.hold()
         try:
             if not self.plan.source.key and not self._caught_up():
                 self.applier.rollback()
                 return False
-            source, target = self._images(False, keys), self._images(True, keys)
+            source, target = self._images(False, keys, parts), self._images(True, keys, parts)
             build = _by_key if self.plan.source.key else _by_hash
             changes = build(self.plan.source.name, source, target, len(self.plan.source.key))
             if changes is not None:
@@ -191,11 +260,11 @@ class _Repair:
         source, target = self.live.source_position(), self.live.target_position()
         return target is not None and source <= target
 
-    def _images(self, target: bool, keys: list[Key]) -> pa.Table:
+    def _images(self, target: bool, keys: list[Key], parts: Mapping[int, int]) -> pa.Table:
         """Rows as they are now, under the names of the source's columns."""
         side: BoundSide = self.ends.target if target else self.ends.source
         table = self.plan.target if target else self.plan.source
-        rows: pa.Table = self.ends.one(target, lambda _: side.images(table, keys))
+        rows: pa.Table = self.ends.one(target, lambda _: side.images(table, keys, parts))
         known = len(self.plan.source.key) or 1
         names = [*rows.schema.names[:known], *(f"={c.name}" for c in self.plan.source.loaded_columns)]
         return rows.rename_columns(names)

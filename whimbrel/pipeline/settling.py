@@ -186,7 +186,7 @@ def seen_rows(keys: list[Key], found: list[pa.RecordBatch]) -> Seen:
     """What was found of each key asked for; rows of other keys are left out."""
     seen: Seen = {key: Counter() for key in keys}
     for batch in found:
-        names = [name for name in batch.schema.names if name not in ("hash", "rows")] or ["hash"]
+        names = [name for name in batch.schema.names if name not in ("hash", "rows", "part")] or ["hash"]
         columns = [batch[name].to_pylist() for name in (*names, "hash", "rows")]
         for *key, hash, rows in zip(*columns, strict=True):
             if tuple(key) in seen:

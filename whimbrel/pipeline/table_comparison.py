@@ -13,8 +13,9 @@ from whimbrel.model.normal import cheap, ordered, strict
 from whimbrel.model.progress import TableProgress
 from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_of
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.findings import Findings
 from whimbrel.pipeline.segments_diff import Descent, Segment
-from whimbrel.pipeline.settling import Key, Live, Settled, Settling, counts, keys_of
+from whimbrel.pipeline.settling import Key, Live, Settled, Settling, counts, key_batches, keys_of
 
 SAMPLES: Final = 100  # reported a kind and table
 PENDING: Final = 50_000  # differing keys a table that are looked up again one by one
@@ -55,6 +56,7 @@ class TableComparison:
     sample: int
     live: Live | None
     control: Control
+    findings: Findings
 
     def result(self) -> dict[str, Any]:
         """One table of the REST contract's result."""
@@ -92,7 +94,7 @@ class TableComparison:
                 return rows, checked, Found(), 0
             descent = Descent(ends, ordered(self.plan.key(False)))
             if not self._must_settle:
-                return rows, checked, _collected(descent.differences(whole)), 0
+                return rows, checked, self._collected(descent.differences(whole)), 0
             pending, complete = _pending(descent.differences(whole))
             if complete:
                 found, moving = self._settled(pending)
@@ -102,7 +104,8 @@ class TableComparison:
             self._let_pass()
             whole = self._whole(ends)
         ends = ends_of(self.lines, self.plan, self.sample, strict)
-        return rows, checked, _collected(Descent(ends, ordered(self.plan.key(False))).differences(self._whole(ends))), 0
+        descent = Descent(ends, ordered(self.plan.key(False)))
+        return rows, checked, self._collected(descent.differences(self._whole(ends))), 0
 
     @property
     def _by_us_from_the_start(self) -> bool:
@@ -120,6 +123,13 @@ class TableComparison:
         source, target = ends.both(lambda side: side.checksums(None, None, ())[0])
         return Segment(None, None, source, target)
 
+    def _collected(self, differences: Iterator[pa.Table]) -> Found:
+        found = Found()
+        for leaf in differences:
+            found.add_table(leaf)
+            self.findings.add(str(self.plan.source.name), leaf)
+        return found
+
     def _settling(self) -> Settling:
         ends = ends_of(self.lines, self.plan, 100, strict)
         return Settling(
@@ -134,6 +144,8 @@ class TableComparison:
         found = Found()
         for key, (source, target) in settled.real.items():
             found.add(key, counts(source, target))
+        for batch in key_batches(list(settled.real)):
+            self.findings.add(str(self.plan.source.name), pa.Table.from_batches([batch]))
         if settled.moving:
             self.control.log(
                 "loader",
@@ -156,13 +168,6 @@ class TableComparison:
     def _progress(self, status: str, rows: int) -> None:
         total = max(self.plan.source.rows, rows)
         self.control.table(TableProgress(str(self.plan.source.name), status, total, rows_extracted=rows))
-
-
-def _collected(differences: Iterator[pa.Table]) -> Found:
-    found = Found()
-    for leaf in differences:
-        found.add_table(leaf)
-    return found
 
 
 def _pending(differences: Iterator[pa.Table]) -> tuple[list[Key], bool]:

@@ -12,6 +12,7 @@ from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, Whim
 from whimbrel.model.job import Job
 from whimbrel.pipeline.comparing import Plan, open_lines, plan_of
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.findings import Findings
 from whimbrel.pipeline.pair import open_pair
 from whimbrel.pipeline.settling import Live, replication
 from whimbrel.pipeline.table_comparison import TableComparison
@@ -23,16 +24,22 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
     """Compare every table and return the result of the REST contract. ``sample_percent`` 0 or 100 is all rows.
 
     A difference is a result; raised are ValidateFailed when a table cannot be compared, the leaves of
-    ConnectionRefused, and retryable errors of a server that went away. Bounded memory.
+    ConnectionRefused, and retryable errors of a server that went away. Bounded memory. The keys of all rows that
+    differ, of which the result shows a few, are kept in the working directory for ``repair_data``.
     """
     sample = sample_percent if 1 <= sample_percent <= 99 else 100
     control.phase("validate")
     with as_validate_failed(), open_pair(job) as pair:
         pair.require_target_tables()
         plans = [plan_of(job, s, t) for s, t in pair.both]
-        with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-            live = replication(job, pair.source, checkpoint)
-            tables = _all_tables(job, control, plans, sample, live)
+        findings = Findings(job.workdir, job.operation)
+        try:
+            with closing(pair.target.checkpoint(job.migration)) as checkpoint:
+                live = replication(job, pair.source, checkpoint)
+                tables = _all_tables(job, control, plans, sample, live, findings)
+            findings.finish()
+        finally:
+            findings.abandon()
     return {"valid": all(t["status"] == "equal" for t in tables), "sample_percent": sample, "tables": tables}
 
 
@@ -50,7 +57,9 @@ def as_validate_failed() -> Iterator[None]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _all_tables(job: Job, control: Control, plans: list[Plan], sample: int, live: Live | None) -> list[dict[str, Any]]:
+def _all_tables(
+    job: Job, control: Control, plans: list[Plan], sample: int, live: Live | None, findings: Findings
+) -> list[dict[str, Any]]:
     """Several tables at a time, largest first; the results in the order of the migration. One failure ends all."""
     failed = threading.Event()
 
@@ -63,7 +72,7 @@ def _all_tables(job: Job, control: Control, plans: list[Plan], sample: int, live
         try:
             check()
             with open_lines(job, check) as lines:
-                return TableComparison(plan, lines, sample, live, control).result()
+                return TableComparison(plan, lines, sample, live, control, findings).result()
         except BaseException:
             failed.set()
             raise

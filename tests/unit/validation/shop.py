@@ -22,7 +22,7 @@ DEFINITIONS = {
 create table shop.items (id int primary key, name varchar(60), note text, price numeric(12,2), at timestamp(6),
   moment timestamptz, doc jsonb, data bytea, flag boolean, ratio double precision);
 create table shop.tags (tag varchar(40) primary key, uses int);
-create table shop.events (kind varchar(20), n int, note text);
+create table shop.events (kind varchar(20), n int, note text, doc jsonb);
 alter table shop.events replica identity full;
 create table shop.parts (a int, b bigint, note varchar(20), primary key (a, b));
 """,
@@ -30,7 +30,7 @@ create table shop.parts (a int, b bigint, note varchar(20), primary key (a, b));
 create table shop.items (id int primary key, name varchar(60), note text, price decimal(12,2), at datetime(6),
   moment timestamp(6) null, doc json, data varbinary(40), flag tinyint(1), ratio double);
 create table shop.tags (tag varchar(40) primary key, uses int);
-create table shop.events (kind varchar(20), n int, note text);
+create table shop.events (kind varchar(20), n int, note text, doc json);
 create table shop.parts (a int, b bigint, note varchar(20), primary key (a, b));
 """,
 }
@@ -99,8 +99,13 @@ def fill(server: Server) -> None:
 
     run(server, values((_item(n, postgres) for n in range(ITEMS)), "items"))
     run(server, values((f"('Tag {'éß日'[n % 3]} {n}', {n})" for n in range(TAGS)), "tags"))
-    run(server, values((f"('kind {n % 50}', {n % 500}, null)" for n in range(EVENTS)), "events"))
+    run(server, values((_event(n, postgres) for n in range(EVENTS)), "events"))
     run(server, values((f"({n % 70}, {n * 10_000_000_000}, 'p')" for n in range(5000)), "parts"))
+
+
+def _event(n: int, postgres: bool) -> str:
+    document = f'{{"a": {n % 9}, "b": 1.0}}' if postgres else f'{{"b":1,"a":{n % 9}}}'
+    return f"('kind {n % 50}', {n % 500}, null, '{document}')"
 
 
 def _item(n: int, postgres: bool) -> str:

@@ -91,7 +91,8 @@ class Comparison(Protocol):
     ) -> pa.RecordBatch:
         """The rows with these keys (columns ``k0``, ``k1`` …; or ``hash`` without a key), as ``hashes`` gives them.
 
-        Rows whose key merely equals one of ``keys`` in the column's collation may be among them.
+        Rows whose key merely equals one of ``keys`` in the column's collation may be among them. Rows without a key,
+        with columns that we hash ourselves, have a ``part`` (int64) too: the hash of the others.
         """
 
     def images(
@@ -100,7 +101,7 @@ class Comparison(Protocol):
         """The whole rows with these keys, as they are now: ``lookup``'s columns, one line a row, and behind them the
         table's loaded columns in the canonical text of ``TableChanges.data``.
 
-        Raises ValidateFailed where rows without a key cannot be found by their hash inside the database.
+        Where ``lookup`` gives a ``part``, ``keys`` must have it, and rows of other hashes may be among the result.
         """
 
     def cancel(self) -> None:
