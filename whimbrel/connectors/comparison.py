@@ -182,7 +182,7 @@ class SqlComparison(ABC):
         outputs = {**known, **{f"v{n}": self.canonical(column) for n, column in enumerate(loaded)}}
         condition = self._one_of(scope, keys)
         named = (f"{expression} AS {name}" for name, expression in outputs.items())
-        sql = f"{_select(*named)} FROM {self.dialect.table(table.name)} WHERE {condition}"
+        sql = f"{_select(*named)} FROM {self.rows_of(table.name)} WHERE {condition}"
         found = self.canonical_rows(sql, [*(None for _ in known), *loaded]) if condition else []
         values = list(zip(*found, strict=True)) or [()] * len(outputs)
         head = {n: pa.array(v, pa.binary()).cast(pa.string()) for n, v in zip(known, values, strict=False)}
@@ -198,10 +198,10 @@ class SqlComparison(ABC):
         outputs = {**self._key_values(scope), "h": self._hash(scope)}
         sql = self._select(scope, outputs, condition)
         if scope.key:
-            return _batch(self._hashed(scope, sql + limit), len(scope.key))
+            return _joined((_batch(rows, len(scope.key)) for rows in self._hashed(scope, sql + limit)), len(scope.key))
         if not scope.by_us:
             return _batch(self.rows(f"{_select('h', 'count(*)')} FROM ({sql}) AS q GROUP BY h{limit}"), 0)
-        counted = Counter(row[0] for row in self._hashed(scope, sql))
+        counted = Counter(row[0] for rows in self._hashed(scope, sql) for row in rows)
         return _batch(((hash, rows) for hash, rows in counted.items()), 0)
 
     def _found(self, scope: Scope, keys: pa.RecordBatch) -> pa.RecordBatch:
@@ -216,12 +216,11 @@ class SqlComparison(ABC):
         columns = list(zip(*((whole, rows, part) for (whole, part), rows in counted.items()), strict=True)) or [()] * 3
         return pa.RecordBatch.from_arrays([pa.array(c, pa.int64()) for c in columns], ["hash", "rows", "part"])
 
-    def _hashed(self, scope: Scope, sql: str) -> Iterator[tuple[Any, ...]]:
+    def _hashed(self, scope: Scope, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         """Key texts, hash, 1: with what we must render ourselves already in the hash."""
         width = len(scope.key)
         for block in self.stream(sql):
-            for row in block:
-                yield (*row[:width], _whole_hash(scope, row[width], row[width + 1 :]), 1)
+            yield [(*row[:width], _whole_hash(scope, row[width], row[width + 1 :]), 1) for row in block]
 
     def _hash(self, scope: Scope) -> str:
         return self._hash_of(scope.table, scope.in_database)
@@ -269,7 +268,7 @@ class SqlComparison(ABC):
         named = (f"{expression} AS {name}" for name, expression in {**outputs, **self._ours(scope)}.items())
         conditions = [f"({c})" for c in (*self._bounds(scope), condition) if c]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        return f"{_select(*named)} FROM {self.dialect.table(scope.table)}{where}"
+        return f"{_select(*named)} FROM {self.rows_of(scope.table)}{where}"
 
     def _bounds(self, scope: Scope) -> Iterable[str]:
         if scope.sample < 100:
@@ -320,7 +319,8 @@ class SqlComparison(ABC):
             left.append(operand or self._value(scope.table, column, form))
             write.append(partial(self.dialect.constant, form=form) if operand else self.dialect.text_constant)
         columns = [keys[f"k{n}"].to_pylist() for n in range(len(left))]
-        possible = (row for row in zip(*columns, strict=True) if self.possible(row))
+        forms = [form for _, form in key_forms(scope.key)]
+        possible = (row for row in zip(*columns, strict=True) if self.possible(row, forms))
         tuples = [", ".join(w(v) for w, v in zip(write, row, strict=True)) for row in possible]
         if not tuples:
             return ""
@@ -328,9 +328,13 @@ class SqlComparison(ABC):
             return f"{left[0]} IN ({', '.join(tuples)})"
         return f"({', '.join(left)}) IN ({', '.join(f'({t})' for t in tuples)})"
 
-    def possible(self, key: Sequence[str]) -> bool:
-        """Whether this engine can hold such a key at all."""
+    def possible(self, key: Sequence[str], forms: Sequence[str]) -> bool:
+        """Whether this engine can hold such a key at all, in columns of these forms."""
         return True
+
+    def rows_of(self, table: TableName) -> str:
+        """What stands behind FROM."""
+        return self.dialect.table(table)
 
 
 def _select(*outputs: str) -> str:
@@ -342,6 +346,12 @@ def _whole_hash(scope: Scope, hashed: Any, texts: Sequence[Any]) -> int:
         return int(hashed)
     read = [client_text(form, text) for (_, form), text in zip(scope.by_us, texts, strict=True)]
     return row_hash(int(hashed), read)
+
+
+def _joined(batches: Iterable[pa.RecordBatch], width: int) -> pa.RecordBatch:
+    """One batch of many: a block of rows is an Arrow batch before the next one is read, which takes far less room."""
+    table = pa.Table.from_batches([_batch([], width), *batches]).combine_chunks()
+    return table.to_batches()[0] if len(table) else _batch([], width)
 
 
 def _batch(rows: Iterable[tuple[Any, ...]], width: int) -> pa.RecordBatch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from whimbrel.connectors.protocols import Comparable, Comparison
 from whimbrel.connectors.registry import engine
-from whimbrel.errors import Interrupted, ValidateFailed
+from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered
-from whimbrel.model.table import Table
+from whimbrel.model.table import ColumnType, Table
+from whimbrel.pipeline.pair import Pair
 from whimbrel.pipeline.segments_diff import Point, Side
 from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
 
@@ -52,14 +53,40 @@ class Plan:
         return "checksum by key range" if ordered(self.key(False)) else "checksum by key hash"
 
 
-def plan_of(job: Job, source: Table, target: Table) -> Plan:
-    same = job.source.type == job.target.type
+def plans_of(pair: Pair, wanted: Collection[str] | None = None) -> list[Plan]:
+    """What is compared of each table, or of the source tables of the ``wanted`` names. Raises ValidateFailed."""
+    both = [(s, t) for s, t in pair.both if wanted is None or str(s.name) in wanted]
+    there = _types_there(pair.job, [t.name for _, t in both])
+    return [_plan(pair.job, s, t, there.get(t.name, {})) for s, t in both]
+
+
+def _types_there(job: Job, names: Sequence[TableName]) -> dict[TableName, dict[str, ColumnType]]:
+    """The target's column types as they are: a table made by hand may have others than we would make."""
+    with closing(engine(job.target.type).source(job.target, job.operation)) as reader:
+        try:
+            found = reader.reflect(names)
+        except WhimbrelError as e:
+            if e.retryable or isinstance(e, ConnectionRefused):
+                raise
+            return {}  # ours are as good; what is wrong with the table shows when it is read
+    return {table.name: {c.name: c.type for c in table.columns} for table in found}
+
+
+def _plan(job: Job, source: Table, target: Table, there: Mapping[str, ColumnType]) -> Plan:
     pairs = zip(source.loaded_columns, target.loaded_columns, strict=True)
+    same = job.source.type == job.target.type
     try:
-        forms = tuple(normal_form(s.type, t.type, same_engine=same) for s, t in pairs)
+        forms = tuple(_form(s.type, t.type, there.get(t.name, t.type), same) for s, t in pairs)
     except ValidateFailed as e:
         raise ValidateFailed(f"{source.name}: {e.message}", remedy=e.how_to_fix, table=str(source.name)) from e
     return Plan(source, target, forms)
+
+
+def _form(source: ColumnType, made: ColumnType, there: ColumnType, same_engine: bool) -> str:
+    try:
+        return normal_form(source, there, same_engine=same_engine)
+    except ValidateFailed:
+        return normal_form(source, made, same_engine=same_engine)
 
 
 @dataclass(frozen=True)

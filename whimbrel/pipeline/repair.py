@@ -29,7 +29,7 @@ from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import strict
 from whimbrel.model.position import Position
-from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_of, open_lines, plan_of, row_keys
+from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_of, open_lines, plans_of, row_keys
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Named, named_by
 from whimbrel.pipeline.pair import Pair, open_pair
@@ -62,7 +62,7 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
     named = {str(t["table"]): t for t in report["tables"] if t["samples"]}
     with as_validate_failed(), open_pair(job) as pair:
         pair.require_target_tables()
-        plans = {str(s.name): plan_of(job, s, t) for s, t in pair.both if str(s.name) in named}
+        plans = {str(plan.source.name): plan for plan in plans_of(pair, named)}
         with (
             closing(pair.target.checkpoint(job.migration)) as checkpoint,
             closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,

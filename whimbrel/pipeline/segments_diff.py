@@ -1,7 +1,7 @@
 """Finding the rows that differ: checksums by segment, descending only where they differ, rows only at the leaves.
 
-Nothing here knows a database: a ``Side`` answers for one table at one end. Memory is bounded by ``Limits.fetch``
-rows a side, whatever the table's size.
+Nothing here knows a database: a ``Side`` answers for one table at one end. Memory is bounded by ``Limits.fetch`` or
+``Limits.scan`` rows a side, whatever the table's size.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class Limits:
     """``leaf``: a range this small is fetched, not cut again. ``fetch``: most rows fetched at once from a side.
 
     ``parts`` ranges are made of one; the hash order, where every pass reads the whole table, is cut into as many
-    buckets as bring it down to ``fetch`` rows at once, up to ``buckets``.
+    buckets as bring it down to ``scan`` rows at once, up to ``buckets``.
     """
 
     leaf: int = 4096
     fetch: int = 65_536
+    scan: int = 262_144
     parts: int = 32
     buckets: int = 4096
 
@@ -99,7 +100,11 @@ class Descent:
 
     @property
     def _fetchable(self) -> int:
-        return self.limits.leaf if self.by_range else self.limits.fetch
+        return self.limits.leaf if self.by_range else self.limits.scan
+
+    @property
+    def _at_once(self) -> int:
+        return self.limits.fetch if self.by_range else self.limits.scan
 
     def _split(self, segment: Segment) -> list[Segment]:
         """The segment's parts with their checksums, in order; none when it cannot be cut."""
@@ -119,7 +124,7 @@ class Descent:
         return self.ends.one(target_is_fuller, lambda s: s.cuts(segment.low, segment.high, segment.rows, parts))
 
     def _fetches(self, children: Sequence[Segment]) -> Iterator[tuple[Point, Point]]:
-        """Bounds that cover every small differing part, neighbours together as long as ``fetch`` rows allow it.
+        """Bounds that cover every small differing part, neighbours together as far as that may be fetched at once.
 
         Equal parts between two differing ones are fetched along: one pass over them is cheaper than two questions.
         """
@@ -127,7 +132,7 @@ class Descent:
         end, held, between = None, 0, 0
         for child in children:
             small = not child.equal and child.rows <= self._fetchable
-            if start is not None and (held + between + child.rows > self.limits.fetch or not (small or child.equal)):
+            if start is not None and (held + between + child.rows > self._at_once or not (small or child.equal)):
                 yield start.low, end
                 start = None
             if small:
@@ -140,7 +145,7 @@ class Descent:
 
     def _fetch(self, low: Point, high: Point) -> Iterator[pa.Table]:
         """Compare row by row; a part that has grown past its bound meanwhile is cut again."""
-        limit = 4 * self.limits.fetch
+        limit = 4 * self._at_once
         source, target = self.ends.both(lambda side: side.hashes(low, high, limit))
         if max(len(source), len(target)) >= limit:
             grown = Segment(low, high, (len(source), 0), (len(target), 1))

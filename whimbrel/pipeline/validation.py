@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Job
-from whimbrel.pipeline.comparing import Plan, open_lines, plan_of
+from whimbrel.pipeline.comparing import Plan, open_lines, plans_of
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Findings
 from whimbrel.pipeline.pair import open_pair
@@ -31,7 +31,7 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
     control.phase("validate")
     with as_validate_failed(), open_pair(job) as pair:
         pair.require_target_tables()
-        plans = [plan_of(job, s, t) for s, t in pair.both]
+        plans = plans_of(pair)
         findings = Findings(job.workdir, job.operation)
         try:
             with closing(pair.target.checkpoint(job.migration)) as checkpoint:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.unit.validation.fakes import FakeEnds, FakeSide, Row, hashed
 from whimbrel.pipeline.segments_diff import Descent, Limits, Segment, diff
 
-SMALL = Limits(leaf=8, fetch=32, parts=4, buckets=8)
+SMALL = Limits(leaf=8, fetch=32, scan=32, parts=4, buckets=8)
 
 
 def found(source: FakeSide, target: FakeSide, limits: Limits = SMALL) -> Counter[tuple[str, str]]:
@@ -160,7 +160,7 @@ def test_the_descent_finds_what_a_full_comparison_finds(
     keyed, by_range = SHAPES[shape]
     source = FakeSide(shared + only_source[:8], keyed, by_range)
     target = FakeSide(shared[::-1] + only_target[:8], keyed, by_range)
-    limits = Limits(leaf=4, fetch=8, parts=3, buckets=5)
+    limits = Limits(leaf=4, fetch=8, scan=8, parts=3, buckets=5)
     assert found(source, target, limits) == expected(source, target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -27,6 +28,10 @@ SETTINGS: Final = (
     "SET search_path = pg_catalog",
 )
 
+PARTITIONED: Final = (
+    "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
+    " where n.nspname = %s and c.relname = %s and c.relkind = 'p'"
+)
 COLUMNS: Final = """
 select a.attname, (
   with recursive t(oid, kind, base) as (
@@ -67,6 +72,10 @@ class PostgresDialect(Dialect):
             return str(int(text))
         if form == "hex":
             return f"'\\x{bytes.fromhex(text).hex()}'"
+        if form == "decimal" and _DECIMAL.match(text):
+            return text  # quoted, it would have to be of the column's type, which may be an integer
+        if form == "date":
+            return literal(_DAY_ZERO.sub("01", text).replace("0000-", "0001-"))
         return literal(text)
 
     def text_constant(self, text: str) -> str:
@@ -97,6 +106,15 @@ class PostgresDialect(Dialect):
 
 
 # --- values in their normal forms -------------------------------------------------------------------------------------
+
+_ANY: Final = re.compile("")
+_DECIMAL: Final = re.compile(r"-?\d+(\.\d+)?\Z")
+_DAY_ZERO: Final = re.compile(r"(?<=-)00")  # MySQL has months and days of that number, before the first ones
+_POSSIBLE: Final = {
+    "date": re.compile(r"(?!0000)\d+-(?!00)\d\d-(?!00)\d\d( BC)?\Z|-?infinity\Z"),
+    "timestamp(6)": re.compile(r"(?!0000)\d+-(?!00)\d\d-(?!00)\d\d |-?infinity\Z"),
+    "uuid": re.compile(r"[0-9a-f]{32}\Z"),
+}
 
 _DIRECT: Final = {
     "integer": INTEGERS,
@@ -223,6 +241,7 @@ class PostgresComparison(SqlComparison):
     def __init__(self, endpoint: Endpoint, operation: str, role: Role = "source") -> None:
         super().__init__()
         self._role: Role = role
+        self._sources: dict[TableName, str] = {}
         self._connection = connect(endpoint.parameters, operation)
         with mapped(role):
             for setting in SETTINGS:
@@ -266,8 +285,16 @@ class PostgresComparison(SqlComparison):
             for row in range(result.ntuples)
         ]
 
-    def possible(self, key: Sequence[str]) -> bool:
-        return not any("\0" in value for value in key)
+    def possible(self, key: Sequence[str], forms: Sequence[str]) -> bool:
+        return not any("\0" in v or not _POSSIBLE.get(f, _ANY).match(v) for v, f in zip(key, forms, strict=True))
+
+    def rows_of(self, table: TableName) -> str:
+        """The table without those that inherit from it, unless they are its partitions: as its rows are copied."""
+        if table not in self._sources:
+            with mapped(self._role):
+                partitioned = self._connection.execute(PARTITIONED, (table.schema, table.table)).fetchone()
+            self._sources[table] = qualified(table) if partitioned else f"ONLY {qualified(table)}"
+        return self._sources[table]
 
     def cancel(self) -> None:
         self._connection.cancel_safe(timeout=10)
