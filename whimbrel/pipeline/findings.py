@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import pyarrow as pa
 
@@ -34,7 +34,8 @@ class Findings:
         self._folder = self._parent / f"{operation}{PARTIAL}"
         for leftover in self._parent.glob(f"*{PARTIAL}"):
             shutil.rmtree(leftover)
-        self._folder.mkdir(parents=True, mode=0o700)
+        self._parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder.mkdir(mode=0o700)
 
     def add(self, table: str, keys: pa.Table) -> None:
         """Note these keys of rows that differ: columns ``k0`` …, or ``hash``; others are left out."""
@@ -55,8 +56,8 @@ class Findings:
         for table, file in self._files.items():
             file.close()
             index[table] = {"file": file.path.name, "keys": file.keys, "complete": file.complete}
-        with (self._folder / INDEX).open("w") as f:
-            json.dump(index, f)
+        with _create(self._folder / INDEX) as f:
+            f.write(json.dumps(index).encode())
             f.flush()
             os.fsync(f.fileno())
         for earlier in self._parent.iterdir():
@@ -82,7 +83,7 @@ class _File:
 
     def write(self, keys: pa.Table) -> None:
         if self._writer is None:
-            self._out = self.path.open("wb")
+            self._out = _create(self.path)
             self._writer = pa.ipc.new_stream(self._out, keys.schema)
         self._writer.write_table(keys)
         self.keys += len(keys)
@@ -126,6 +127,10 @@ def named_by(workdir: Path, operation: str) -> Named | None:
     except FileNotFoundError:
         return None
     return Named(folder, index)
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,6 +21,7 @@ from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 
 Role = Literal["source", "target"]
+DOCUMENTED = Path("docs/prerequisites.md").read_text()
 TABLES = [TableName("shop_1", t) for t in ("orders", "odd`'name", "log", "items")]
 
 
@@ -122,6 +123,8 @@ def test_statements_make_a_target_ready(wrong: MySQL) -> None:
     before = run(wrong, "target", "data+replication")
     expected = {"mysql.progress_database", "mysql.write_grants", "mysql.local_infile", "mysql.max_allowed_packet"}
     assert failed(before) == expected
+    named = {*before, *run(wrong, "source", "replication")}
+    assert [id for id in named if f"| `{id}` |" not in DOCUMENTED] == []
     follow(wrong, "target", "data+replication")
     assert failed(run(wrong, "target", "data+replication")) == set()
     wrong.client("SET GLOBAL read_only = ON; ALTER USER mover WITH MAX_USER_CONNECTIONS 3")

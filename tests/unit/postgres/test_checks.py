@@ -20,6 +20,7 @@ from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 
 Role = Literal["source", "target"]
+DOCUMENTED = Path("docs/prerequisites.md").read_text()
 
 ODD = "we'ird $whimbrel$ \\ x"
 TABLES = [TableName("shop", t) for t in ("orders", "log", ODD, "hidden", "parts", "twice")]
@@ -150,6 +151,8 @@ def test_statements_make_a_target_ready(bare: Postgres) -> None:
     expected = {"postgres.progress_schema", "postgres.schema_create", "postgres.table_ownership"}
     expected |= {"postgres.session_replication_role", "postgres.temporary_tables", "postgres.row_security"}
     assert failed(before) == expected
+    named = {*before, *run(bare, "source", "replication", TABLES)}
+    assert [id for id in named if f"| `{id}` |" not in DOCUMENTED] == []
     follow(bare, "target", "data+replication", TABLES)
     assert failed(run(bare, "target", "data+replication", TABLES)) == set()
     bare.psql("create schema whimbrel; create table whimbrel.progress (i int)", "app")
