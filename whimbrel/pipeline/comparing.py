@@ -123,6 +123,12 @@ class BoundSide:
         rows, wanted = pa.Table.from_batches(batches), set(keys)
         return rows.filter(pa.array([key in wanted for key in row_keys(rows, len(self.key))], pa.bool_()))
 
+    def strangers(self, keys: list[Key]) -> bool:
+        """Whether there are rows with other keys than these that equal one of them in the column's collation."""
+        known = set(keys)
+        batches = [self.comparison.lookup(self.table, self.columns, self.key, b) for b in key_batches(keys)]
+        return any(key not in known for key in row_keys(pa.Table.from_batches(batches), len(self.key)))
+
     @property
     def hashed_by_us(self) -> bool:
         """Whether rows have no key, and hashes that the database cannot work out alone."""

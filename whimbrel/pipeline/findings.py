@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -48,7 +49,10 @@ class Findings:
                 file.complete = False
                 return
             self._left -= named.nbytes
-        file.write(named)
+        try:
+            file.write(named)
+        except OSError:
+            file.give_up()  # a disk that is full takes the names away, not the comparison
 
     def finish(self) -> None:
         """Name the files for good, and forget those of earlier comparisons."""
@@ -78,18 +82,29 @@ class _File:
         self.path = path
         self.keys = 0
         self.complete = True
+        self.dead = False
         self._out: Any = None
         self._writer: Any = None
 
     def write(self, keys: pa.Table) -> None:
+        if self.dead:
+            return
         if self._writer is None:
             self._out = _create(self.path)
             self._writer = pa.ipc.new_stream(self._out, keys.schema)
         self._writer.write_table(keys)
         self.keys += len(keys)
 
+    def give_up(self) -> None:
+        """Name nothing of this table: what was written is not whole."""
+        self.complete, self.keys, self.dead = False, 0, True
+
     def close(self) -> None:
         if self._writer is None or self._out.closed:
+            return
+        if self.dead:
+            with suppress(OSError):
+                self._out.close()
             return
         self._writer.close()
         self._out.flush()

@@ -33,7 +33,7 @@ from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Named, named_by
 from whimbrel.pipeline.pair import Pair, open_pair
-from whimbrel.pipeline.settling import Key, Live, Settling, replication
+from whimbrel.pipeline.settling import Key, Live, Settled, Settling, replication
 from whimbrel.pipeline.table_comparison import KINDS, SAMPLES
 from whimbrel.pipeline.validation import as_validate_failed
 
@@ -121,6 +121,7 @@ class _Repair:
     control: Control
     kept: Named | None
     ends: TableEnds = field(init=False)
+    refused: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
         self.ends = ends_of(self.lines, self.plan, 100, strict)
@@ -149,10 +150,8 @@ class _Repair:
         why: dict[Key, str] = {}
         parts = self._parts(wrong)
         for at in range(0, len(wrong), self._at_once):
-            batch = wrong[at : at + self._at_once]
-            reason = self._repaired(batch, parts)
-            why |= dict.fromkeys(batch, reason) if reason else {}
-        after = settling.settle(wrong)
+            why |= self._batch(wrong[at : at + self._at_once], parts)
+        after = settling.settle(wrong) if wrong else Settled({})
         done.named += len(keys)
         done.repaired += len(wrong) - len(after.real) - after.moving
         done.left += len(after.real) + before.moving + after.moving
@@ -215,23 +214,34 @@ class _Repair:
         found = [self.ends.one(at, lambda _, side=side: side.parts(keys)) for at, side in sides]  # type: ignore[misc]
         return {**found[0], **found[1]}
 
-    def _repaired(self, keys: list[Key], parts: Mapping[int, int]) -> str:
-        """Repair these rows; why that was not possible, else nothing."""
+    def _batch(self, keys: list[Key], parts: Mapping[int, int]) -> dict[Key, str]:
+        """Repair these rows; those that were not, with why. One row that cannot be does not keep the others from it."""
+        reason, refused = self._repaired(keys, parts)
+        if not reason:
+            return {}
+        if not refused or len(keys) == 1 or self.refused >= SAMPLES:
+            self.refused += refused
+            return dict.fromkeys(keys, reason)
+        half = len(keys) // 2
+        return {**self._batch(keys[:half], parts), **self._batch(keys[half:], parts)}
+
+    def _repaired(self, keys: list[Key], parts: Mapping[int, int]) -> tuple[str, bool]:
+        """Repair these rows; why that was not possible ('' when it was), and whether it was refused for good."""
         deadline, pause = time.monotonic() + PATIENCE, 0.05
         while True:
             self.control.check()
             try:
                 if self._try(keys, parts):
-                    return ""
+                    return "", False
                 reason = "the table has no key, and the source does not rest: repair it when nothing is written"
             except TargetInterrupted as e:
                 reason = e.message
             except WhimbrelError as e:
                 if e.retryable:
                     raise
-                return e.message
+                return e.message, True
             if time.monotonic() > deadline:
-                return reason
+                return reason, False
             time.sleep(pause)
             pause = min(pause * 2, 1.0)
 
@@ -243,6 +253,8 @@ class _Repair:
                 self.applier.rollback()
                 return False
             source, target = self._images(False, keys, parts), self._images(True, keys, parts)
+            if self.plan.source.key and self._taken(source, target, keys):
+                raise ValidateFailed("the target takes another row's key for the same, and cannot hold both")
             build = _by_key if self.plan.source.key else _by_hash
             changes = build(self.plan.source.name, source, target, len(self.plan.source.key))
             if changes is not None:
@@ -252,6 +264,13 @@ class _Repair:
             self.applier.rollback()
             raise
         return True
+
+    def _taken(self, source: pa.Table, target: pa.Table, keys: list[Key]) -> bool:
+        """Whether the target would put one of these rows over another: a key that it lacks equals that row's in the
+        column's collation."""
+        width = len(self.plan.source.key)
+        lacking = set(row_keys(source, width)) - set(row_keys(target, width))
+        return bool(lacking) and self.ends.one(True, lambda _: self.ends.target.strangers(keys))
 
     def _caught_up(self) -> bool:
         """Whether the target, which stands still, has everything that the source has."""

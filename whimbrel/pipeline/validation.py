@@ -37,7 +37,10 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
             with closing(pair.target.checkpoint(job.migration)) as checkpoint:
                 live = replication(job, pair.source, checkpoint)
                 tables = _all_tables(job, control, plans, sample, live, findings)
-            findings.finish()
+            try:
+                findings.finish()
+            except OSError as e:
+                control.log("loader", f"not all differences could be named for a repair: {e.strerror}")
         finally:
             findings.abandon()
     return {"valid": all(t["status"] == "equal" for t in tables), "sample_percent": sample, "tables": tables}

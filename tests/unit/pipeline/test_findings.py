@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
+import pytest
 
 from whimbrel.pipeline.findings import Findings, named_by
 
@@ -40,6 +42,27 @@ def test_only_the_newest_whole_one_stays(tmp_path: Path) -> None:
     again = Findings(tmp_path, "three")  # a retry of the same operation
     again.abandon()
     assert [p.name for p in (tmp_path / "differences").iterdir()] == ["two"]
+
+
+def test_a_full_disk_costs_the_names_of_a_table_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = Findings(tmp_path, "one")
+    findings.add("a.b", keys(1))
+    findings.add("a.c", keys(1))
+
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(findings._files["a.b"], "_writer", SimpleNamespace(write_table=full))
+        findings.add("a.b", keys(2))
+    findings.add("a.b", keys(3))
+    findings.finish()
+    named = named_by(tmp_path, "one")
+    assert named is not None
+    assert (list(named.keys("a.b", 9)), named.complete("a.b")) == ([], False)
+    assert (list(named.keys("a.c", 9)), named.complete("a.c")) == ([[("1",)]], True)
 
 
 def test_beyond_the_bound_rows_are_not_named_and_that_is_known(tmp_path: Path) -> None:

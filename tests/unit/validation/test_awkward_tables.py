@@ -12,6 +12,7 @@ from tests.servers.postgres import Postgres
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.repair import repair_data
 from whimbrel.pipeline.validation import validate_data
 
 WIDE = ", ".join(f"c{n} varchar(20)" for n in range(250))
@@ -88,6 +89,23 @@ def test_each_table_both_ways_round(servers: tuple[Postgres, MySQL], tmp_path: P
     assert found(postgres, mariadb, tmp_path, list(CASES)) == {t: want for t, (_, _, want) in CASES.items()}
     turned = {t: (extra, missing, other) for t, (_, _, (missing, extra, other)) in CASES.items()}
     assert found(mariadb, postgres, tmp_path, list(CASES)) == turned
+
+
+def test_a_repair_puts_no_row_over_another_that_the_target_takes_for_the_same(
+    servers: tuple[Postgres, MySQL], tmp_path: Path
+) -> None:
+    """And what can be put right beside it is."""
+    postgres, mariadb = servers
+    for server, rows in ((postgres, "('a', 1), ('A', 2), ('c', 3)"), (mariadb, "('A', 2)")):
+        folded = "" if server is postgres else " collate utf8mb4_general_ci"
+        shop.run(server, f"create table shop.words (w varchar(20){folded} primary key, v int)")
+        shop.run(server, f"insert into shop.words values {rows}")
+    work = shop.job(postgres, mariadb, tmp_path, [TableName("shop", "words")])
+    report = validate_data(work, shop.QuietControl(), 100)
+    [table] = repair_data(work, shop.QuietControl(), report, work.operation)["tables"]
+    assert (table["repaired"], table["left"], table["samples"][0]["key"]) == (1, 1, {"w": "a"})
+    assert "cannot hold both" in table["samples"][0]["why"]
+    assert shop.run(mariadb, "select * from shop.words order by v") == "A\t2\nc\t3\n"
 
 
 def test_what_inherits_from_a_table_is_not_of_it_and_its_partitions_are(postgres15: Postgres, tmp_path: Path) -> None:
