@@ -26,15 +26,16 @@ CASES: dict[str, tuple[str, str, tuple[int, int, int]]] = {
         "insert into shop.wide (id, c0, c249) values (1, 'a', 'b'), (2, 'a', 'B')",
         (0, 0, 1),
     ),
-    "days": (  # dates that PostgreSQL has not, in the key
-        "(d date primary key, v int); insert into shop.days values ('2020-01-01', 1)",
-        "(d date primary key, v int);"
+    "days": (  # dates that PostgreSQL has not, in the key; floats have rows looked up again
+        "(d date primary key, v double precision); insert into shop.days values ('2020-01-01', 1)",
+        "(d date primary key, v double);"
         "insert into shop.days values ('0000-00-00', 1), ('2020-00-00', 1), ('2020-01-01', 1)",
         (0, 2, 0),
     ),
     "uuids": (  # and a text that is no UUID
-        "(u uuid primary key, v int); insert into shop.uuids values ('6f1c1f8e-0000-4000-8000-00000000000a', 1)",
-        "(u char(36) primary key, v int);"
+        "(u uuid primary key, v double precision);"
+        "insert into shop.uuids values ('6f1c1f8e-0000-4000-8000-00000000000a', 1)",
+        "(u char(36) primary key, v double);"
         "insert into shop.uuids values ('6F1C1F8E-0000-4000-8000-00000000000A', 2), ('what', 1)",
         (0, 1, 1),
     ),
