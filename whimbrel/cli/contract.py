@@ -83,7 +83,7 @@ class Contract(ApiClient):
         return cast(shapes.Prerequisites, self.call("POST", path("prereqs"), body=body))
 
     def check(self, body: shapes.PrerequisitesBody) -> shapes.Validity:
-        """Connect to both sides and check every prerequisite."""
+        """Connect to both sides and check every prerequisite, and whether the tables fit the target."""
         return cast(shapes.Validity, self.call("POST", path("validate"), body=body))
 
     def extract_schema(self, name: str, request_id: str | None = None) -> shapes.SchemaExtracted:
