@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.servers.mysql import MySQL
-from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, tab_text
+from tests.unit.mysql.moving import SOURCE, TARGET, captured, make, now, reflected, tab_text
 from whimbrel.connectors.mysql import log, snapshot
-from whimbrel.connectors.mysql.connection import connect
+from whimbrel.connectors.mysql.connection import connect, execute
 from whimbrel.errors import (
     InvalidRequest,
     LayoutChanged,
@@ -278,6 +278,8 @@ def test_truncate_and_harmless_ddl(server: MySQL, job: Job) -> None:
         "ALTER TABLE t ADD INDEX i (id), DROP COLUMN v",
         "DROP TABLE t",
         "RENAME TABLE t TO t2",
+        "CREATE TABLE p (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (9));"
+        "ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE t",
         f"USE mysql; RENAME TABLE `{SOURCE}`.`t` TO {SOURCE}.t2",
         "DROP DATABASE move_src",
     ],
@@ -304,15 +306,30 @@ def test_rows_of_another_layout_than_reflected(server: MySQL, job: Job, now_is: 
         captured(job, [known], start)
 
 
+def test_a_statement_of_a_client_with_another_character_set(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE `tablé` (id INT PRIMARY KEY); INSERT INTO `tablé` VALUES (1);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    with closing(connect(job.source.parameters, "latin1", database=SOURCE)) as session:
+        session.set_character_set("latin1")
+        execute(session, "TRUNCATE `tablé`")
+    assert captured(job, [table], start)[0].counts[table.name].truncates == 1
+
+
 def test_statement_format_on_a_captured_table(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);"
+         "CREATE TRIGGER unseen AFTER INSERT ON free FOR EACH ROW INSERT INTO t VALUES (NEW.id);")  # fmt: skip
     table = reflected(job, SOURCE, "t")[0]
     start = now(job)
-    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO free VALUES (1)", SOURCE)
+    server.client("SET SESSION binlog_format = STATEMENT; CREATE TABLE move_dst.far AS SELECT 1 AS a;"
+                  "INSERT INTO move_dst.far VALUES (2)", TARGET)  # fmt: skip
     assert captured(job, [table], start)[-1].position.order == now(job).order
-    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO t VALUES (1)", SOURCE)
-    with pytest.raises(LogFormatRefused, match=r"move_src\.t"):
-        captured(job, [table], start)
+    for written in ("free", "t"):
+        start = now(job)
+        server.client(f"SET SESSION binlog_format = STATEMENT; INSERT INTO {written} VALUES (1)", SOURCE)
+        with pytest.raises(LogFormatRefused, match=r"move_src\.t"):
+            captured(job, [table], start)
+        server.client("DELETE FROM t", SOURCE)
 
 
 def test_partial_rows_are_refused(server: MySQL, job: Job) -> None:
