@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from typing import Any
 
@@ -164,6 +165,19 @@ def test_floats_are_shortest_and_exact(server: MySQL, job: Job) -> None:
     for key, single, double in snap:
         assert np.float32(rows[key][0]) == np.float32(single)
         assert float(rows[key][1]) == float(double)
+
+
+def test_doubles_in_json_are_spelled_as_the_server_spells_them(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, j JSON)")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    chance = random.Random(7)
+    doubles = [m * 10.0**e for e in range(-19, 24) for m in (1, -1.5, 9.999999999999999, chance.uniform(1, 10))]
+    doubles += [0.1, -0.0, 5e-324, 1.7976931348623157e308, 123456789012345.6, 2**53 + 0.0]
+    texts = ",".join(map(repr, doubles)).replace("e+", "e")
+    server.client(f"INSERT INTO t VALUES (1, '[{texts}]')", SOURCE)
+    run = runs_of(captured(job, [table], start))[0]
+    assert run.data.column("j")[0].as_py().decode() == server.client("SELECT j FROM t", SOURCE).strip()
 
 
 def test_operations_and_key_changes(server: MySQL, job: Job) -> None:
