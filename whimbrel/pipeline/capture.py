@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -97,10 +97,8 @@ class Capture:
 
     def applied(self, committed: Position | None) -> None:
         """Give the credit of one segment back, and say what may be forgotten."""
-        try:
+        with suppress(OSError):  # it has ended, and its last word, or that there was none, comes with ``receive``
             self._pipe.send(Applied(committed))
-        except OSError as e:
-            raise SourceInterrupted("the capture process ended unexpectedly") from e
 
 
 def main(spec: CaptureSpec, pipe: Connection) -> None:
