@@ -43,7 +43,7 @@ _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, lo
 
 
 class PostgresChanges:
-    """One replication session; see ``protocols.ChangeStream``. Not thread-safe."""
+    """One replication session and one that watches the catalog; see ``protocols.ChangeStream``. Not thread-safe."""
 
     def __init__(self, session: Connection, decoder: Decoder, server: str, start: int, watch: Watch) -> None:
         self._session = session
