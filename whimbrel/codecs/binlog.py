@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -32,6 +32,7 @@ COMPRESSED_ROWS = frozenset(range(166, 172))
 EXTRA_HEADER_ROWS = frozenset({30, 31, 32, 169, 170, 171})
 
 _ARTIFICIAL = 0x20
+_FIXED_VARIABLES = {0: 4, 1: 8, 3: 4}  # flags, sql_mode, auto_increment; 6 is the catalog, with a length
 _HEADER = struct.Struct("<IBIIIH")
 
 
@@ -146,16 +147,36 @@ def rotate(body: bytes) -> Rotate:
     return Rotate(text_of(cursor.take(cursor.left)), position)
 
 
-def query(body: bytes, compressed: bool = False) -> Query:
+def query(body: bytes, compressed: bool = False, decode: Callable[[bytes, int], str] | None = None) -> Query:
+    """``decode`` takes a statement and the id of the collation that its client wrote it in."""
     cursor = Cursor(body)
     cursor.take(8)
     schema_length = cursor.number(1)
     cursor.take(2)
-    cursor.take(cursor.number(2))
+    collation = _client_collation(cursor.take(cursor.number(2)))
     schema = cursor.take(schema_length)
     cursor.take(1)
     text = cursor.take(cursor.left)
-    return Query(text_of(schema), text_of(_uncompressed(text) if compressed else text))
+    text = _uncompressed(text) if compressed else text
+    if decode is None or collation is None:
+        return Query(text_of(schema), text_of(text))
+    return Query(text_of(schema), decode(text, collation))
+
+
+def _client_collation(variables: bytes) -> int | None:
+    """From a statement's status variables, of which only those can be skipped that stand before it."""
+    cursor = Cursor(variables)
+    while cursor.left:
+        code = cursor.number(1)
+        if code == 4:
+            return cursor.number(2)
+        if code == 6:
+            cursor.take(cursor.number(1))
+        elif code in _FIXED_VARIABLES:
+            cursor.take(_FIXED_VARIABLES[code])
+        else:
+            return None
+    return None
 
 
 def load_query(body: bytes) -> Query:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from collections.abc import Callable
 
@@ -128,5 +129,18 @@ def quoted(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """A JSON number that stays a double when it is read again."""
-    return repr(value).replace("e+", "e")
+    """A JSON number that stays a double when it is read again, spelled as the server spells it: the shortest digits,
+    with an exponent from 1e15 on and below 1e-15 only."""
+    mantissa, _, exponent = repr(abs(value)).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    point = len(digits) - len(fraction) + int(exponent or 0)  # where it stands behind the first of the digits
+    digits = digits.rstrip("0") or "0"
+    sign = "-" if math.copysign(1, value) < 0 else ""
+    if value == 0:
+        return f"{sign}0.0"
+    if not -15 < point <= 15:
+        return f"{sign}{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{point - 1}"
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits}"
+    return f"{sign}{digits[:point].ljust(point, '0')}.{digits[point:] or '0'}"

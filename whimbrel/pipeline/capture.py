@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from contextlib import closing
+import time
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,6 +31,7 @@ CREDIT = 2  # segments handed over and not applied yet
 SLICE = 16 << 20  # bytes after which a transaction is cut into slices, and reading waits for the applier
 WAIT = 0.1  # seconds to wait for the source when there is nothing to hand over
 HURRY = 0.01  # the same while something waits for credit
+ALIVE = 5.0  # seconds between signs of life to a source that is not read from, as during a long pause
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,8 @@ class Capture:
 
     def applied(self, committed: Position | None) -> None:
         """Give the credit of one segment back, and say what may be forgotten."""
-        try:
+        with suppress(OSError):  # it has ended, and its last word, or that there was none, comes with ``receive``
             self._pipe.send(Applied(committed))
-        except OSError as e:
-            raise SourceInterrupted("the capture process ended unexpectedly") from e
 
 
 def main(spec: CaptureSpec, pipe: Connection) -> None:
@@ -136,16 +136,21 @@ def _end_soon(seconds: float = 5.0) -> None:
 
 def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection) -> None:
     credit = CREDIT
+    committed, told = builder.position, time.monotonic()
     while True:
         full = builder.bytes >= SLICE
         if pipe.poll(WAIT if full and not credit else 0):
             message = pipe.recv()
             credit += 1
             if message.committed is not None:
-                stream.confirm(message.committed)
+                committed, told = message.committed, time.monotonic()
+                stream.confirm(committed)
             continue
         if not full:
             stream.read(builder, WAIT if builder.empty else HURRY, SLICE)
+        elif time.monotonic() - told > ALIVE:
+            told = time.monotonic()
+            stream.confirm(committed)
         if credit and not builder.empty and (not builder.in_transaction or builder.bytes >= SLICE):
             pipe.send(builder.cut())
             credit -= 1

@@ -80,7 +80,10 @@ class Lanes:
                 work = next_take()
                 if work is None:
                     return
-                handle.pipe.send(work)
+                try:
+                    handle.pipe.send(work)
+                except OSError:
+                    return  # it has ended, which ``events`` tells
                 handle.in_hand += 1
 
     @property

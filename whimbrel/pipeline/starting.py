@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 
-from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.connectors.protocols import Checkpoint, LoadState, Source
 from whimbrel.connectors.queues import QueueState, QueueWriter
-from whimbrel.errors import DataFailed, PositionLost, ReplicationFailed, WhimbrelError
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import DataFailed, LayoutChanged, PositionLost, ReplicationFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
@@ -25,11 +26,30 @@ def start_of_database(
     if handoff or resume or state.operation == job.operation:
         if state.position is None:
             raise _nothing_stored(job)
+        _require_known_layouts(pair, state)
         return state.position
     start = _fresh(pair.source, job, pair.tables, position, state.position)
     checkpoint.clear(epoch, job.operation)
     checkpoint.set_position(epoch, start)
     return start
+
+
+def _require_known_layouts(pair: Pair, state: LoadState) -> None:
+    """Raise LayoutChanged for tables that are not what they were when they were loaded.
+
+    A log that does not say what its rows looked like is read by what the tables look like now; rows that were written
+    before a change of which we are still behind would be read wrongly.
+    """
+    if engine(pair.job.source.type).capabilities.layouts_in_log:
+        return
+    known = {name: load.fingerprint for name, load in state.tables.items()}
+    changed = sorted(str(t.name) for t in pair.tables if known.get(t.name, t.fingerprint) != t.fingerprint)
+    if changed:
+        raise LayoutChanged(
+            f"{', '.join(changed[:20])}: not the columns and key any more that were loaded; their changes cannot be "
+            "read by the new ones",
+            tables=changed[:100],
+        )
 
 
 def start_of_queue_beside(writer: QueueWriter, owner: str, database: Position) -> Position:

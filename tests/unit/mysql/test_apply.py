@@ -13,7 +13,7 @@ from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, make, now, reflected
 from whimbrel.connectors.mysql.apply import MySQLApplier
 from whimbrel.connectors.mysql.target import MySQLTarget
-from whimbrel.errors import Fenced, ValueRefused
+from whimbrel.errors import Fenced, LoaderFailed, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -125,6 +125,27 @@ def test_a_table_without_a_key_keeps_its_duplicates(move: Move) -> None:
         "INSERT INTO nk VALUES (7,'z',3.14159274,1,NULL,NULL,0,'q');"
         "UPDATE nk SET d = d * 2 WHERE a = 1 LIMIT 1",
     )
+
+
+def test_a_row_without_a_key_that_the_target_lacks_is_said(server: MySQL, job: Job, target: MySQLTarget) -> None:
+    make(server, "CREATE TABLE nk (a INT, b TEXT); INSERT INTO nk VALUES (1,'x'),(1,'x'),(2,NULL);")
+    tables = reflected(job, SOURCE)
+    start = now(job)
+    server.client("DELETE FROM nk", SOURCE)
+    server.client("DELETE FROM nk WHERE a = 1 LIMIT 1", TARGET)
+    with closing(Applying(job, target, tables)) as applying, pytest.raises(ValueRefused, match=r"of 3 rows .* 2 are"):
+        applying(captured(job, tables, start))
+    assert contents(server, TARGET, "nk") == ["", "1\tx", "2\tNULL"]
+
+
+def test_triggers_of_the_target_are_refused(server: MySQL, job: Job, target: MySQLTarget) -> None:
+    make(server, ITEMS)
+    tables, loaded = reflected(job, SOURCE), reflected(job, TARGET)
+    server.client("CREATE TRIGGER twice BEFORE INSERT ON items FOR EACH ROW SET NEW.amount = NEW.amount * 2", TARGET)
+    with pytest.raises(LoaderFailed, match=rf"{TARGET}\.twice"):
+        MySQLApplier(job.target.parameters, job, tables, loaded)
+    with pytest.raises(LoaderFailed, match=rf"{TARGET}\.twice"):
+        target.prepare_load(loaded)
 
 
 def test_truncate_keeps_its_place(move: Move) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import closing
 from typing import Any
 
@@ -9,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.servers.mysql import MySQL
-from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, tab_text
+from tests.unit.mysql.moving import SOURCE, TARGET, captured, make, now, reflected, tab_text
 from whimbrel.connectors.mysql import log, snapshot
-from whimbrel.connectors.mysql.connection import connect
+from whimbrel.connectors.mysql.connection import connect, execute
 from whimbrel.errors import (
     InvalidRequest,
     LayoutChanged,
@@ -166,6 +167,19 @@ def test_floats_are_shortest_and_exact(server: MySQL, job: Job) -> None:
         assert float(rows[key][1]) == float(double)
 
 
+def test_doubles_in_json_are_spelled_as_the_server_spells_them(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, j JSON)")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    chance = random.Random(7)
+    doubles = [m * 10.0**e for e in range(-19, 24) for m in (1, -1.5, 9.999999999999999, chance.uniform(1, 10))]
+    doubles += [0.1, -0.0, 5e-324, 1.7976931348623157e308, 123456789012345.6, 2**53 + 0.0]
+    texts = ",".join(map(repr, doubles)).replace("e+", "e")
+    server.client(f"INSERT INTO t VALUES (1, '[{texts}]')", SOURCE)
+    run = runs_of(captured(job, [table], start))[0]
+    assert run.data.column("j")[0].as_py().decode() == server.client("SELECT j FROM t", SOURCE).strip()
+
+
 def test_operations_and_key_changes(server: MySQL, job: Job) -> None:
     make(server, "CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9)); INSERT INTO t VALUES (1,'a'),(2,'b');")
     table = reflected(job, SOURCE)[0]
@@ -278,6 +292,8 @@ def test_truncate_and_harmless_ddl(server: MySQL, job: Job) -> None:
         "ALTER TABLE t ADD INDEX i (id), DROP COLUMN v",
         "DROP TABLE t",
         "RENAME TABLE t TO t2",
+        "CREATE TABLE p (id INT PRIMARY KEY, v INT) PARTITION BY RANGE (id) (PARTITION p0 VALUES LESS THAN (9));"
+        "ALTER TABLE p EXCHANGE PARTITION p0 WITH TABLE t",
         f"USE mysql; RENAME TABLE `{SOURCE}`.`t` TO {SOURCE}.t2",
         "DROP DATABASE move_src",
     ],
@@ -304,15 +320,30 @@ def test_rows_of_another_layout_than_reflected(server: MySQL, job: Job, now_is: 
         captured(job, [known], start)
 
 
+def test_a_statement_of_a_client_with_another_character_set(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE `tablé` (id INT PRIMARY KEY); INSERT INTO `tablé` VALUES (1);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    with closing(connect(job.source.parameters, "latin1", database=SOURCE)) as session:
+        session.set_character_set("latin1")
+        execute(session, "TRUNCATE `tablé`")
+    assert captured(job, [table], start)[0].counts[table.name].truncates == 1
+
+
 def test_statement_format_on_a_captured_table(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);"
+         "CREATE TRIGGER unseen AFTER INSERT ON free FOR EACH ROW INSERT INTO t VALUES (NEW.id);")  # fmt: skip
     table = reflected(job, SOURCE, "t")[0]
     start = now(job)
-    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO free VALUES (1)", SOURCE)
+    server.client("SET SESSION binlog_format = STATEMENT; CREATE TABLE move_dst.far AS SELECT 1 AS a;"
+                  "INSERT INTO move_dst.far VALUES (2)", TARGET)  # fmt: skip
     assert captured(job, [table], start)[-1].position.order == now(job).order
-    server.client("SET SESSION binlog_format = STATEMENT; INSERT INTO t VALUES (1)", SOURCE)
-    with pytest.raises(LogFormatRefused, match=r"move_src\.t"):
-        captured(job, [table], start)
+    for written in ("free", "t"):
+        start = now(job)
+        server.client(f"SET SESSION binlog_format = STATEMENT; INSERT INTO {written} VALUES (1)", SOURCE)
+        with pytest.raises(LogFormatRefused, match=r"move_src\.t"):
+            captured(job, [table], start)
+        server.client("DELETE FROM t", SOURCE)
 
 
 def test_partial_rows_are_refused(server: MySQL, job: Job) -> None:

@@ -9,7 +9,7 @@ from whimbrel.connectors.mysql.statements import Effect, meaning
 from whimbrel.model.names import TableName
 
 ORDERS, ODD = TableName("shop", "orders"), TableName("shop", "we`ird name")
-CAPTURED = frozenset({ORDERS, ODD, TableName("other", "orders2")})
+CAPTURED = {name: frozenset({"primary", "by_mail"}) for name in (ORDERS, ODD, TableName("other", "orders2"))}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,33 @@ CAPTURED = frozenset({ORDERS, ODD, TableName("other", "orders2")})
         ("ALTER ONLINE TABLE shop.orders MODIFY x BIGINT COMMENT 'a, b'", Effect.LAYOUT, (ORDERS,)),
         ("ALTER TABLE `we``ird name` DROP x", Effect.LAYOUT, (ODD,)),
         ("ALTER TABLE orders ADD INDEX i (a, b), ADD UNIQUE KEY (c), COMMENT 'x, DROP y'", Effect.NONE, ()),
-        ("ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES p (id) ON DELETE CASCADE", Effect.NONE, ()),
+        ("ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES p (id) ON DELETE RESTRICT", Effect.NONE, ()),
+        # a cascade changes rows without a trace in the log; IGNORE drops rows
+        ("ALTER TABLE orders ADD FOREIGN KEY (a) REFERENCES p (id) ON UPDATE SET NULL", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER IGNORE TABLE orders ADD UNIQUE KEY (a)", Effect.LAYOUT, (ORDERS,)),
+        # what stands in comments and texts says nothing, and what stands behind them does
+        ("ALTER TABLE orders COMMENT '# it\\'s', DROP COLUMN x", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders COMMENT 'a -- b /*', DROP COLUMN x", Effect.LAYOUT, (ORDERS,)),
+        ('ALTER TABLE `orders` COMMENT "a, `", DROP COLUMN x', Effect.LAYOUT, (ORDERS,)),
+        ("# TRUNCATE orders\nTRUNCATE elsewhere", Effect.NONE, ()),
+        # MariaDB's words around a statement
+        ("ALTER TABLE orders WAIT 5 DROP COLUMN x", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders NOWAIT ADD INDEX (x)", Effect.NONE, ()),
+        ("RENAME TABLE a WAIT 5 TO b, fresh NOWAIT TO orders", Effect.LAYOUT, (ORDERS,)),
+        ("SET STATEMENT max_statement_time=9 FOR TRUNCATE orders", Effect.TRUNCATE, (ORDERS,)),
+        # rows that come or go with a partition
+        ("ALTER TABLE archive EXCHANGE PARTITION p0 WITH TABLE orders", Effect.LAYOUT, (ORDERS,)),
+        (
+            "ALTER TABLE archive CONVERT TABLE shop.orders TO PARTITION p0 VALUES LESS THAN (5)",
+            Effect.LAYOUT,
+            (ORDERS,),
+        ),
+        # a unique key that goes stays on the target
+        ("ALTER TABLE orders ADD INDEX (x), DROP KEY `By_Mail`", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders RENAME INDEX by_mail TO x", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders DROP INDEX other_index", Effect.NONE, ()),
+        ("DROP INDEX `PRIMARY` ON orders", Effect.LAYOUT, (ORDERS,)),
+        ("DROP INDEX IF EXISTS by_mail ON shop.orders", Effect.LAYOUT, (ORDERS,)),
         ("ALTER TABLE orders AUTO_INCREMENT = 7, ENGINE=InnoDB, ALGORITHM=INPLACE, LOCK=NONE", Effect.NONE, ()),
         ("ALTER TABLE orders ALTER COLUMN a SET DEFAULT 5", Effect.NONE, ()),
         ("ALTER TABLE other_one ADD x INT", Effect.NONE, ()),
@@ -53,7 +79,10 @@ CAPTURED = frozenset({ORDERS, ODD, TableName("other", "orders2")})
         ("DROP DATABASE other", Effect.LAYOUT, (TableName("other", "orders2"),)),
         ("INSERT INTO orders VALUES (1)", Effect.ROWS, (ORDERS,)),
         ("UPDATE x, `shop`.`orders` SET a = 1", Effect.ROWS, (ORDERS,)),
-        ("INSERT INTO orders_archive VALUES (1)", Effect.NONE, ()),
+        # triggers, functions and cascades reach tables that a statement does not name
+        ("INSERT INTO orders_archive VALUES (1)", Effect.ROWS, (ORDERS, ODD)),
+        ("SELECT `shop`.`counted`(5)", Effect.ROWS, (ORDERS, ODD)),
+        ("DELETE FROM `shop`.`cached`", Effect.NONE, ()),
         ("CREATE USER a", Effect.NONE, ()),
         ("GRANT ALL ON shop.orders TO a", Effect.NONE, ()),
         ("", Effect.NONE, ()),
@@ -67,3 +96,10 @@ def test_meaning(sql: str, effect: Effect, tables: tuple[TableName, ...]) -> Non
 def test_another_default_schema_is_another_table() -> None:
     assert meaning(Query("else", "ALTER TABLE orders ADD x INT"), CAPTURED).effect is Effect.NONE
     assert meaning(Query("else", "INSERT INTO orders VALUES (1)"), CAPTURED).effect is Effect.NONE
+    assert meaning(Query("else", "INSERT INTO shop.x VALUES (1)"), CAPTURED).tables == (ORDERS, ODD)
+
+
+def test_names_in_any_case_where_the_server_takes_them() -> None:
+    for sql in ("TRUNCATE Orders", "TRUNCATE SHOP.ORDERS"):
+        assert meaning(Query("shop", sql), CAPTURED).effect is Effect.NONE
+        assert meaning(Query("Shop", sql), CAPTURED, folds=True).tables == (ORDERS,)

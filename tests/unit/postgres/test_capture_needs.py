@@ -28,7 +28,7 @@ def test_cleanup_leaves_nothing_and_can_be_repeated(server: Postgres) -> None:
     with Rig(server, TABLE, "t") as rig:
         opened = rig.open_snapshot()
         stream = rig.open_changes(opened.position)
-        assert backends(server, rig.job.operation) == 2
+        assert backends(server, rig.job.operation) == 3  # the snapshot, the stream and its watch
         slots.cleanup(rig.endpoint, rig.job)
         slots.cleanup(rig.endpoint, rig.job)
         assert backends(server, rig.job.operation) == 0

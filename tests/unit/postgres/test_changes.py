@@ -8,6 +8,7 @@ import time
 from contextlib import closing
 
 import psycopg
+import pytest
 
 from tests.servers.postgres import Postgres
 from tests.unit.postgres.rig import Rig, session
@@ -165,6 +166,32 @@ def test_a_key_that_is_not_the_primary_one_and_full_rows_of_a_keyed_table(server
             "delete from by_index where code = 'a'; update full_row set b = 'y'; "
             "update full_row set a = 2, v = v || 'w'"
         )
+        rig.follow(start)
+
+
+def test_keys_that_are_equal_in_several_spellings(server: Postgres) -> None:
+    ddl = "create table num (k numeric primary key, v int); create table f (k float8 primary key, v int);"
+    with Rig(server, ddl, "num", "f") as rig:
+        rig.sql("insert into num values (1.0, 1), (2, 2), (3, 3); insert into f values (0, 1)")
+        start = rig.start()
+        rig.sql("begin; update num set k = 1.00 where k = 1; update f set k = '-0';"
+                "delete from num where k = 2; insert into num values (2.000, 4); commit;"
+                "update num set v = 5 where k = 3.0")  # fmt: skip
+        rig.follow(start)
+
+
+def test_keys_that_fold_case(server: Postgres) -> None:
+    if server.psql("select count(*) from pg_config where setting like '%--with-icu%'") == "0":
+        pytest.skip("this server was built without ICU")
+    ddl = """
+        create collation folding (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+        create table c (k text collate folding primary key, big text); alter table c alter big set storage external;
+    """
+    with Rig(server, ddl, "c") as rig:
+        rig.sql("insert into c values ('a', repeat('b', 5000)), ('d', 'd')")
+        start = rig.start()
+        rig.sql("begin; update c set k = 'A' where k = 'a'; delete from c where k = 'd';"
+                "insert into c values ('D', 'n'); commit")  # fmt: skip
         rig.follow(start)
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from tests.servers.postgres import Postgres, running
 from tests.servers.process import wait_until
-from tests.unit.postgres.rig import Rig, read_on
+from tests.unit.postgres.rig import SLICE, Rig, read_on
 from tests.unit.postgres.test_changes import TABLE
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import publication, slots
+from whimbrel.connectors.postgres import publication, slots, watch
+from whimbrel.connectors.postgres.changes import PostgresChanges
 from whimbrel.connectors.postgres.source import PostgresSource
 from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
 from whimbrel.model.change import INSERT, Counts, TableChanges
@@ -197,3 +198,78 @@ def test_log_that_an_idle_server_keeps_in_memory_is_not_lag_for_long() -> None:
         seen = source.current_position()
         assert source.current_position() == seen
         assert rig.sql(f"select pg_current_wal_flush_lsn() >= '{seen.text}'") == "t"
+
+
+SHAPES = """
+create table {0} (id int primary key, mail text, note text, unique (mail, id)) partition by range (id);
+create table {0}_a partition of {0} for values from (0) to (10);
+create table {0}_filled (id int primary key, mail text, note text, unique (mail, id));
+insert into {0}_filled values (25);
+create table {0}_empty (like {0}_filled including all);
+"""
+HARMLESS = """
+create table {0}_b partition of {0} for values from (10) to (20); insert into {0} values (11, 'new');
+alter table {0} attach partition {0}_empty for values from (30) to (40); insert into {0} values (31, 'newer');
+reindex table concurrently {0}; create index on {0} (note);
+"""
+UNSEEN: list[tuple[str, type[Exception], str]] = [
+    ("alter table {0} rename to gone", LayoutChanged, "renamed on the source, to public.gone"),
+    ("drop table {0}", LayoutChanged, "dropped on the source"),
+    ("alter table {0} drop note, add note text", LayoutChanged, "columns were changed on the source: note"),
+    ("alter table {0} drop constraint {0}_mail_id_key", LayoutChanged, "a unique key of it was dropped"),
+    ("drop table {0}_a", LayoutChanged, "a partition of it was detached or dropped"),
+    ("alter table {0} attach partition {0}_filled for values from (20) to (30)", LayoutChanged, "_filled was attached"),
+    ("alter publication {1} drop table only {0}", PositionLost, "does not hold public.t6 whole"),
+    ("alter publication {1} set (publish = 'insert')", PositionLost, "leaves out"),
+    ("drop publication {1}", PositionLost, "is gone"),
+]
+
+
+def _read_until(stream: PostgresChanges, builder: SegmentBuilder, *, transactions: int) -> None:
+    """Read these and a moment longer, in which the catalog is looked at."""
+    wait_until(lambda: stream.read(builder, 0.1, SLICE) and builder.transactions == transactions, 10, "all rows")
+    stream.read(builder, 0.3, SLICE)
+
+
+def test_what_the_log_does_not_show_is_noticed(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "WATCH_SECONDS", 0.1)
+    names = [f"t{n}" for n in range(len(UNSEEN))]
+    with Rig(server, "".join(SHAPES.format(name) for name in names), *names) as rig:
+        start = rig.start()
+        name = publication.capture_name(rig.job.migration)
+        for table, (ddl, kind, expected) in zip(rig.tables, UNSEEN, strict=True):
+            builder = SegmentBuilder(start)
+            rig.sql(f"alter publication {name} set (publish = 'insert, update, delete, truncate')")
+            with closing(rig.open_changes(start, [table])) as stream:
+                rig.sql(HARMLESS.format(table.name.table))
+                _read_until(stream, builder, transactions=2)
+                rig.sql(ddl.format(table.name.table, name))
+                with pytest.raises(kind, match=expected):
+                    read_on(stream, builder)
+
+
+@pytest.mark.parametrize(
+    ("ddl", "expected"),
+    [
+        ("alter table t rename to gone; insert into gone values (2)", "renamed on the source"),
+        (
+            "alter table t drop constraint t_pkey, add primary key (id, n); insert into t values (2, '', 2)",
+            "primary key",
+        ),
+    ],
+)
+def test_rows_under_another_name_or_key_stop_the_stream(server: Postgres, ddl: str, expected: str) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        with closing(rig.open_changes(start)) as stream:
+            rig.sql(ddl)
+            with pytest.raises(LayoutChanged, match=expected):
+                read_on(stream, SegmentBuilder(start))
+
+
+def test_a_position_that_the_server_has_not_reached_is_another_servers(server: Postgres) -> None:
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        ahead = slots.position_at(start.server, start.order[0] + (1 << 40))
+        with pytest.raises(PositionForeign, match="beyond the end"):
+            rig.open_changes(ahead)

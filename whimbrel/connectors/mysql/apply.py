@@ -15,11 +15,12 @@ from whimbrel.codecs.text import Render, rows_text
 from whimbrel.connectors.mysql import merge
 from whimbrel.connectors.mysql.checkpoint import DATABASE, ensure_tables, hold
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
+from whimbrel.connectors.mysql.finish import require_no_triggers
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES, load_local
 from whimbrel.connectors.mysql.load import load_refusal
 from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.protocols import Refetch
-from whimbrel.errors import LayoutChanged, TableMissing
+from whimbrel.errors import LayoutChanged, TableMissing, ValueRefused
 from whimbrel.model.change import Segment, TableChanges, Truncate
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -51,6 +52,7 @@ class MySQLApplier:
         try:
             with mapped("target"):
                 ensure_tables(self._session)
+                require_no_triggers(self._session, target)
                 # what a source has checked is not checked again; a batch is not in the order of its foreign keys
                 execute(self._session, "SET SESSION foreign_key_checks = 0")
                 self._session.select_db(DATABASE)  # DELETE with an alias wants some default database
@@ -239,9 +241,20 @@ class MySQLApplier:
         self._load(merge.load_into(pair.staging("images"), pair.columns, [merge.COUNT]), text, rows.num_rows, pair)
         for sql in (merge.hash_images, merge.count_images, merge.note_totals, merge.delete_images):
             execute(self._session, sql(pair))
+        self._require_found(pair)
         for row, count in query(self._session, merge.partly_deleted(pair)):
             execute(self._session, merge.recall(pair, int(row)))
             execute(self._session, merge.delete_recalled(pair, int(count)))
+
+    def _require_found(self, pair: Pair) -> None:
+        wanted, found = (int(n) for n in query(self._session, merge.found(pair))[0])
+        if found < wanted:
+            raise ValueRefused(
+                f"{pair.target.name}: of {wanted} rows that the source changed or deleted, {found} are there as the "
+                "source had them",
+                remedy="Something else has written to the target table: load it again.",
+                table=str(pair.target.name),
+            )
 
 
 def _in_order(pair: Pair, changes: TableChanges) -> TableChanges:

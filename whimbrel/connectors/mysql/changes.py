@@ -33,9 +33,14 @@ def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogSt
         start.require_same_server(no_position(server_identity(session)))
         require_kept(session, start)
         with mapped("source"):
-            checksums = query(session, "SELECT @@global.binlog_checksum")[0][0] == "CRC32"
+            checksum, folds = query(session, "SELECT @@global.binlog_checksum, @@lower_case_table_names")[0]
         known = captured(session, tables)
-        follower = Follower(known, Charsets(session), start, checksums=checksums, mariadb=session.mariadb)
+        follower = Follower(
+            *(known, Charsets(session), start),
+            checksums=checksum == "CRC32",
+            mariadb=session.mariadb,
+            folds=bool(int(folds)),
+        )
         return BinlogStream(job, session, follower, start)
     except BaseException:
         session.close()
@@ -53,12 +58,20 @@ def require_kept(session: Session, start: Position) -> None:
         raise PositionLost(f"the source no longer has its binary log {file}", position=start.text)
     if offset > sizes[file]:
         raise PositionLost(f"the source's binary log {file} ends before {start.text}", position=start.text)
-    if session.mariadb and start.extra and not same_mariadb(start.extra, gtids_at(session, file, offset)):
+    if start.extra and not _stands_for(session, file, offset, start.extra):
         raise PositionForeign(
             f"position {start.text} stands for GTID {start.extra} and does not on this server: it is another server's, "
             "or its log was reset",
             position=start.text,
         )
+
+
+def _stands_for(session: Session, file: str, offset: int, gtids: str) -> bool:
+    """Whether the point may have that GTID set: MariaDB tells, MySQL must at least have executed what is in it."""
+    if session.mariadb:
+        return same_mariadb(gtids, gtids_at(session, file, offset))
+    with mapped("source"):
+        return bool(query(session, "SELECT GTID_SUBSET(%s, @@global.gtid_executed)", (gtids,))[0][0])
 
 
 class BinlogStream:

@@ -32,11 +32,19 @@ SESSION_SETTINGS = {
     "net_read_timeout": "3600",
     "net_write_timeout": "3600",
     "sql_auto_is_null": "0",
+    "sql_safe_updates": "0",
+    "sql_big_selects": "1",
+    "unique_checks": "1",
     "sql_quote_show_create": "1",
     "sql_select_limit": "18446744073709551615",
     "group_concat_max_len": "1048576",
 }
-MARIADB_SETTINGS = {"max_statement_time": "0", "idle_transaction_timeout": "0"}
+MARIADB_SETTINGS = {
+    "max_statement_time": "0",
+    "idle_transaction_timeout": "0",
+    "idle_write_transaction_timeout": "0",
+    "idle_readonly_transaction_timeout": "0",
+}
 # MySQL caches the statistics it shows for a day; a fresh table would be planned as an empty one.
 MYSQL_SETTINGS = {"max_execution_time": "0", "information_schema_stats_expiry": "0"}
 

@@ -12,6 +12,7 @@ from whimbrel.connectors.mysql.checkpoint import ensure_tables
 from whimbrel.connectors.mysql.connection import Session, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.ddl import foreign_key, index_clause
 from whimbrel.connectors.mysql.refusals import number_and_text
+from whimbrel.errors import LoaderFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -31,10 +32,25 @@ def prepare_load(session: Session, tables: Sequence[Table]) -> None:
     """
     with mapped("target"):
         ensure_tables(session)
+        require_no_triggers(session, tables)
     for kind in ("foreign key", "index"):
         for table in tables:
             with mapped("target", str(table.name)):
                 _drop(session, table, kind)
+
+
+def require_no_triggers(session: Session, tables: Sequence[Table]) -> None:
+    """Raise LoaderFailed naming triggers on these tables: what they did on the source comes as rows of its own, and a
+    session cannot silence them."""
+    names = {(t.name.schema, t.name.table) for t in tables}
+    rows = query(session, "SELECT TRIGGER_SCHEMA, TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS")
+    found = sorted(f"{schema}.{name}" for schema, name, table in rows if (schema, table) in names)
+    if found:
+        raise LoaderFailed(
+            f"triggers of the target would fire on rows that are moved: {', '.join(found[:20])}",
+            remedy="Drop them on the target, and create them again after the switch.",
+            triggers=found[:100],
+        )
 
 
 def _drop(session: Session, table: Table, kind: Kind) -> None:

@@ -44,6 +44,11 @@ class Captured:
         """The columns that changes carry: all but the generated ones."""
         return tuple(c.name for c in self.table.loaded_columns)
 
+    @property
+    def unique_keys(self) -> frozenset[str]:
+        """The names of its unique keys, in lower case."""
+        return frozenset({"primary", *(i.name.lower() for i in self.table.indexes if i.unique)})
+
 
 def captured(session: Session, tables: Sequence[Table]) -> dict[TableName, Captured]:
     """Read the character sets of the tables' columns."""

@@ -252,6 +252,11 @@ def delete_images(pair: Pair) -> str:
     )
 
 
+def found(pair: Pair) -> str:
+    """How many rows are to go, and how many of them the target had."""
+    return f"SELECT SUM({COUNT}), SUM(LEAST(COALESCE({HAVE}, 0), {COUNT})) FROM {pair.staging('images')}"  # noqa: S608
+
+
 def partly_deleted(pair: Pair) -> str:
     return f"SELECT {ROW}, {COUNT} FROM {pair.staging('images')} WHERE {HAVE} > {COUNT}"  # noqa: S608
 

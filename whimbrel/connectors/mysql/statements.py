@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -28,22 +28,36 @@ class Meaning:
     tables: tuple[TableName, ...] = ()
 
 
-_COMMENT = re.compile(r"/\*(?![!M])(?:.|\n)*?\*/|--[ \t][^\n]*|#[^\n]*")
+# Comments go, and what quotes hold stays out of it: names are kept, the content of strings says nothing about tables.
+_NOISE = re.compile(
+    r"(?P<name>`(?:[^`]|``)*`|\"[^\"\\]*\")|(?P<text>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\")"
+    r"|/\*(?!M?!).*?\*/|--(?=\s)[^\n]*|#[^\n]*",
+    re.S,
+)
 _VERSIONED = re.compile(r"/\*(?:M?!)\d*|\*/")
 _NAME = r"(?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\"|[\w$\u0080-\uffff]+)"
 _QUALIFIED = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
 _PART = re.compile(rf"\s*({_NAME})(?:\s*\.\s*({_NAME}))?")
 _TRUNCATE = re.compile(r"TRUNCATE\s+(?:TABLE\s+)?(?P<rest>.*)", re.I | re.S)
 _ALTER = re.compile(
-    rf"ALTER\s+(?:ONLINE\s+)?(?:OFFLINE\s+)?(?:IGNORE\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?P<name>{_QUALIFIED})(?P<rest>.*)",
+    rf"ALTER\s+(?:ONLINE\s+)?(?:OFFLINE\s+)?(?P<ignore>IGNORE\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?P<name>{_QUALIFIED})(?P<rest>.*)",
     re.I | re.S,
 )
 _DROP = re.compile(r"DROP\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(?P<rest>.*)", re.I | re.S)
 _RENAME = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(?P<rest>.*)", re.I | re.S)
 _REPLACE_TABLE = re.compile(rf"CREATE\s+OR\s+REPLACE\s+TABLE\s+(?P<name>{_QUALIFIED})", re.I)
 _DROP_SCHEMA = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS\s+)?(?P<name>{_NAME})", re.I)
+_DROP_INDEX = re.compile(rf"DROP\s+INDEX\s+(?:IF\s+EXISTS\s+)?(?P<index>{_NAME})\s+ON\s+(?P<name>{_QUALIFIED})", re.I)
+_FOR_ONE = re.compile(r"SET\s+STATEMENT\b.*?\bFOR\s+", re.I | re.S)  # MariaDB logs it in front of the statement
+_PATIENCE = re.compile(r"\s+(?:WAIT\s+\d+|NOWAIT)\b", re.I)  # MariaDB's, behind the name of a table
 _TEMPORARY = re.compile(r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?|DROP\s+)TEMPORARY\s", re.I)
-_DML = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE|LOAD|CALL|WITH)\b", re.I)
+# A SELECT or DO is logged only when a function that it calls changes rows.
+_DML = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE|LOAD|CALL|WITH|SELECT|DO)\b", re.I)
+_EMPTIED = re.compile(rf"DELETE\s+FROM\s+(?P<name>{_QUALIFIED})$", re.I)  # what a restart does to MEMORY tables
+
+_INDEX_LEAVES = re.compile(rf"(?:DROP|RENAME)\s+(?:INDEX|KEY|CONSTRAINT)\s+(?:IF\s+EXISTS\s+)?({_NAME})", re.I)
+_CASCADE = re.compile(r"\bON\s+(?:DELETE|UPDATE)\s+(?:CASCADE|SET\s+(?:NULL|DEFAULT))\b", re.I)
+_OTHER_TABLE = re.compile(rf"\b(?:WITH|CONVERT)\s+TABLE\s+({_QUALIFIED})", re.I)
 
 # What ALTER TABLE may do without touching rows, columns or the identity of rows. Anything else is a new layout.
 _HARMLESS = re.compile(
@@ -55,14 +69,19 @@ _HARMLESS = re.compile(
     r"|COMPRESSION|PAGE_COMPRESSED|PACK_KEYS|DELAY_KEY_WRITE|DEFAULT\s+(?:CHARACTER\s+SET|CHARSET|COLLATE)|ENCRYPTION"
     r"|TABLESPACE)\b|(?:ENABLE|DISABLE)\s+KEYS|FORCE\b|ALGORITHM\b|LOCK\b|(?:WITH|WITHOUT)\s+VALIDATION"
     r"|(?:ANALYZE|CHECK|OPTIMIZE|REBUILD|REPAIR|REORGANIZE|ADD|COALESCE)\s+PARTITION\b|REMOVE\s+PARTITIONING"
-    r"|PARTITION\s+BY\b|ORDER\s+BY\b|WAIT\b|NOWAIT\b|$)",
+    r"|PARTITION\s+BY\b|ORDER\s+BY\b|$)",
     re.I,
 )
 
 
-def meaning(query: Query, captured: Collection[TableName]) -> Meaning:
-    """What the statement does, as far as it concerns the captured tables."""
-    text = _VERSIONED.sub(" ", _COMMENT.sub(" ", query.text)).strip().rstrip(";").strip()
+def meaning(query: Query, captured: Mapping[TableName, Collection[str]], *, folds: bool = False) -> Meaning:
+    """What the statement does, as far as it concerns the captured tables.
+
+    ``captured`` has the names of each table's unique keys, in lower case. ``folds``: the server takes names of tables
+    in any case (lower_case_table_names).
+    """
+    text = _VERSIONED.sub(" ", _NOISE.sub(_quiet, query.text)).strip().rstrip(";").strip()
+    text = _FOR_ONE.sub("", text, count=1) if _FOR_ONE.match(text) else text
     upper = text[:12].upper()
     if upper == "BEGIN" or upper.startswith("START TRANS"):
         return Meaning(Effect.BEGIN)
@@ -74,38 +93,91 @@ def meaning(query: Query, captured: Collection[TableName]) -> Meaning:
         return Meaning(Effect.XA)
     if _TEMPORARY.match(text):
         return Meaning(Effect.NONE)
+    known = _Known(query.schema, captured, folds)
     if _DML.match(text):
-        touched = tuple(t for t in captured if _mentions(text, t, query.schema))
+        touched = known.touched(text)
         return Meaning(Effect.ROWS, touched) if touched else Meaning(Effect.NONE)
-    return _ddl(text, query.schema, frozenset(captured))
+    return _ddl(text, known)
 
 
-def _ddl(text: str, schema: str, captured: frozenset[TableName]) -> Meaning:
+def _quiet(found: re.Match[str]) -> str:
+    return found["name"] or ("''" if found["text"] else " ")
+
+
+class _Known:
+    """The captured tables, as a statement with this default schema names them."""
+
+    def __init__(self, schema: str, captured: Mapping[TableName, Collection[str]], folds: bool) -> None:
+        self._fold = str.lower if folds else str
+        self.schema = schema
+        self.captured = captured
+        self._spelled = {self._key(t): t for t in captured}
+
+    def _key(self, name: TableName) -> tuple[str, str]:
+        return self._fold(name.schema), self._fold(name.table)
+
+    def of(self, effect: Effect, names: Collection[TableName]) -> Meaning:
+        """This effect on those that are captured."""
+        hit = tuple(self._spelled[k] for k in dict.fromkeys(map(self._key, names)) if k in self._spelled)
+        return Meaning(effect, hit) if hit else Meaning(Effect.NONE)
+
+    def in_schema(self, schema: str) -> list[TableName]:
+        return [t for t in self.captured if self._fold(t.schema) == self._fold(schema)]
+
+    def guards(self, index: str, names: list[TableName]) -> bool:
+        """Whether a unique key of that name belongs to one of these tables."""
+        return any(_plain(index).lower() in self.captured[t] for t in self.of(Effect.LAYOUT, names).tables)
+
+    def touched(self, text: str) -> tuple[TableName, ...]:
+        """The tables whose rows a statement may have changed: those it names, else, because triggers, functions and
+        cascades are not told apart from here, all in the schemas it works in."""
+        named = tuple(t for t in self.captured if _mentions(text, t, self.schema))
+        emptied = _EMPTIED.match(text)
+        if named or emptied:
+            return named
+        return tuple(t for t in self.captured if t in self.in_schema(self.schema) or _names_word(text, t.schema))
+
+
+def _ddl(text: str, known: _Known) -> Meaning:
+    schema = known.schema
     if found := _TRUNCATE.match(text):
-        return _of(Effect.TRUNCATE, _names(found["rest"], schema, 1), captured)
+        return known.of(Effect.TRUNCATE, _names(found["rest"], schema, 1))
     if found := _ALTER.match(text):
-        if all(_HARMLESS.match(part) for part in _parts(found["rest"])):
-            return Meaning(Effect.NONE)
+        return _alter(found, known)
+    if found := _DROP_INDEX.match(text):
         names = _names(found["name"], schema, 1)
-        renamed = re.search(rf"\bRENAME\s+(?:TO\s+|AS\s+|=\s*)?({_QUALIFIED})\s*$", found["rest"], re.I)
-        if renamed and not re.search(r"\bRENAME\s+COLUMN\b", found["rest"], re.I):
-            names += _names(renamed[1], schema, 1)
-        return _of(Effect.LAYOUT, names, captured)
+        return known.of(Effect.LAYOUT, names) if known.guards(found["index"], names) else Meaning(Effect.NONE)
     if found := _DROP.match(text):
-        return _of(Effect.LAYOUT, _names(found["rest"], schema), captured)
+        return known.of(Effect.LAYOUT, _names(found["rest"], schema))
     if found := _RENAME.match(text):
-        return _of(Effect.LAYOUT, _names(re.sub(r"\sTO\s", ",", found["rest"], flags=re.I), schema), captured)
+        pairs = re.sub(r"\sTO\s", ",", _PATIENCE.sub(" ", found["rest"]), flags=re.I)
+        return known.of(Effect.LAYOUT, _names(pairs, schema))
     if found := _REPLACE_TABLE.match(text):
-        return _of(Effect.LAYOUT, _names(found["name"], schema, 1), captured)
+        return known.of(Effect.LAYOUT, _names(found["name"], schema, 1))
     if found := _DROP_SCHEMA.match(text):
-        gone = _plain(found["name"])
-        return _of(Effect.LAYOUT, [t for t in captured if t.schema == gone], captured)
+        return known.of(Effect.LAYOUT, known.in_schema(_plain(found["name"])))
     return Meaning(Effect.NONE)
 
 
-def _of(effect: Effect, names: list[TableName], captured: frozenset[TableName]) -> Meaning:
-    hit = tuple(n for n in dict.fromkeys(names) if n in captured)
-    return Meaning(effect, hit) if hit else Meaning(Effect.NONE)
+def _alter(found: re.Match[str], known: _Known) -> Meaning:
+    names, rest = _names(found["name"], known.schema, 1), _PATIENCE.sub("", " " + found["rest"], count=1)
+    if not found["ignore"] and all(_harmless(part, names, known) for part in _parts(rest)):
+        return Meaning(Effect.NONE)
+    renamed = re.search(rf"\bRENAME\s+(?:TO\s+|AS\s+|=\s*)?({_QUALIFIED})\s*$", rest, re.I)
+    if renamed and not re.search(r"\bRENAME\s+COLUMN\b", rest, re.I):
+        names += _names(renamed[1], known.schema, 1)
+    for other in _OTHER_TABLE.findall(rest):  # a partition changes places with it, or it becomes one
+        names += _names(other, known.schema, 1)
+    return known.of(Effect.LAYOUT, names)
+
+
+def _harmless(part: str, names: list[TableName], known: _Known) -> bool:
+    """A unique key that goes here stays on the target, where rows would be in each other's way; a cascade changes rows
+    without a trace in the log."""
+    leaves = _INDEX_LEAVES.match(part)
+    if leaves and known.guards(leaves[1], names):
+        return False
+    return bool(_HARMLESS.match(part)) and not _CASCADE.search(part)
 
 
 def _names(text: str, schema: str, most: int = 1 << 30) -> list[TableName]:
@@ -146,5 +218,8 @@ def _parts(text: str) -> list[str]:
 
 def _mentions(text: str, table: TableName, schema: str) -> bool:
     """Whether a statement may name the table. Rather once too often than once too little."""
-    word = re.search(rf"(?<![\w$]){re.escape(table.table)}(?![\w$])", text, re.I)
-    return bool(word) and (schema == table.schema or table.schema.lower() in text.lower())
+    return _names_word(text, table.table) and (schema == table.schema or table.schema.lower() in text.lower())
+
+
+def _names_word(text: str, name: str) -> bool:
+    return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.I) is not None

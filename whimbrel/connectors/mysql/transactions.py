@@ -42,8 +42,11 @@ class Follower:
         *,
         checksums: bool,
         mariadb: bool,
+        folds: bool = False,
     ) -> None:
         self._tables = tables
+        self._uniques = {name: what.unique_keys for name, what in tables.items()}
+        self._folds = folds
         self._charsets = charsets
         self._identity = start.server
         self._checksums = checksums
@@ -124,7 +127,7 @@ class Follower:
         elif kind == binlog.XID:
             self._end(event, sink)
         elif kind in (binlog.QUERY, binlog.QUERY_COMPRESSED):
-            self._query(binlog.query(event.body, kind == binlog.QUERY_COMPRESSED), event, sink)
+            self._query(binlog.query(event.body, kind == binlog.QUERY_COMPRESSED, self._text), event, sink)
         elif kind == binlog.EXECUTE_LOAD_QUERY:
             self._query(binlog.load_query(event.body), event, sink)
         elif kind in (binlog.GTID, binlog.ANONYMOUS_GTID):
@@ -186,7 +189,7 @@ class Follower:
     # --- statements ---------------------------------------------------------------------------------------------------
 
     def _query(self, query: Query, event: Event, sink: ChangeSink) -> None:
-        found = meaning(query, self._tables.keys())
+        found = meaning(query, self._uniques, folds=self._folds)
         names = ", ".join(str(t) for t in found.tables)
         if found.effect is Effect.BEGIN:
             self._open = True
@@ -207,9 +210,22 @@ class Follower:
                 tables=[str(t) for t in found.tables],
             )
         elif found.effect is Effect.ROWS:
-            raise LogFormatRefused(f"{names}: a session of the source changed rows in statement format (binlog_format)")
+            raise LogFormatRefused(
+                f"a session of the source changed rows in statement format (binlog_format), at {self.position.text}; "
+                f"among them may be rows of {names}"
+            )
         elif not self._open:
             self._end(event, sink)
+
+    def _text(self, statement: bytes, collation: int) -> str:
+        """A statement stands in the log in its client's character set; only names of tables have to be right."""
+        if statement.isascii():
+            return binlog.text_of(statement)
+        try:
+            convert = self._charsets.converter(self._charsets.name(collation))
+            return binlog.text_of(statement if convert is None else convert(statement))
+        except (LogDamaged, LogFormatRefused):
+            return binlog.text_of(statement)
 
     def _rollback(self, query: Query, event: Event, sink: ChangeSink) -> None:
         """Logged only when the transaction also changed tables that cannot roll back."""

@@ -11,6 +11,7 @@ CAPABILITIES = Capabilities(
     reads=(Format.COPY_BINARY, Format.COPY_TEXT, Format.TAB_TEXT),
     loads=(Format.COPY_BINARY, Format.COPY_TEXT),
     changes=True,
+    layouts_in_log=True,
     apply=True,
     compare=True,
     transactional_ddl=True,

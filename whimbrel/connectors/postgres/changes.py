@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import psycopg
 import pyarrow as pa
@@ -15,9 +15,17 @@ from whimbrel.connectors.postgres.connection import connect, mapped
 from whimbrel.connectors.postgres.publication import capture_name, published
 from whimbrel.connectors.postgres.schema import unqualified_names_off
 from whimbrel.connectors.postgres.slots import END_SECONDS, own_slot, position_at, release_slot, server_identity
+from whimbrel.connectors.postgres.watch import Watch, oids_of
 from whimbrel.connectors.postgres.wire import Connection, flush, readable, results, send
 from whimbrel.connectors.protocols import ChangeSink
-from whimbrel.errors import LayoutChanged, LogDamaged, PositionLost, SourceInterrupted, WhimbrelError
+from whimbrel.errors import (
+    LayoutChanged,
+    LogDamaged,
+    PositionForeign,
+    PositionLost,
+    SourceInterrupted,
+    WhimbrelError,
+)
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -28,20 +36,22 @@ ASK_SECONDS = 0.5  # how often an idle server is asked how far it is: it tells b
 START_SECONDS = 30.0
 
 _DATA_HEADER = 25  # 'w', where the data starts, where the log ends, the server's clock
+_DATA_START = struct.Struct(">Q").unpack_from
 _KEEPALIVE = struct.Struct(">cQqB")  # 'k', where the log ends, the server's clock, whether it wants an answer
 _STATUS = struct.Struct(">cQQQqB").pack
 _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, log file removed
 
 
 class PostgresChanges:
-    """One replication session; see ``protocols.ChangeStream``. Not thread-safe."""
+    """One replication session and one that watches the catalog; see ``protocols.ChangeStream``. Not thread-safe."""
 
-    def __init__(self, session: Connection, decoder: Decoder, server: str, start: int) -> None:
+    def __init__(self, session: Connection, decoder: Decoder, server: str, start: int, watch: Watch) -> None:
         self._session = session
+        self._watch = watch
         self._link = session.pgconn
         self._decoder = decoder
         self._server = server
-        self._received = start
+        self._received = self._reached = start
         self._confirmed = start
         self._told = 0.0
 
@@ -66,6 +76,7 @@ class PostgresChanges:
                 self._tell(ask=True)
             elif silent > FEEDBACK_SECONDS:
                 self._tell()
+        self._watch.look(self._reached)
         return taken > 0
 
     def confirm(self, position: Position) -> None:
@@ -77,16 +88,19 @@ class PostgresChanges:
     def close(self) -> None:
         """End the session. The server needs a moment to release the slot; ``open_changes`` waits for that."""
         self._session.close()
+        self._watch.close()
 
     def _message(self, data: bytes, sink: ChangeSink) -> None:
         kind = data[0:1]
         if kind == b"w":
+            self._reached = max(self._reached, _DATA_START(data, 1)[0])
             self._decoder.decode(data[_DATA_HEADER:], sink)
         elif kind == b"k" and len(data) == _KEEPALIVE.size:
             _, end, _, reply = _KEEPALIVE.unpack(data)
             if not self._decoder.in_transaction:
                 # All that the server had to send up to there has been sent, so an idle slot can move on.
                 self._received = max(self._received, end)
+                self._reached = max(self._reached, end)
                 sink.advance(position_at(self._server, end))
             if reply:
                 self._tell()
@@ -118,30 +132,47 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
     that was not published), LayoutChanged.
     """
     name = capture_name(job.migration)
-    with closing(connect(endpoint.parameters, job.operation)) as connection:
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(connect(endpoint.parameters, job.operation)))
         server = server_identity(connection)
         start.require_same_server(position_at(server, start.order[0]))
+        _require_reached(connection, start)
         _require_slot(connection, name, start)
         _require_published(connection, name, tables)
-        types = _type_names(connection, tables)
-    session = connect(endpoint.parameters, job.operation, replication=True)
+        oids = oids_of(connection, tables)
+        layouts = Layouts(connection, tables, oids)
+        watch = Watch(connection, name, oids)
+        session = stack.enter_context(closing(connect(endpoint.parameters, job.operation, replication=True)))
+        _start(session, name, start)
+        stack.pop_all()
+    return PostgresChanges(
+        session, Decoder(layouts.layout, lambda lsn: position_at(server, lsn)), server, start.order[0], watch
+    )
+
+
+def _start(session: Connection, name: str, start: Position) -> None:
+    options = f"proto_version '1', publication_names '\"{name}\"'"
     try:
-        options = f"proto_version '1', publication_names '\"{name}\"'"
         send(session.pgconn, f"START_REPLICATION SLOT {name} LOGICAL {start.text} ({options})")
         results(session.pgconn, START_SECONDS)
-        layouts = Layouts(endpoint, job.operation, tables, types)
-        return PostgresChanges(
-            session, Decoder(layouts.layout, lambda lsn: position_at(server, lsn)), server, start.order[0]
-        )
     except TimeoutError as e:
-        session.close()
         raise SourceInterrupted(f"replication from slot {name} did not start in {START_SECONDS:.0f} s") from e
     except psycopg.Error as e:
-        session.close()
         raise _lost_or(e) from e
-    except BaseException:
-        session.close()
-        raise
+
+
+def _require_reached(connection: Connection, start: Position) -> None:
+    """A server that has written less than we have read is another one: the stream would skip what it writes next."""
+    with mapped("source"):
+        row = connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+    assert row is not None
+    if start.order[0] > int(row[0]):
+        end = position_at("", int(row[0])).text
+        raise PositionForeign(
+            f"position {start.text} lies beyond the end of the source's log at {end}: it is another server's, or one "
+            "that was promoted or restored without its last changes",
+            remedy="Load the data again: what was replicated last is not on this server.",
+        )
 
 
 def _require_slot(connection: Connection, name: str, start: Position) -> None:
@@ -175,8 +206,6 @@ def _lost_or(error: psycopg.Error) -> WhimbrelError:
 
 # --- layouts --------------------------------------------------------------------------------------------------------
 
-TypeNames = Mapping[tuple[int, int], str]
-
 _TYPES = """
 select distinct a.atttypid, a.atttypmod, format_type(a.atttypid, a.atttypmod)
 from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
@@ -196,15 +225,18 @@ def _type_names(connection: Connection, tables: Sequence[Table]) -> dict[tuple[i
 class Layouts:
     """Compares the layouts that the log announces with the tables as they were reflected."""
 
-    def __init__(self, endpoint: Endpoint, operation: str, tables: Sequence[Table], types: TypeNames) -> None:
-        self._endpoint = endpoint
-        self._operation = operation
+    def __init__(self, connection: Connection, tables: Sequence[Table], oids: Mapping[int, TableName]) -> None:
+        self._connection = connection
         self._tables: dict[TableName, Table] = {t.name: t for t in tables}
-        self._types = dict(types)
+        self._oids = oids
+        self._types = _type_names(connection, tables)
 
     def layout(self, relation: Relation) -> Layout | None:
         """How to write the relation's rows; None for a table that is not migrated. Raises LayoutChanged."""
+        known = self._oids.get(relation.oid)
         table = self._tables.get(relation.table)
+        if known != relation.table and (known is not None or table is not None):
+            raise _renamed(known, relation.table)
         if table is None:
             return None
         logged = {c.name: self._spelling(c.type_oid, c.type_modifier) for c in relation.columns}
@@ -216,6 +248,7 @@ class Layouts:
                 differences=differences,
             )
         columns = tuple(logged)
+        _require_same_key(table, relation)
         key = tuple(columns.index(name) for name in table.key)
         covered = relation.identity == "f" or (bool(key) and all(relation.columns[i].identity for i in key))
         binary = tuple(pa.types.is_binary(table.column(name).type.arrow) for name in columns)
@@ -224,15 +257,31 @@ class Layouts:
     def _spelling(self, oid: int, modifier: int) -> str:
         """A type that no table had when the stream was opened is asked for; the log may be older or newer than that."""
         if (oid, modifier) not in self._types:
-            with (
-                closing(connect(self._endpoint.parameters, self._operation)) as connection,
-                mapped("source"),
-                unqualified_names_off(connection),
-            ):
-                row = connection.execute("select format_type(%s::oid, %s::int)", [oid, modifier]).fetchone()
+            with mapped("source"), unqualified_names_off(self._connection):
+                row = self._connection.execute("select format_type(%s::oid, %s::int)", [oid, modifier]).fetchone()
             assert row is not None
             self._types[oid, modifier] = row[0]
         return self._types[oid, modifier]
+
+
+def _require_same_key(table: Table, relation: Relation) -> None:
+    """By the default identity the log marks the primary key; rows of another one would be put in each other's place."""
+    logged = {c.name for c in relation.columns if c.identity}
+    if relation.identity == "d" and table.primary_key and logged != set(table.primary_key):
+        raise LayoutChanged(
+            f"{table.name} changed its primary key on the source: {', '.join(sorted(logged)) or 'none'} in place of "
+            f"{', '.join(sorted(table.primary_key))}",
+            table=str(table.name),
+        )
+
+
+def _renamed(known: TableName | None, logged: TableName) -> LayoutChanged:
+    """For a captured table under another name, and for another table under a captured one's."""
+    if known is None:
+        what = "another table has that name on the source since, or had it before"
+    else:
+        what = f"it was renamed on the source; its rows come as those of {logged}"
+    return LayoutChanged(f"{known or logged}: {what}", table=str(known or logged))
 
 
 def _differences(table: Table, logged: Mapping[str, str]) -> list[str]:

@@ -34,7 +34,8 @@ class Pair:
     """A source table, the target table it goes to, and ``number``, which names the staging tables.
 
     ``uniques`` has the columns of the target's unique indexes that its key does not imply. ``mergeable`` is false when
-    there are such indexes, exclusion constraints, or columns that cannot be updated. ``bases`` spells the base types of
+    there are such indexes, exclusion constraints, columns that cannot be updated, or keys that are equal in several
+    spellings. ``bases`` spells the base types of
     columns whose type is a domain: staged rows may lack values that a domain insists on.
     """
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from whimbrel.connectors.postgres.connection import identifier
 from whimbrel.connectors.postgres.merge import Pair
 from whimbrel.connectors.postgres.schema import unqualified_names_off
 from whimbrel.connectors.postgres.wire import Connection
 from whimbrel.errors import TableMissing, TargetPermissionDenied
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Table
+from whimbrel.model.table import Annotation, Column, Table
 
 _WANTED = """
 wanted as (
@@ -30,14 +32,14 @@ from wanted w join pg_index i on i.indrelid = w.oid where i.indisunique or i.ind
 _COLUMNS = f"""
 with recursive {_WANTED}, typed as (
     select w.schema, w.name, a.attname, a.attidentity = 'a' as always, t.typtype = 'd' as domain,
-           t.typbasetype as base, t.typtypmod as modifier
+           t.typbasetype as base, t.typtypmod as modifier, coalesce(not c.collisdeterministic, false) as folds
     from wanted w join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
-    join pg_type t on t.oid = a.atttypid
+    join pg_type t on t.oid = a.atttypid left join pg_collation c on c.oid = a.attcollation
     union all
-    select y.schema, y.name, y.attname, y.always, true, t.typbasetype, t.typtypmod
+    select y.schema, y.name, y.attname, y.always, true, t.typbasetype, t.typtypmod, y.folds
     from typed y join pg_type t on t.oid = y.base where y.domain and t.typtype = 'd')
 select y.schema, y.name, y.attname, y.always,
-       case when y.domain then format_type(y.base, y.modifier) end
+       case when y.domain then format_type(y.base, y.modifier) end, y.folds
 from typed y left join pg_type b on b.oid = y.base where b.typtype is distinct from 'd'
 """  # noqa: S608
 
@@ -57,13 +59,16 @@ def pair_tables(connection: Connection, source: Sequence[Table], target: Sequenc
     bases: dict[TableName, dict[str, str]] = {t.name: {} for t in target}
     special: dict[TableName, bool] = {}
     plain: dict[TableName, list[tuple[str, ...]]] = {t.name: [] for t in target}
-    for schema, name, column, numbered, base in columns:
+    folding: dict[TableName, set[str]] = {t.name: set() for t in target}
+    for schema, name, column, numbered, base, folds in columns:
         table = TableName(schema, name)
         special.setdefault(table, False)
         if numbered:
             always[table].add(column)
         if base is not None:
             bases[table][column] = base
+        if folds:
+            folding[table].add(column)
     missing = sorted(str(t.name) for t in target if t.name not in special)
     if missing:
         raise TableMissing(f"no such table on the target: {', '.join(missing[:20])}", tables=missing[:100])
@@ -76,9 +81,18 @@ def pair_tables(connection: Connection, source: Sequence[Table], target: Sequenc
     for number, (from_table, to_table) in enumerate(zip(source, target, strict=True)):
         key, name = set(from_table.key), to_table.name
         others = tuple(u for u in plain[name] if not key or not key <= set(u))
-        mergeable = not others and not special[name] and always[name] <= key
+        exact = not key & folding[name] and all(_one_spelling(from_table.column(k)) for k in from_table.key)
+        mergeable = exact and not others and not special[name] and always[name] <= key
         pairs.append(Pair(number, from_table, to_table, others, mergeable, bases[name]))
     return pairs
+
+
+def _one_spelling(column: Column) -> bool:
+    """Whether equal values of the column always have the same text; numeric's 1.0 and 1.00, for one, have not."""
+    arrow, annotation = column.type.arrow, column.type.annotation
+    if annotation is Annotation.NONE:
+        return not pa.types.is_floating(arrow)
+    return annotation in (Annotation.CHAR, Annotation.UUID, Annotation.ENUM, Annotation.BIT, Annotation.YEAR)
 
 
 def require_quiet_tables(connection: Connection, target: Sequence[Table]) -> None:

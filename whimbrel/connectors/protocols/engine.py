@@ -21,6 +21,7 @@ class Capabilities:
     reads: tuple[Format, ...] = ()  # what its snapshot readers can write, best first
     loads: tuple[Format, ...] = ()  # what its loaders take, best first
     changes: bool = False  # can be captured
+    layouts_in_log: bool = False  # the log says what a table looked like when its rows were written
     apply: bool = False  # changes can be applied to it, with the position in the same transaction
     compare: bool = False  # checksums can be made inside it
     queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
