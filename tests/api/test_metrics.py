@@ -27,7 +27,7 @@ async def test_figures_of_the_catalog(client: Client, shop: Catalog) -> None:
     shop.finish_operation("done", Status.COMPLETED)
     shop.begin_operation("shop", Mode.DATA_REPLICATION, "id", "h", {})
     shop.save_table_progress("id", [TableProgress("a", TablePhase.COPYING, 100, 70, 60, 700, 1, 2)])
-    shop.save_change_totals("id", [TableChangeTotals("a", 3, 2, 1, 0, 0), TableChangeTotals("b", 4)])
+    shop.save_change("id", None, [TableChangeTotals("a", 3, 2, 1, 0, 0), TableChangeTotals("b", 4)])
     shop.save_change("id", ChangeProgress("0/10", "0/20", 1.5, 16, 3, 4, 5, 6, 1, 0, 12.5, 1_763_888_400_000_000))
     found = await scraped(client)
     shown = (("migration", "shop"),)

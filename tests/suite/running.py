@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
 from whimbrel.errors import Interrupted, WhimbrelError
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 from whimbrel.pipeline.replication import replicate
 
 
@@ -26,6 +26,8 @@ class Watch:
         self.last: ChangeProgress | None = None
         self.lines: list[tuple[str, str]] = []
         self.troubles: list[WhimbrelError] = []
+        self.before = Earlier()
+        self.kept: int | None = None
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -46,14 +48,21 @@ class Watch:
     def table(self, progress: TableProgress) -> None:
         self.tables[progress.table] = progress
 
-    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
-        return {}
+    def tables(self, progress: Sequence[TableProgress]) -> None:
+        for p in progress:
+            self.table(p)
+
+    def earlier(self) -> Earlier:
+        return self.before
 
     def change_totals(self, totals: TableChangeTotals) -> None:
         self.totals[totals.table] = totals
 
     def change(self, progress: ChangeProgress) -> None:
         self.last = progress
+
+    def retained(self, bytes: int) -> None:
+        self.kept = bytes
 
     def waits_for(self, error: WhimbrelError) -> None:
         self.troubles.append(error)
