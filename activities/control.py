@@ -95,13 +95,13 @@ class OperationControl:
     def earlier(self) -> Earlier:
         return self._catalog.earlier(self._operation)
 
-    def tables(self, progress: Sequence[TableProgress]) -> None:
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
         self._journal.tables(progress)
         for p in progress:
             self._moved(p.table, (p.status, p.rows_loaded, p.files_done))
 
     def table(self, progress: TableProgress) -> None:
-        self.tables((progress,))
+        self.all_tables((progress,))
 
     def change_totals(self, totals: TableChangeTotals) -> None:
         self._journal.change_totals(totals)

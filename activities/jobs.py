@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from functools import cache
 from typing import Any
 
@@ -15,10 +16,17 @@ from whimbrel.errors import CatalogDiffers, InvalidRequest, OperationNotFound
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 
+_opening = threading.Lock()
+
+
+def catalog() -> Catalog:
+    """This process's catalog. Opened once, however many activities ask for it first."""
+    with _opening:
+        return _catalog()
+
 
 @cache
-def catalog() -> Catalog:
-    """This process's catalog."""
+def _catalog() -> Catalog:
     return Catalog.open()
 
 

@@ -27,7 +27,7 @@ class Control(Protocol):
     def earlier(self) -> Earlier:
         """What earlier attempts of this operation have told, to go on from; empty on the first. Not cheap."""
 
-    def tables(self, progress: Sequence[TableProgress]) -> None:
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
         """The figures of several tables, shown at once. All of a load's tables come first, so that no sum or share is
         ever taken of a part of them."""
 

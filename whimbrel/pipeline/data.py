@@ -82,7 +82,7 @@ class _Load:
         self.stopping = False
 
     def run(self) -> None:
-        self.control.tables([self.figures(table) for table in self.work])
+        self.control.all_tables([self.figures(table) for table in self.work])
         with ThreadPoolExecutor(max_workers=_builders(self.pair.job), thread_name_prefix="indexes") as builders:
             try:
                 for table in self.work:

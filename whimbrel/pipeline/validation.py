@@ -69,7 +69,7 @@ def _all_tables(job: Job, control: Control, plans: list[Plan], sample: int, live
             failed.set()
             raise
 
-    control.tables([TableProgress(str(p.source.name), TablePhase.WAITING, p.source.rows) for p in plans])
+    control.all_tables([TableProgress(str(p.source.name), TablePhase.WAITING, p.source.rows) for p in plans])
     by_size = sorted(plans, key=lambda p: p.source.rows, reverse=True)
     with ThreadPoolExecutor(max(1, min(job.threads, TABLES_AT_ONCE)), thread_name_prefix="validate") as threads:
         futures = {id(plan): threads.submit(one, plan) for plan in by_size}

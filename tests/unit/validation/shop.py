@@ -53,7 +53,7 @@ class QuietControl:
 
     def phase(self, name: str) -> None: ...
 
-    def tables(self, progress: Sequence[TableProgress]) -> None:
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
         self.shown += progress
 
     def table(self, progress: TableProgress) -> None:
