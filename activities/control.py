@@ -6,7 +6,7 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from activities.journal import Journal
 from activities.masking import mask
 from activities.patience import Trouble
 from whimbrel.errors import Interrupted, WhimbrelError
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 
 if TYPE_CHECKING:
     from whimbrel.catalog.store import Catalog
@@ -76,7 +76,7 @@ class OperationControl:
         self._write()
 
     def check(self) -> None:
-        if self._superseded.is_set() or self._context.copy().run(_told_to_leave):
+        if self._superseded.is_set() or self._context.copy().run(told_to_leave):
             raise Interrupted
 
     def pause_wanted(self) -> bool:
@@ -92,12 +92,16 @@ class OperationControl:
         self._journal.phase(name)
         self._prompt.set()
 
-    def table(self, progress: TableProgress) -> None:
-        self._journal.table(progress)
-        self._moved(progress.table, (progress.status, progress.rows_loaded, progress.files_done))
+    def earlier(self) -> Earlier:
+        return self._catalog.earlier(self._operation)
 
-    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
-        return self._catalog.change_totals(self._operation)
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
+        self._journal.tables(progress)
+        for p in progress:
+            self._moved(p.table, (p.status, p.rows_loaded, p.files_done))
+
+    def table(self, progress: TableProgress) -> None:
+        self.all_tables((progress,))
 
     def change_totals(self, totals: TableChangeTotals) -> None:
         self._journal.change_totals(totals)
@@ -105,6 +109,9 @@ class OperationControl:
     def change(self, progress: ChangeProgress) -> None:
         self._journal.change(progress)
         self._moved("", (progress.position, progress.transactions))
+
+    def retained(self, bytes: int) -> None:
+        self._journal.retained(bytes)
 
     def log(self, role: str, line: str) -> None:
         text = mask(line)
@@ -169,22 +176,25 @@ class OperationControl:
     def _poll(self) -> None:
         try:
             self._pause_wanted = self._catalog.pause_wanted(self._operation)
-        except WhimbrelError as e:
+        except Exception as e:
             self._catalog_failed(e)
 
     def _write(self) -> None:
         try:
             self._journal.write()
             self._catalog_fails = False
-        except WhimbrelError as e:
+        except Exception as e:
             self._catalog_failed(e)
 
-    def _catalog_failed(self, error: WhimbrelError) -> None:
-        """Say it once a spell; the step itself goes on."""
+    def _catalog_failed(self, error: Exception) -> None:
+        """Say it once a spell; the step itself goes on, whatever it was."""
         if not self._catalog_fails:
-            logger.warning("operation %s: %s", self._operation, error.message, extra={"operation": self._operation})
+            unexpected = not isinstance(error, WhimbrelError)
+            extra = {"operation": self._operation}
+            logger.warning("operation %s: %s", self._operation, error, exc_info=unexpected, extra=extra)
         self._catalog_fails = True
 
 
-def _told_to_leave() -> bool:
+def told_to_leave() -> bool:
+    """Whether the activity that this is called from was cancelled, or its worker shuts down."""
     return activity.is_cancelled() or activity.is_worker_shutdown()

@@ -62,7 +62,7 @@ def masked_json(error: WhimbrelError) -> dict[str, Any]:
 def _trimmed(value: Any) -> Any:
     """Masked, with long texts and lists cut where a note says so."""
     if isinstance(value, str):
-        text = mask(value)
+        text = mask(value).encode("utf-8", "replace").decode()  # Temporal's failures cannot hold lone surrogates
         return text if len(text) <= TEXT_CHARACTERS else f"{text[:TEXT_CHARACTERS]}… ({len(text)} characters)"
     if isinstance(value, list):
         more = [f"… and {len(value) - LIST_ITEMS} more"] if len(value) > LIST_ITEMS else []

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from functools import cache
 from typing import Any
 
 from activities.masking import remember
 from whimbrel.catalog.home import private_dir
-from whimbrel.catalog.records import REPLICATING, EndpointRecord
+from whimbrel.catalog.records import REPLICATING, EndpointRecord, OperationRecord
 from whimbrel.catalog.store import Catalog
 from whimbrel.connectors.registry import engine
-from whimbrel.errors import InvalidRequest
+from whimbrel.errors import CatalogDiffers, InvalidRequest, OperationNotFound
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 
+_opening = threading.Lock()
+
+
+def catalog() -> Catalog:
+    """This process's catalog. Opened once, however many activities ask for it first."""
+    with _opening:
+        return _catalog()
+
 
 @cache
-def catalog() -> Catalog:
-    """This process's catalog."""
+def _catalog() -> Catalog:
     return Catalog.open()
 
 
 def build_job(operation: str, migration: str) -> Job:
-    """What the catalog says about it. Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest.
+    """What the catalog says about it.
+
+    Raises MigrationNotFound, SourceNotFound, TargetNotFound, InvalidRequest, CatalogDiffers.
 
     Only operations that feed the queue get to know of it: a validation beside a replication, cleaning up behind itself,
     must not shut the replication's producer out.
     """
+    feeds = known(operation).mode in REPLICATING
     record = catalog().get_migration(migration)
-    feeds = catalog().get_operation(operation, detail=False).mode in REPLICATING
     queue = _endpoint(catalog().get_target(record.queue_target)) if record.queue_target and feeds else None
     target = _endpoint(catalog().get_target(record.file_target)) if record.file_target else queue
     if target is None:
@@ -48,9 +59,25 @@ def build_job(operation: str, migration: str) -> Job:
     )
 
 
+def known(operation: str) -> OperationRecord:
+    """What the catalog says of an operation that Temporal gave us. Raises CatalogDiffers when it has no such one."""
+    try:
+        return catalog().get_operation(operation, detail=False)
+    except OperationNotFound:
+        raise differing(operation) from None
+
+
+def differing(operation: str) -> CatalogDiffers:
+    """The error of a worker that cannot do what it was given; another worker perhaps can."""
+    return CatalogDiffers(
+        f"operation {operation} is not in this worker's catalog ({catalog().title}, worker on {socket.gethostname()})",
+        operation_id=operation,
+    )
+
+
 def body(operation: str) -> dict[str, Any]:
     """The request's body, as the API recorded it."""
-    return catalog().get_operation(operation, detail=False).body
+    return known(operation).body
 
 
 def _endpoint(record: EndpointRecord) -> Endpoint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
@@ -22,6 +22,7 @@ class Journal:
         self._flags: dict[str, Any] = {}
         self._tables: dict[str, TableProgress] = {}
         self._totals: dict[str, TableChangeTotals] = {}
+        self._change: ChangeProgress | None = None
         self._lines: dict[str, list[str]] = {}
 
     def resting(self, resting: bool) -> None:
@@ -32,9 +33,9 @@ class Journal:
         with self._lock:
             self._flags["phase"] = name
 
-    def table(self, progress: TableProgress) -> None:
+    def tables(self, progress: Sequence[TableProgress]) -> None:
         with self._lock:
-            self._tables[progress.table] = progress
+            self._tables.update((p.table, p) for p in progress)
 
     def change_totals(self, totals: TableChangeTotals) -> None:
         with self._lock:
@@ -42,7 +43,11 @@ class Journal:
 
     def change(self, progress: ChangeProgress) -> None:
         with self._lock:
-            self._flags["change"] = progress
+            self._change = progress
+
+    def retained(self, bytes: int) -> None:
+        with self._lock:
+            self._flags["retained"] = bytes
 
     def trouble(self, error: dict[str, Any] | None) -> None:
         with self._lock:
@@ -55,20 +60,22 @@ class Journal:
     def write(self) -> None:
         """Write all that has gathered. Called by one thread at a time.
 
-        Raises what the catalog raises; then nothing is lost, and a later call writes it.
+        Figures come before 'resting', so that a paused operation shows its last ones. Raises what the catalog raises;
+        then nothing is lost, and a later call writes it.
         """
-        self._write_flags()
-        self._write_figures()
+        self._write_flags({"phase": self._catalog.set_phase})
+        self._write_tables()
+        self._write_changes()
+        self._write_flags(
+            {
+                "retained": self._catalog.save_retained,
+                "trouble": self._catalog.set_trouble,
+                "resting": self._catalog.set_paused,
+            }
+        )
         self._write_lines()
 
-    def _write_flags(self) -> None:
-        """Pause, phase and trouble; figures come before 'resting', so that a paused operation shows its last ones."""
-        writers: dict[str, Callable[[str, Any], None]] = {
-            "phase": self._catalog.set_phase,
-            "change": self._catalog.save_change,
-            "trouble": self._catalog.set_trouble,
-            "resting": self._catalog.set_paused,
-        }
+    def _write_flags(self, writers: dict[str, Callable[[str, Any], None]]) -> None:
         for flag, write in writers.items():
             with self._lock:
                 if flag not in self._flags:
@@ -81,18 +88,27 @@ class Journal:
                     self._flags.setdefault(flag, value)
                 raise
 
-    def _write_figures(self) -> None:
+    def _write_tables(self) -> None:
         with self._lock:
             tables, self._tables = self._tables, {}
-            totals, self._totals = self._totals, {}
         try:
             if tables:
                 self._catalog.save_table_progress(self._operation, list(tables.values()))
-            if totals:
-                self._catalog.save_change_totals(self._operation, list(totals.values()))
         except BaseException:
             with self._lock:
-                self._tables, self._totals = tables | self._tables, totals | self._totals
+                self._tables = tables | self._tables
+            raise
+
+    def _write_changes(self) -> None:
+        with self._lock:
+            totals, self._totals = self._totals, {}
+            change, self._change = self._change, None
+        try:
+            if totals or change is not None:
+                self._catalog.save_change(self._operation, change, list(totals.values()))
+        except BaseException:
+            with self._lock:
+                self._totals, self._change = totals | self._totals, self._change or change
             raise
 
     def _write_lines(self) -> None:

@@ -8,7 +8,7 @@ from temporalio import activity
 from temporalio.exceptions import CancelledError
 
 from activities.errors import as_failure, classify
-from activities.jobs import catalog
+from activities.jobs import catalog, known
 from activities.messages import PauseAnswer, SetPause
 from whimbrel.catalog.records import Status
 from whimbrel.errors import OperationNotFound, OperationTimeout
@@ -37,7 +37,7 @@ def _set_pause(step: SetPause) -> PauseAnswer:
     action = "paused" if step.wanted else "resumed"
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        operation = catalog().get_operation(step.operation, detail=False)
+        operation = known(step.operation)
         if operation.status is not Status.RUNNING:
             raise OperationNotFound(f"operation {step.operation} has ended meanwhile: {operation.status}")
         if operation.paused is step.wanted:

@@ -11,10 +11,10 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.control import OperationControl
-from activities.jobs import body, catalog
+from activities.jobs import body
 from activities.messages import ObjectsApplied, SchemaApplied, SchemaExtracted, Step
+from activities.outcome import complete
 from activities.step import run_step
-from whimbrel.catalog.records import Status
 from whimbrel.model.job import Job
 from whimbrel.pipeline import schema
 
@@ -26,7 +26,7 @@ def extract_schema(step: Step) -> SchemaExtracted:
     def work(job: Job, control: OperationControl) -> SchemaExtracted:
         done = schema.extract_schema(job, control)
         result = {"sql_file": done.sql_file, "tables": done.tables, "notes": list(done.notes)}
-        catalog().finish_operation(step.operation, Status.COMPLETED, result)
+        complete(step.operation, result, control)
         return SchemaExtracted(done.tables)
 
     return run_step(step, work)
@@ -39,7 +39,7 @@ def apply_schema(step: Step) -> SchemaApplied:
     def work(job: Job, control: OperationControl) -> SchemaApplied:
         sql_file = body(step.operation).get("sql_file")
         tables = schema.apply_schema(job, control, Path(sql_file) if sql_file else None)
-        catalog().finish_operation(step.operation, Status.COMPLETED, {"tables_created": tables})
+        complete(step.operation, {"tables_created": tables}, control)
         return SchemaApplied(tables)
 
     return run_step(step, work)
@@ -56,7 +56,7 @@ def apply_objects(step: Step) -> ObjectsApplied:
             "objects_failed": done.failed,
             "objects": list(done.objects),
         }
-        catalog().finish_operation(step.operation, Status.COMPLETED, result)
+        complete(step.operation, result, control)
         return ObjectsApplied(done.succeeded, done.failed)
 
     return run_step(step, work)

@@ -7,6 +7,7 @@ from temporalio import activity
 from activities.control import OperationControl
 from activities.jobs import body, catalog
 from activities.messages import DataValidated, Step, TargetReset
+from activities.outcome import complete
 from activities.step import run_step
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.errors import InvalidRequest
@@ -20,7 +21,7 @@ def reset_target(step: Step) -> TargetReset:
 
     def work(job: Job, control: OperationControl) -> TargetReset:
         mode = str(body(step.operation).get("mode") or "drop")
-        catalog().finish_operation(step.operation, Status.COMPLETED, reset.reset_target(job, control, mode))
+        complete(step.operation, reset.reset_target(job, control, mode), control)
         return TargetReset(mode)
 
     return run_step(step, work)
@@ -38,7 +39,7 @@ def validate_data(step: Step) -> DataValidated:
         else:
             sample = asked.get("sample_percent")
             result = validation.validate_data(job, control, 100 if sample is None else int(sample))
-        catalog().finish_operation(step.operation, Status.COMPLETED, result)
+        complete(step.operation, result, control)
         return DataValidated(bool(result["valid"]))
 
     return run_step(step, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import time
 import uuid
 from typing import Any
@@ -13,11 +14,20 @@ from api.orchestrator import Orchestrator, Workflow
 from api.threads import in_thread
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
-from whimbrel.errors import InternalError, OperationNotFound, OperationTimeout, OrchestratorFailed
+from whimbrel.errors import (
+    CatalogUnreachable,
+    InternalError,
+    OperationNotFound,
+    OperationTimeout,
+    OrchestratorFailed,
+)
 from workflows.messages import OperationRequest
+
+logger = logging.getLogger("api.dispatch")
 
 SYNC_SECONDS = 15 * 60.0
 POLL_SECONDS = (0.05, 0.5)  # between looks at the catalog: at first, at last
+CATALOG_SECONDS = 30.0  # how long a catalog may be away while an operation's end is waited for
 SETTLE_EVERY = 10.0  # seconds between asking Temporal whether a workflow that is waited for still lives
 
 
@@ -62,22 +72,33 @@ class Dispatcher:
         return now
 
     async def ended(self, operation: str) -> OperationRecord:
-        """Wait until the operation has ended and return it with its logs. Raises OperationTimeout after 15 minutes."""
-        began = settled = time.monotonic()
+        """Wait until the operation has ended and return it with its logs. Raises OperationTimeout after 15 minutes.
+
+        The operation goes on without us, so a catalog that is away for a moment, or Temporal, ends no waiting.
+        Raises CatalogUnreachable when it stays away.
+        """
+        began = settled = answered = time.monotonic()
         pause, longest = POLL_SECONDS
         while True:
-            record = await self._look(operation)
-            if record.status is not Status.RUNNING:
-                return await in_thread(self._catalog.get_operation, operation)
             now = time.monotonic()
+            try:
+                record = await self._look(operation)
+                if record.status is not Status.RUNNING:
+                    return await in_thread(self._catalog.get_operation, operation)
+                answered = now
+                if now - settled > SETTLE_EVERY:
+                    settled = now
+                    await self.settle(record)
+            except OrchestratorFailed as e:
+                logger.warning("operation %s is waited for: %s", operation, e.message)
+            except CatalogUnreachable as e:
+                if now - answered > CATALOG_SECONDS:
+                    raise
+                logger.warning("operation %s is waited for: %s", operation, e.message)
             if now - began > self._sync_seconds:
                 raise OperationTimeout(
-                    f"operation {operation} ({record.mode}) still runs after {self._sync_seconds:g} s",
-                    operation_id=operation,
+                    f"operation {operation} still runs after {self._sync_seconds:g} s", operation_id=operation
                 )
-            if now - settled > SETTLE_EVERY:
-                settled = now
-                await self.settle(record)
             await asyncio.sleep(pause)
             pause = min(longest, pause * 1.3)
 
@@ -139,7 +160,8 @@ class Dispatcher:
         if state is Workflow.MISSING:
             message = "Temporal no longer knows its workflow"
         else:
-            message = f"its workflow has {state} without recording how it ended"
+            why = await self._orchestrator.failure(record.id) if state is Workflow.FAILED else None
+            message = f"its workflow has {state} without recording how it ended{f': {why}' if why else ''}"
         error = OrchestratorFailed(
             f"operation {record.id}: {message}",
             remedy="Read the workflow's history in Temporal, then start again with resume=true.",

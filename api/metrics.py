@@ -68,6 +68,9 @@ class Figures(Collector):
         yield _family("changes_applied", "Changes applied to the target.", ("migration", "kind"), totals.applied)
         seconds = {(name,): seconds for name, (seconds, _) in totals.lag.items()}
         yield _family("replication_lag_seconds", "How far running replications are behind.", ("migration",), seconds)
+        kept = {(name,): size for name, size in totals.retained.items()}
+        about = "Bytes of log that the replication slots of running operations keep on their sources."
+        yield _family("slot_retained_bytes", about, ("migration",), kept)
         behind = {(name,): size for name, (_, size) in totals.lag.items()}
         yield _family("replication_lag_bytes", "Bytes of the source's log not yet applied.", ("migration",), behind)
 

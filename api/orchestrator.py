@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
+    WorkflowFailureError,
     WorkflowHandle,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
@@ -63,6 +64,9 @@ class Orchestrator(Protocol):
         """Start the workflow that cleans up behind a terminated one, unless it runs."""
 
     async def state(self, operation: str) -> Workflow: ...
+
+    async def failure(self, operation: str) -> str | None:
+        """What the failed workflow of an operation says that it failed with."""
 
     async def reachable(self) -> bool:
         """Whether Temporal answers; raises nothing."""
@@ -182,6 +186,17 @@ class TemporalOrchestrator:
             return Workflow.MISSING
         return _STATES.get(status, Workflow.OPEN) if status is not None else Workflow.OPEN
 
+    async def failure(self, operation: str) -> str | None:
+        handle = await self._handle(operation)
+        try:
+            async with self._failing():
+                await handle.result(rpc_timeout=CALL)
+        except WorkflowFailureError as e:
+            return _registered(e).message
+        except _NoOpenWorkflow:
+            return None
+        return None
+
     async def reachable(self) -> bool:
         try:
             client = await self._connected()
@@ -237,7 +252,7 @@ _STATES = {
 
 
 def _registered(error: BaseException) -> WhimbrelError:
-    """The error that an update handler or its activity raised, found along the chain of causes."""
+    """The error that a workflow, an update handler or its activity raised, found along the chain of causes."""
     cause: BaseException | None = error
     last = str(error)
     while cause is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
 
 from api.dispatch import Dispatcher
 from api.threads import in_thread
@@ -27,10 +26,9 @@ async def reconcile(catalog: Catalog, dispatcher: Dispatcher, grace_seconds: flo
     workflow is closed: the end is recorded, and what a terminated one left is cleaned up. Given up at
     the start, and its workflow runs all the same: it is cancelled.
     """
-    before = datetime.now(UTC) - timedelta(seconds=grace_seconds)
     for given_up in await in_thread(catalog.given_up, DISOWN_SECONDS):
         await _attempt(dispatcher.disown, given_up)
-    old = [r for r in await in_thread(catalog.running_operations) if r.started_at <= before]
+    old = await in_thread(catalog.running_operations, grace_seconds)
     for record in old:
         await _attempt(dispatcher.settle, record)
     return len(old)

@@ -55,6 +55,7 @@
     ├── OperationTimeout             OPERATION_TIMEOUT 504
     └── InternalError                INTERNAL_ERROR 500
         ├── CatalogUnreachable       retryable
+        ├── CatalogDiffers           retryable
         └── SecretsUnreadable
 
 ``code`` is what clients of the REST API branch on; several leaves share one. ``reason`` is the leaf's own stable id
@@ -475,6 +476,13 @@ class CatalogUnreachable(InternalError):
 
     retryable = True
     remedy = "Check the disk of the home folder, or the server that WHIMBREL_CATALOG_URL names."
+
+
+class CatalogDiffers(InternalError):
+    """A worker was given an operation that its catalog does not know: it looks into another one than the API."""
+
+    retryable = True
+    remedy = "Start every worker with the WHIMBREL_CATALOG_URL, or on one machine the WHIMBREL_HOME, of the API."
 
 
 class SecretsUnreadable(InternalError):

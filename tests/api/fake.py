@@ -24,6 +24,7 @@ class FakeOrchestrator:
     down: bool = False
     states: dict[str, Workflow] = field(default_factory=dict)
     started: list[OperationRequest] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
     cleaned: list[str] = field(default_factory=list)
     pauses: list[tuple[str, bool]] = field(default_factory=list)
 
@@ -71,6 +72,10 @@ class FakeOrchestrator:
     async def state(self, operation: str) -> Workflow:
         await self._call()
         return self.states.get(operation, Workflow.MISSING)
+
+    async def failure(self, operation: str) -> str | None:
+        await self._call()
+        return self.failures.get(operation)
 
     async def reachable(self) -> bool:
         return not self.down

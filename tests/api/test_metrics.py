@@ -27,8 +27,9 @@ async def test_figures_of_the_catalog(client: Client, shop: Catalog) -> None:
     shop.finish_operation("done", Status.COMPLETED)
     shop.begin_operation("shop", Mode.DATA_REPLICATION, "id", "h", {})
     shop.save_table_progress("id", [TableProgress("a", TablePhase.COPYING, 100, 70, 60, 700, 1, 2)])
-    shop.save_change_totals("id", [TableChangeTotals("a", 3, 2, 1, 0, 0), TableChangeTotals("b", 4)])
+    shop.save_change("id", None, [TableChangeTotals("a", 3, 2, 1, 0, 0), TableChangeTotals("b", 4)])
     shop.save_change("id", ChangeProgress("0/10", "0/20", 1.5, 16, 3, 4, 5, 6, 1, 0, 12.5, 1_763_888_400_000_000))
+    shop.save_retained("id", 48 << 20)
     found = await scraped(client)
     shown = (("migration", "shop"),)
     assert found["whimbrel_catalog_up", ()] == 1
@@ -39,8 +40,11 @@ async def test_figures_of_the_catalog(client: Client, shop: Catalog) -> None:
     assert found["whimbrel_changes_applied", (("kind", "inserts"), *shown)] == 7
     assert found["whimbrel_replication_lag_seconds", shown] == 1.5
     assert found["whimbrel_replication_lag_bytes", shown] == 16
+    assert found["whimbrel_slot_retained_bytes", shown] == 48 << 20
     shop.finish_operation("id", Status.CANCELLED)
-    assert ("whimbrel_replication_lag_seconds", shown) not in await scraped(client)
+    ended = await scraped(client)
+    assert ("whimbrel_replication_lag_seconds", shown) not in ended
+    assert ("whimbrel_slot_retained_bytes", shown) not in ended
 
 
 async def test_requests_and_errors_are_counted(client: Client, anonymous: Client, shop: Catalog) -> None:

@@ -290,7 +290,7 @@ async def test_status_of_a_running_migration(client: Client, shop: Catalog) -> N
     await client.ok("POST", f"{SHOP}/data-replication", headers=RID)
     shop.set_phase(ID, "data")
     shop.save_table_progress(ID, [TableProgress("public.a", TablePhase.COPYING, 99, 50, 50, 5000, 1, 2)])
-    shop.save_change_totals(ID, [TableChangeTotals("public.a", 1, 2, 3)])
+    shop.save_change(ID, None, [TableChangeTotals("public.a", 1, 2, 3)])
     shop.save_change(ID, ChangeProgress("0/1", "0/2", 0.5, 8, 1, 1, 2, 3, 0, 0, 2.0, 1_763_888_400_000_000))
     shop.append_log(ID, "loader", "a line")
     status = MigrationStatus.model_validate(await client.ok("GET", f"{SHOP}/status"))

@@ -146,6 +146,17 @@ async def test_a_workflow_ended_behind_our_back(
     assert (await dispatcher.ended(id)).status is Status.STOPPED
 
 
+async def test_what_a_failed_workflow_says(orchestrator: TemporalOrchestrator, worker: None) -> None:
+    """A reset of an operation that the catalog does not have, so that its last activity fails."""
+    await orchestrator.start(OperationRequest("fails", "shop", "reset"))
+    for _ in range(100):
+        if await orchestrator.state("fails") is Workflow.FAILED:
+            break
+        await asyncio.sleep(0.1)
+    assert await orchestrator.failure("fails") == "not in this catalog"
+    assert await orchestrator.failure("never") is None
+
+
 async def test_the_search_attributes_filter(orchestrator: TemporalOrchestrator, server: Temporal, worker: None) -> None:
     await orchestrator.start(request("filtered"))
     client = await TemporalClient.connect(server.address)

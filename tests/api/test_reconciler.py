@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from fastapi import FastAPI
 
@@ -9,6 +11,7 @@ from api.reconciler import reconcile
 from tests.api.fake import FakeOrchestrator
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
+from whimbrel.errors import CatalogUnreachable
 
 ID = "6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"
 
@@ -76,6 +79,51 @@ async def test_a_closed_workflow_ends_its_operation(
     assert record.status is status
     assert (record.error is not None) == (status is Status.FAILED)
     assert temporal.cleaned == ([ID] if state is Workflow.TERMINATED else [])
+
+
+async def test_what_a_failed_workflow_says_is_told(
+    shop: Catalog, dispatcher: Dispatcher, temporal: FakeOrchestrator
+) -> None:
+    shop.mark_started(ID, "run")
+    temporal.states[ID] = Workflow.FAILED
+    temporal.failures[ID] = "no worker knows this operation"
+    record = await heal(shop, dispatcher)
+    assert record.error is not None
+    assert record.error["message"].endswith("without recording how it ended: no worker knows this operation")
+
+
+async def test_a_wait_outlives_a_catalog_and_a_temporal_that_are_away(
+    shop: Catalog, dispatcher: Dispatcher, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.mark_started(ID, "run")
+    temporal.down = True
+    monkeypatch.setattr("api.dispatch.SETTLE_EVERY", -1.0)
+    waiting = asyncio.create_task(dispatcher.ended(ID))
+    await asyncio.sleep(0.1)
+    with monkeypatch.context() as away:
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def refuse(*_: object, **__: object) -> OperationRecord:
+            loop.call_soon_threadsafe(asked.set)
+            raise CatalogUnreachable("no answer")
+
+        away.setattr(shop, "get_operation", refuse)
+        await asyncio.wait_for(asked.wait(), 5)
+    shop.finish_operation(ID, Status.COMPLETED, {"rows": 1})
+    assert (await asyncio.wait_for(waiting, 5)).result == {"rows": 1}
+
+
+async def test_a_catalog_that_stays_away_ends_a_wait(
+    shop: Catalog, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> OperationRecord:
+        raise CatalogUnreachable("no answer")
+
+    monkeypatch.setattr("api.dispatch.CATALOG_SECONDS", 0.2)
+    monkeypatch.setattr(shop, "get_operation", refuse)
+    with pytest.raises(CatalogUnreachable):
+        await asyncio.wait_for(dispatcher.ended(ID), 5)
 
 
 async def test_a_start_that_was_given_up_but_taken_is_cancelled(

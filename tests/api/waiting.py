@@ -22,6 +22,13 @@ class Recorder:
 
     @activity.defn(name="end")
     def end(self, operation: str, status: str) -> None:
+        if operation == "fails":
+            error = {
+                "code": "INTERNAL_ERROR",
+                "message": "not in this catalog",
+                "details": {"reason": "catalog_differs"},
+            }
+            raise ApplicationError(error["message"], error, type="catalog_differs", non_retryable=True)
         if any(r.id == operation for r in self._catalog.running_operations()):
             self._catalog.finish_operation(operation, Status(status), {"by": "workflow"})
 

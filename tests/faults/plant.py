@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +16,7 @@ from typing import Any
 from api.auth import create_key
 from tests.servers.mysql import MySQL
 from tests.servers.process import free_port, wait_until
+from tests.suite.running import position_order
 from tests.suite.world import SCHEMA, TABLES, World
 from whimbrel.catalog.home import private_dir
 from whimbrel.cli.children import Child
@@ -143,6 +147,29 @@ class Migration:
         except TimeoutError as e:
             raise AssertionError(f"source and target differ: {self.world.differences()}") from e
 
+    @contextmanager
+    def watched(self, id: str) -> Iterator[None]:
+        """Meanwhile no figure of the operation goes back or is untrue, as anybody sees it who polls the status."""
+        seen: list[dict[str, Any]] = []
+        enough = threading.Event()
+
+        def poll() -> None:
+            while not enough.wait(0.05):
+                shown = self.api.get(path("migrations", self.name, "status"))["operation"]
+                if shown is not None and shown["operation_id"] == id:
+                    seen.append(shown)
+
+        watcher = threading.Thread(target=poll, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            watcher.join(30)
+        assert len(seen) > 5
+        for before, after in pairwise(seen):
+            _require_progress(before, after)
+
     def end(self, id: str, how: str = "cancel") -> dict[str, Any]:
         answer: dict[str, Any] = self.api.post(path("operations", id, how))
         return answer
@@ -153,6 +180,21 @@ def brake(server: MySQL) -> subprocess.Popen[bytes]:
     server.create_user("brake", "brake", f"ALL ON {SCHEMA}.*")
     once = f"lock tables {SCHEMA}.item write; do sleep(0.3); unlock tables; do sleep(0.01);"
     return server.client_beside(once * 100, "brake", "brake")
+
+
+def _require_progress(before: dict[str, Any], after: dict[str, Any]) -> None:
+    for name in ("percent", "bytes_extracted"):
+        old, new = ((o["progress"] or {}).get(name) or 0 for o in (before, after))
+        assert new >= old, f"{name} went from {old} to {new}"
+    if before["change"] is None:
+        return
+    old, new = before["change"], after["change"]
+    for name in ("transactions", "inserts", "updates", "deletes", "truncates"):
+        assert new[name] >= old[name], f"{name} went from {old[name]} to {new[name]}"
+    assert (new["last_commit_at"] or "") >= (old["last_commit_at"] or "")
+    assert position_order(new["position"]) >= position_order(old["position"])
+    assert new["source_position"] != ""
+    assert new["lag_seconds"] > 0 or new["lag_bytes"] == 0
 
 
 def _loaded(operation: dict[str, Any]) -> int:

@@ -23,21 +23,23 @@ def restart(side: Side) -> None:
 def test_worker_killed_mid_load(migration: Migration, plant: Plant) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
-    plant.kill(plant.worker)
-    migration.world.source.change(CHANGES)
-    plant.worker.start()
-    migration.wait_following(operation)
-    migration.wait_equal(operation)
+    with migration.watched(operation):
+        plant.kill(plant.worker)
+        migration.world.source.change(CHANGES)
+        plant.worker.start()
+        migration.wait_following(operation)
+        migration.wait_equal(operation)
 
 
 def test_worker_killed_while_changes_flow(migration: Migration, plant: Plant) -> None:
     operation = migration.start()
     migration.wait_following(operation)
-    migration.world.source.change("update item set title = 'moving' where id <= 20000")
-    plant.kill(plant.worker)
-    migration.world.source.change(CHANGES)
-    plant.worker.start()
-    migration.wait_equal(operation)
+    with migration.watched(operation):
+        migration.world.source.change("update item set title = 'moving' where id <= 20000")
+        plant.kill(plant.worker)
+        migration.world.source.change(CHANGES)
+        plant.worker.start()
+        migration.wait_equal(operation)
 
 
 def test_temporal_killed_mid_load_and_while_changes_flow(migration: Migration, plant: Plant) -> None:

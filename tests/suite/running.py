@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
 from whimbrel.errors import Interrupted, WhimbrelError
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 from whimbrel.pipeline.replication import replicate
 
 
 class Watch:
-    """A Control that remembers what it was told. ``stop`` and ``pause`` are set by the test."""
+    """A Control that remembers what it was told, and tells what attempts ``before`` it told. ``stop`` and ``pause`` are
+    set by the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Earlier | None = None) -> None:
         self.stop = threading.Event()
         self.pause = threading.Event()
         self.resting = threading.Event()
@@ -24,8 +25,11 @@ class Watch:
         self.tables: dict[str, TableProgress] = {}
         self.totals: dict[str, TableChangeTotals] = {}
         self.last: ChangeProgress | None = None
+        self.told: list[ChangeProgress] = []
         self.lines: list[tuple[str, str]] = []
         self.troubles: list[WhimbrelError] = []
+        self.before = before or Earlier()
+        self.kept: int | None = None
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -46,20 +50,32 @@ class Watch:
     def table(self, progress: TableProgress) -> None:
         self.tables[progress.table] = progress
 
-    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
-        return {}
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
+        for p in progress:
+            self.table(p)
+
+    def earlier(self) -> Earlier:
+        return self.before
 
     def change_totals(self, totals: TableChangeTotals) -> None:
         self.totals[totals.table] = totals
 
     def change(self, progress: ChangeProgress) -> None:
         self.last = progress
+        self.told.append(progress)
+
+    def retained(self, bytes: int) -> None:
+        self.kept = bytes
 
     def waits_for(self, error: WhimbrelError) -> None:
         self.troubles.append(error)
 
     def log(self, role: str, line: str) -> None:
         self.lines.append((role, line))
+
+    def afterwards(self, age: float) -> Earlier:
+        """What a later attempt hears from the catalog after so many seconds."""
+        return Earlier(dict(self.tables), dict(self.totals), self.last, age)
 
     @property
     def caught_up(self) -> bool:
@@ -69,8 +85,8 @@ class Watch:
 class Running:
     """A step in a thread. ``error`` is what ended it, None as long as it runs or when it was stopped."""
 
-    def __init__(self, work: Callable[[Watch], object]) -> None:
-        self.watch = Watch()
+    def __init__(self, work: Callable[[Watch], object], before: Earlier | None = None) -> None:
+        self.watch = Watch(before)
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
         self._thread.start()
@@ -108,13 +124,27 @@ class Running:
             raise self.error
 
 
+def position_order(text: str) -> tuple[int, ...]:
+    """What users see of a position, so that it can be compared: ``0/16B3748`` or ``binlog.000042:1234``."""
+    if ":" in text:
+        file, _, offset = text.rpartition(":")
+        return int(file.rpartition(".")[2]), int(offset)
+    return tuple(int(part, 16) for part in text.split("/"))
+
+
 @contextmanager
 def replicating(
-    world: World, operation: str, *, resume: bool = False, position: str | None = None, handoff: bool = True
+    world: World,
+    operation: str,
+    *,
+    resume: bool = False,
+    position: str | None = None,
+    handoff: bool = True,
+    before: Earlier | None = None,
 ) -> Iterator[Running]:
     """The change phase, for as long as the block runs."""
     job = world.job(operation)
-    running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff))
+    running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff), before)
     try:
         yield running
     finally:

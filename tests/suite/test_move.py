@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 import pytest
 
 from tests.servers.process import wait_until
-from tests.suite.running import Watch, replicating, settled
+from tests.suite.running import Watch, position_order, replicating, settled
 from tests.suite.world import World
 from whimbrel.errors import PositionLost, TableMissing, TargetNotEmpty
 from whimbrel.pipeline.cleanup import clean_up
@@ -162,10 +163,24 @@ def test_pause_holds_changes_back_and_resume_lets_them_through(following: World)
 
 def test_it_goes_on_from_the_committed_position(following: World) -> None:
     with replicating(following, "op") as running:
-        running.wait(lambda: running.watch.caught_up, 30, "to catch up")
-    following.source.change("update item set title = 'while away' where id <= 50")
-    with replicating(following, "op") as running:
+        following.source.change("update item set title = 'at first' where id <= 30")
         settled(following, running)
+    first = running.watch.last
+    assert first is not None
+    assert (first.updates, running.watch.totals["suite.item"].updates) == (30, 30)
+    assert first.transactions == 1
+    following.source.change("update item set title = 'while away' where id <= 50")
+    with replicating(following, "op", before=running.watch.afterwards(age=5)) as running:
+        settled(following, running)
+    told = [first, *running.watch.told]
+    assert (told[1].lag_seconds >= 5, told[1].lag_bytes > 0) == (True, True)
+    assert (told[-1].updates, told[-1].transactions) == (80, 2)
+    for earlier, later in pairwise(told):
+        assert later.transactions >= earlier.transactions
+        assert later.updates >= earlier.updates
+        assert later.last_commit_us >= earlier.last_commit_us > 0
+        assert position_order(later.position) >= position_order(earlier.position)
+        assert later.lag_seconds > 0 or later.lag_bytes == 0
 
 
 def test_one_large_transaction_stays_whole(following: World) -> None:

@@ -19,9 +19,20 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from whimbrel.catalog.home import private_dir
 from whimbrel.errors import CatalogUnreachable, InvalidRequest
 
-HEAD = "0002"  # the newest file of migrations/versions
+HEAD = "0003"  # the newest file of migrations/versions
 BUSY_SECONDS = 30
 _MIGRATION_LOCK = 0x77686D62  # an advisory lock's number in PostgreSQL
+_NOTICE_A_DEAD_HOST = {  # within half a minute, not when the kernel gives up
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
+
+
+# What a database or the way to it may do to us at any moment. Drivers raise errors of their own where SQLAlchemy does
+# not stand between (taking a connection from the pool, giving it back), and OSError when the process has no file left.
+_FAULTS = (DBAPIError, TimeoutError, sa.exc.DisconnectionError, OSError)
 
 
 class Database:
@@ -29,7 +40,7 @@ class Database:
 
     def __init__(self, engine: sa.Engine, title: str) -> None:
         self._engine = engine
-        self._title = title
+        self.title = title
         self._sqlite = engine.dialect.name == "sqlite"
         # SQLite's readers see one state by themselves.
         self._reading = engine if self._sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
@@ -54,11 +65,11 @@ class Database:
     def _mapped(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, TimeoutError) as e:
+        except (*_FAULTS, self._engine.dialect.loaded_dbapi.Error) as e:
             if isinstance(e, sa.exc.IntegrityError):
                 raise
             cause = e.orig if isinstance(e, DBAPIError) else e
-            raise CatalogUnreachable(f"the catalog ({self._title}) did not answer: {cause}") from e
+            raise CatalogUnreachable(f"the catalog ({self.title}) did not answer: {cause}") from e
 
     def close(self) -> None:
         """Close all connections; closing twice is no error."""
@@ -104,10 +115,12 @@ def open_postgres(url: str) -> Database:
         pool_timeout=BUSY_SECONDS,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 10, "application_name": "whimbrel:catalog"},
+        connect_args={"connect_timeout": 10, "application_name": "whimbrel:catalog", **_NOTICE_A_DEAD_HOST},
     )
+    sa.event.listen(engine, "connect", _prepare_postgres)
     database = Database(engine, f"PostgreSQL, {parsed.host}:{parsed.port or 5432}/{parsed.database}")
     with database.write() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")  # another process's migration may take its time
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
         _migrate(connection)
     return database
@@ -121,6 +134,13 @@ def upsert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, 
     insert = dialect.insert(table)
     others = {c.name: insert.excluded[c.name] for c in table.columns if not c.primary_key}
     connection.execute(insert.on_conflict_do_update(index_elements=list(table.primary_key), set_=others), list(rows))
+
+
+def _prepare_postgres(connection: Any, _record: object) -> None:
+    """A lock that does not come must end in an error that is tried again, as in SQLite, and not hold its thread."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{BUSY_SECONDS}s'")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

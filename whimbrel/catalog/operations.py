@@ -15,11 +15,14 @@ from whimbrel.errors import InvalidRequest, OperationConflict, OperationNotFound
 
 _table = tables.operation
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CLOCK = sa.text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
 
 
-def now_us() -> int:
-    """Microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
+def now_us(connection: Connection) -> int:
+    """Microseconds since 1970 UTC, by one clock for all who share the catalog: the server's, if it is one."""
+    if connection.dialect.name == "sqlite":
+        return time.time_ns() // 1000
+    return int(connection.scalar(_CLOCK) or 0)
 
 
 def begin(
@@ -43,7 +46,7 @@ def begin(
         )
     definitions.refuse_while_running(connection, migration, mode)
     if found is not None:  # Temporal could not be reached then, nothing ever ran: the retry takes it up again
-        fresh = {"status": Status.RUNNING, "error": sa.null(), "finished_us": None, "started_us": now_us()}
+        fresh = {"status": Status.RUNNING, "error": sa.null(), "finished_us": None, "started_us": now_us(connection)}
         connection.execute(sa.update(_table).where(_table.c.id == id).values(fresh))
         return get(connection, id), True
     row = {
@@ -53,7 +56,7 @@ def begin(
         "status": Status.RUNNING,
         "request_hash": request_hash,
         "body": body,
-        "started_us": now_us(),
+        "started_us": now_us(connection),
     }
     connection.execute(sa.insert(_table).values(row))
     return get(connection, id), True
@@ -106,7 +109,7 @@ def latest(connection: Connection, migration: str, *, running: bool) -> Operatio
 
 def unstarted(connection: Connection, older_than_seconds: float) -> list[OperationRecord]:
     """Running operations whose workflow was never seen to start, oldest first."""
-    before = now_us() - int(older_than_seconds * 1e6)
+    before = now_us(connection) - int(older_than_seconds * 1e6)
     query = sa.select(_table).where(
         _table.c.status == Status.RUNNING, ~_table.c.workflow_started, _table.c.started_us <= before
     )
@@ -115,17 +118,26 @@ def unstarted(connection: Connection, older_than_seconds: float) -> list[Operati
 
 def given_up(connection: Connection, newer_than_seconds: float) -> list[OperationRecord]:
     """Operations that ended lately because their workflow could not be started."""
-    since = now_us() - int(newer_than_seconds * 1e6)
+    since = now_us(connection) - int(newer_than_seconds * 1e6)
     query = sa.select(_table).where(
         _table.c.status == Status.FAILED, ~_table.c.workflow_started, _table.c.finished_us >= since
     )
     return [_record(row) for row in connection.execute(query)]
 
 
-def running(connection: Connection) -> list[OperationRecord]:
-    """All running operations, oldest first."""
+def running(connection: Connection, older_than_seconds: float = 0.0) -> list[OperationRecord]:
+    """Running operations recorded at least that long ago, oldest first."""
     query = sa.select(_table).where(_table.c.status == Status.RUNNING).order_by(_table.c.started_us)
+    if older_than_seconds:
+        query = query.where(_table.c.started_us <= now_us(connection) - int(older_than_seconds * 1e6))
     return [_record(row) for row in connection.execute(query)]
+
+
+def retained(connection: Connection) -> dict[str, int]:
+    """Bytes of log that sources keep for running operations, by migration; those without such a figure left out."""
+    query = sa.select(_table.c.migration, _table.c.retained_bytes).where(_table.c.status == Status.RUNNING)
+    found = connection.execute(query.where(_table.c.retained_bytes.is_not(None)))
+    return {migration: int(size) for migration, size in found}
 
 
 def change(connection: Connection, id: str, **values: Any) -> bool:
@@ -144,7 +156,7 @@ def finish(
         status=status,
         result=result,
         error=error,
-        finished_us=now_us(),
+        finished_us=now_us(connection),
         pause_wanted=False,
         paused=False,
     )
@@ -161,7 +173,7 @@ def mark_started(connection: Connection, id: str, run_id: str) -> bool:
 def fail_unstarted(connection: Connection, id: str, error: dict[str, Any]) -> bool:
     """End as failed an operation whose workflow could not be started; False when it has started or ended meanwhile."""
     waiting = sa.update(_table).where(_table.c.id == id, _table.c.status == Status.RUNNING, ~_table.c.workflow_started)
-    failed = {"status": Status.FAILED, "error": error, "finished_us": now_us()}
+    failed = {"status": Status.FAILED, "error": error, "finished_us": now_us(connection)}
     return connection.execute(waiting.values(failed)).rowcount == 1
 
 

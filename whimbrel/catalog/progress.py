@@ -14,13 +14,13 @@ from sqlalchemy.engine import Connection
 
 from whimbrel.catalog import tables
 from whimbrel.catalog.database import upsert
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TablePhase, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TablePhase, TableProgress
 
 SAMPLE_US = 2_000_000  # the rate is taken over at least this long
 STALE_US = 10_000_000  # figures older than this no longer tell a rate
 _NAMED_AT_ONCE = 500
 _SUMS = ("tables_total", "tables_done", "rows_total", "rows_extracted", "rows_loaded", "bytes_extracted")
-_totals, _load, _change = tables.load_totals, tables.table_load, tables.table_change
+_totals, _load, _change, _state = tables.load_totals, tables.table_load, tables.table_change, tables.change_state
 
 
 def save_tables(connection: Connection, operation: str, changed: Sequence[TableProgress], now: int) -> None:
@@ -46,28 +46,34 @@ def save_change_totals(connection: Connection, operation: str, changed: Sequence
     upsert(connection, _change, [{"operation": operation, **asdict(t)} for t in latest])
 
 
-def change_totals(connection: Connection, operation: str) -> dict[str, TableChangeTotals]:
-    """What was saved last, by table."""
-    rows = connection.execute(sa.select(_change).where(_change.c.operation == operation)).mappings()
-    return {row["table"]: TableChangeTotals(**{k: v for k, v in row.items() if k != "operation"}) for row in rows}
-
-
 def save_change(connection: Connection, operation: str, progress: ChangeProgress, now: int) -> None:
     """Overwrite the figures of the change phase."""
-    upsert(
-        connection,
-        tables.change_state,
-        [{"operation": operation, "figures": asdict(progress), "recorded_us": now}],
-    )
+    upsert(connection, _state, [{"operation": operation, "figures": asdict(progress), "recorded_us": now}])
+
+
+def earlier(connection: Connection, operation: str, now: int) -> Earlier:
+    """All that was saved last."""
+
+    def rows(table: sa.Table) -> list[dict[str, Any]]:
+        columns = [c for c in table.columns if c.name != "operation"]
+        found = connection.execute(sa.select(*columns).where(table.c.operation == operation)).mappings()
+        return [dict(row) for row in found]
+
+    loaded = {row["table"]: TableProgress(**row) for row in rows(_load)}
+    applied = {row["table"]: TableChangeTotals(**row) for row in rows(_change)}
+    for state in rows(_state):
+        change = ChangeProgress(**state["figures"])
+        return Earlier(loaded, applied, change, max(0, now - state["recorded_us"]) / 1e6)
+    return Earlier(loaded, applied)
 
 
 def progress_of(
-    connection: Connection, operations: Sequence[str], now: int, *, with_tables: bool
+    connection: Connection, operations: Sequence[str], running: set[str], now: int, *, with_tables: bool
 ) -> dict[str, dict[str, Any]]:
     """The contract's ``progress`` object by operation; operations without figures are left out."""
     found: dict[str, dict[str, Any]] = {}
     for row in connection.execute(sa.select(_totals).where(_totals.c.operation.in_(operations))).mappings():
-        found[row["operation"]] = _progress(dict(row), now)
+        found[row["operation"]] = _progress(dict(row), now, row["operation"] in running)
     if with_tables:
         for operation in operations:
             listed = _tables(connection, operation)
@@ -78,8 +84,7 @@ def progress_of(
 
 def change_of(connection: Connection, operations: Sequence[str], running: set[str], now: int) -> dict[str, Any]:
     """The contract's ``change`` object by operation; operations without one are left out."""
-    state = tables.change_state
-    rows = connection.execute(sa.select(state).where(state.c.operation.in_(operations)))
+    rows = connection.execute(sa.select(_state).where(_state.c.operation.in_(operations)))
     return {r.operation: _change_json(r.figures, now - r.recorded_us, r.operation in running) for r in rows}
 
 
@@ -132,10 +137,14 @@ def _sample_rate(totals: dict[str, Any], now: int) -> None:
     totals["sampled_us"], totals["sampled_rows"] = now, totals["rows_loaded"]
 
 
-def _progress(totals: Mapping[str, Any], now: int) -> dict[str, Any]:
+def _progress(totals: Mapping[str, Any], now: int, running: bool) -> dict[str, Any]:
     left = totals["rows_total"] - totals["rows_credited"]
-    rate = totals["rows_per_second"] if now - totals["sampled_us"] <= STALE_US else 0.0
-    eta = round(left / rate, 1) if rate > 0 else (0.0 if totals["percent"] >= 100 else None)
+    rate = totals["rows_per_second"] if running and now - totals["sampled_us"] <= STALE_US else 0.0
+    eta: float | None = None  # with all rows there, keys and indexes are left, and nobody knows for how long
+    if totals["percent"] >= 100:
+        eta = 0.0
+    elif rate > 0 and left > 0:
+        eta = round(left / rate, 1)
     return {
         "percent": totals["percent"],
         "eta_seconds": eta,
@@ -174,8 +183,10 @@ def _change_json(figures: dict[str, Any], age_us: int, running: bool) -> dict[st
     shown = {k: v for k, v in figures.items() if k != "last_commit_us"}
     commit = figures["last_commit_us"]
     last = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=commit) if commit else None
-    if running and age_us > STALE_US:  # nobody has measured since, so all that time may be lag
+    stale = age_us > STALE_US
+    if running and stale:  # nobody has measured since, so all that time may be lag
         shown["lag_seconds"] = round(figures["lag_seconds"] + age_us / 1e6, 3)
+    if stale or not running:
         shown["events_per_second"] = 0.0
     return {**shown, "last_commit_at": rfc3339(last)}
 

@@ -6,6 +6,7 @@ transaction. Methods raise CatalogUnreachable when the database does not answer,
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,9 +25,10 @@ from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Oper
 from whimbrel.catalog.rotation import rotate
 from whimbrel.catalog.vault import Vault, open_vault
 from whimbrel.errors import SecretsUnreadable
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 class Catalog:
@@ -53,6 +55,11 @@ class Catalog:
     def close(self) -> None:
         """Close all connections; closing twice is no error."""
         self._database.close()
+
+    @property
+    def title(self) -> str:
+        """Which database this is, for people; without a password."""
+        return self._database.title
 
     def ping(self) -> None:
         """Raises CatalogUnreachable unless the database answers."""
@@ -191,10 +198,10 @@ class Catalog:
             ]
             return shown[0], shown[1]
 
-    def running_operations(self) -> list[OperationRecord]:
-        """All running operations, oldest first, without progress, change and logs."""
+    def running_operations(self, older_than_seconds: float = 0.0) -> list[OperationRecord]:
+        """Running operations recorded at least that long ago, oldest first, without progress, change and logs."""
         with self._database.read() as connection:
-            return operations.running(connection)
+            return operations.running(connection, older_than_seconds)
 
     def unstarted(self, older_than_seconds: float) -> list[OperationRecord]:
         """Operations recorded at least that long ago whose workflow was never seen to start."""
@@ -256,40 +263,46 @@ class Catalog:
     def save_table_progress(self, id: str, changed: Sequence[TableProgress]) -> None:
         """Overwrite the figures of these tables; give only those that changed. Raises OperationNotFound."""
         with self._figures(id) as connection:
-            progress.save_tables(connection, id, changed, operations.now_us())
+            progress.save_tables(connection, id, changed, operations.now_us(connection))
 
-    def save_change_totals(self, id: str, changed: Sequence[TableChangeTotals]) -> None:
-        """Overwrite what was applied to these tables; give only those that changed. Raises OperationNotFound."""
+    def save_change(self, id: str, change: ChangeProgress | None, totals: Sequence[TableChangeTotals] = ()) -> None:
+        """Overwrite the figures of the change phase and what was applied to these tables, at once, so that sums and
+        tables agree for whoever goes on from them; give only what changed. Raises OperationNotFound."""
         with self._figures(id) as connection:
-            progress.save_change_totals(connection, id, changed)
+            progress.save_change_totals(connection, id, totals)
+            if change is not None:
+                progress.save_change(connection, id, change, operations.now_us(connection))
 
-    def change_totals(self, id: str) -> dict[str, TableChangeTotals]:
-        """What was applied so far, by table; empty when nothing was."""
+    def save_retained(self, id: str, bytes: int) -> None:
+        """Note how much of its log the source keeps for a running operation. No error when it has ended."""
+        with self._database.write() as connection:
+            operations.change(connection, id, retained_bytes=bytes)
+
+    def earlier(self, id: str) -> Earlier:
+        """All figures that were saved last, which a new attempt goes on from."""
         with self._database.read() as connection:
-            return progress.change_totals(connection, id)
-
-    def save_change(self, id: str, change: ChangeProgress) -> None:
-        """Overwrite the figures of the change phase. Raises OperationNotFound."""
-        with self._figures(id) as connection:
-            progress.save_change(connection, id, change, operations.now_us())
+            return progress.earlier(connection, id, operations.now_us(connection))
 
     def progress(self, id: str, *, with_tables: bool = True) -> dict[str, Any] | None:
-        """The contract's ``progress`` object; None when nothing was recorded."""
+        """The contract's ``progress`` object of a running operation; None when nothing was recorded."""
         with self._database.read() as connection:
-            found = progress.progress_of(connection, [id], operations.now_us(), with_tables=with_tables)
-            return found.get(id)
+            now = operations.now_us(connection)
+            return progress.progress_of(connection, [id], {id}, now, with_tables=with_tables).get(id)
 
     def append_log(self, id: str, role: str, text: str) -> None:
         """Add whole lines to the log of a role: to its tail here and to its file in the working directory.
 
-        Raises OperationNotFound.
+        A file that cannot be written is no error, as the disk may be full. Raises OperationNotFound.
         """
         check_name(role, "role")
         text = text if text.endswith("\n") else text + "\n"
         with self._figures(id) as connection:
             migration = operations.get(connection, id).migration
             log_rows.append_tail(connection, id, role, text)
-        log_rows.append_file(self.workdir(migration), check_name(id, "operation"), role, text)
+        try:
+            log_rows.append_file(self.workdir(migration), check_name(id, "operation"), role, text)
+        except OSError as e:  # the tail has it; were this an error, the caller would write the tail again
+            logger.warning("operation %s: its log file could not be written: %s", id, e)
 
     def totals(self) -> totals.Totals:
         """Sums over all operations, for monitoring."""
@@ -344,9 +357,9 @@ class Catalog:
         self, connection: sa.Connection, records: list[OperationRecord], *, tables: bool, logs: bool
     ) -> list[OperationRecord]:
         ids = [r.id for r in records]
-        now = operations.now_us()
+        now = operations.now_us(connection)
         running = {r.id for r in records if r.status == Status.RUNNING}
-        figures = progress.progress_of(connection, ids, now, with_tables=tables)
+        figures = progress.progress_of(connection, ids, running, now, with_tables=tables)
         changes = progress.change_of(connection, ids, running, now)
         tails = log_rows.tails(connection, ids) if logs else {}
         return [

@@ -64,6 +64,7 @@ operation = Table(
     Column("paused", Boolean, nullable=False, default=False),
     Column("workflow_started", Boolean, nullable=False, default=False),
     Column("run_id", String(128)),
+    Column("retained_bytes", BigInteger),  # of its source's log, by its slot; null where nothing was seen
     Column("result", JSON),
     Column("error", JSON),
     Index("operation_newest", "started_us", "id"),

@@ -17,13 +17,15 @@ class Totals:
     """Over the operations that are kept.
 
     ``operations``: how many by (mode, status). ``loaded``: (rows, bytes staged) by migration. ``applied``: changes by
-    (migration, kind). ``lag``: (seconds, bytes) by migration, of replications that run.
+    (migration, kind). ``lag``: (seconds, bytes) by migration, of replications that run. ``retained``: bytes of log
+    that sources keep, by migration, for operations that run.
     """
 
     operations: dict[tuple[str, str], int]
     loaded: dict[str, tuple[int, int]]
     applied: dict[tuple[str, str], int]
     lag: dict[str, tuple[float, int]]
+    retained: dict[str, int]
 
 
 def read(connection: Connection) -> Totals:
@@ -41,10 +43,11 @@ def read(connection: Connection) -> Totals:
         .group_by(o.migration)
     )
     running = {r.id: r.migration for r in operations.running(connection)}
-    changes = progress.change_of(connection, list(running), set(running), operations.now_us())
+    changes = progress.change_of(connection, list(running), set(running), operations.now_us(connection))
     return Totals(
         operations={(mode, status): int(n) for mode, status, n in counted},
         loaded={name: (int(rows), int(size)) for name, rows, size in loaded},
         applied={(name, kind): int(n) for name, *sums in applied for kind, n in zip(KINDS, sums, strict=True)},
         lag={running[id]: (float(c["lag_seconds"]), int(c["lag_bytes"])) for id, c in changes.items()},
+        retained=operations.retained(connection),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -43,8 +44,8 @@ class TableChangeTotals:
 class ChangeProgress:
     """Absolute figures of the change phase. Times are microseconds since 1970 UTC; 0 means none yet.
 
-    ``lag_seconds`` is 0 when the target has committed all that the source had when last asked, else now minus the
-    commit time of the oldest transaction not yet committed on the target (never negative).
+    ``lag_seconds`` is 0 when the target has committed all that the source had when last asked, else the time for which
+    it is known to have been behind (more than 0).
     """
 
     position: str
@@ -59,3 +60,16 @@ class ChangeProgress:
     ddl: int
     events_per_second: float
     last_commit_us: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What earlier attempts of an operation have told, which a new one goes on from.
+
+    ``change`` was told ``age`` seconds ago; None when there was none. Tables and totals are by table.
+    """
+
+    tables: Mapping[str, TableProgress] = field(default_factory=dict)
+    totals: Mapping[str, TableChangeTotals] = field(default_factory=dict)
+    change: ChangeProgress | None = None
+    age: float = 0.0

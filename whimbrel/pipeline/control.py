@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Protocol
 
 from whimbrel.errors import WhimbrelError
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 
 
 class Control(Protocol):
@@ -24,14 +24,21 @@ class Control(Protocol):
     def phase(self, name: str) -> None:
         """'snapshot', 'data', 'indexes', 'change', 'validate', ..."""
 
-    def table(self, progress: TableProgress) -> None: ...
+    def earlier(self) -> Earlier:
+        """What earlier attempts of this operation have told, to go on from; empty on the first. Not cheap."""
 
-    def earlier_totals(self) -> Mapping[str, TableChangeTotals]:
-        """What earlier attempts of this operation counted, by table name; empty on the first."""
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
+        """The figures of several tables, shown at once. All of a load's tables come first, so that no sum or share is
+        ever taken of a part of them."""
+
+    def table(self, progress: TableProgress) -> None: ...
 
     def change_totals(self, totals: TableChangeTotals) -> None: ...
 
     def change(self, progress: ChangeProgress) -> None: ...
+
+    def retained(self, bytes: int) -> None:
+        """How much of its log the source keeps for this operation."""
 
     def waits_for(self, error: WhimbrelError) -> None:
         """Tell what the step waits for. It stands as the operation's error until some figure moves again."""

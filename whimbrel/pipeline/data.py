@@ -23,6 +23,7 @@ from whimbrel.pipeline.load_plan import TableWork, plan_load
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import Pair, open_pair, open_target
 from whimbrel.pipeline.patience import patiently
+from whimbrel.pipeline.retention import Retention
 from whimbrel.pipeline.staging import Staging
 
 KEEPALIVE = 20.0  # seconds between signs of life on the snapshot's own connection
@@ -61,7 +62,7 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
         with closing(pair.target.checkpoint(job.migration)) as after:  # the target may have restarted meanwhile
             write_packet(job.workdir, job.migration, after.position(), data_complete=True)
         rows = sum(sum(w.loaded.values()) for w in work)
-        return DataResult(len(work), rows, load.bytes, time.monotonic() - started)
+        return DataResult(len(work), rows, sum(load.bytes), time.monotonic() - started)
 
 
 class _Load:
@@ -72,16 +73,16 @@ class _Load:
     ) -> None:
         self.pair, self.control, self.checkpoint, self.epoch, self.work = pair, control, checkpoint, epoch, work
         self.capture = capture
-        self.bytes = 0
+        self.retention = Retention(pair.source, pair.job, control)
         self.staging = Staging(pair.job)
         self.extracted = {w.number: dict(w.loaded) for w in work}
-        self.table_bytes = dict.fromkeys(range(len(work)), 0)
+        told = control.earlier().tables
+        self.bytes = [t.bytes_extracted if (t := told.get(str(w.source.name))) else 0 for w in work]  # by table
         self.finishing: dict[int, Future[None]] = {}
         self.stopping = False
 
     def run(self) -> None:
-        for table in self.work:
-            self.report(table)
+        self.control.all_tables([self.figures(table) for table in self.work])
         with ThreadPoolExecutor(max_workers=_builders(self.pair.job), thread_name_prefix="indexes") as builders:
             try:
                 for table in self.work:
@@ -145,6 +146,7 @@ class _Load:
             for event in lanes.events(0.2):
                 self.record(event, builders)
             self.raise_finished()
+            self.look()
             if time.monotonic() - alive > KEEPALIVE:
                 snapshot.keepalive()
                 alive = time.monotonic()
@@ -163,8 +165,7 @@ class _Load:
         table = self.work[event.table]
         if isinstance(event, Extracted):
             self.extracted[table.number][event.chunk.number] = event.rows
-            self.table_bytes[table.number] += event.bytes
-            self.bytes += event.bytes
+            self.bytes[table.number] += event.bytes
         elif isinstance(event, Loaded):
             table.loaded[event.chunk.number] = event.rows
             self.finish_when_loaded(table, builders)
@@ -220,25 +221,34 @@ class _Load:
         waiting = list(futures)
         while waiting:
             self.control.check()
+            self.look()
             waiting = [f for f in waiting if not _done(f, 0.2)]
 
+    def look(self) -> None:
+        """The source keeps its log for the changes that follow, however long the load takes."""
+        if self.capture:
+            self.retention.look()
+
     def report(self, table: TableWork) -> None:
+        self.control.table(self.figures(table))
+
+    def figures(self, table: TableWork) -> TableProgress:
         extracted = self.extracted[table.number]
         counted = len(extracted) == len(table.chunks)
         known = sum(extracted.values())
         loaded = not table.waiting
+        # The source's own estimate, unless what is read already says that there is more.
+        estimate = max(table.source.rows, known * len(table.chunks) // max(1, len(extracted)))
         phase = TablePhase.DONE if table.finished else TablePhase.INDEXING if loaded else TablePhase.COPYING
-        self.control.table(
-            TableProgress(
-                table=str(table.source.name),
-                status=(TablePhase.WAITING if not extracted else phase).value,
-                rows_total=known if counted else max(table.source.rows, known),
-                rows_extracted=known,
-                rows_loaded=sum(table.loaded.values()),
-                bytes_extracted=self.table_bytes[table.number],
-                files_done=len(table.loaded),
-                files_total=len(table.chunks),
-            )
+        return TableProgress(
+            table=str(table.source.name),
+            status=(TablePhase.WAITING if not extracted else phase).value,
+            rows_total=known if counted else estimate,
+            rows_extracted=known,
+            rows_loaded=sum(table.loaded.values()),
+            bytes_extracted=self.bytes[table.number],
+            files_done=len(table.loaded),
+            files_total=len(table.chunks),
         )
 
 

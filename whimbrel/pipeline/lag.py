@@ -15,13 +15,16 @@ class Lag:
     """Compares samples of the source's newest position with what has been applied.
 
     Lag is 0 as soon as everything that the source had at the latest sample is applied. Otherwise it is the time since
-    the oldest moment at which the target is known to have been behind: clocks of the servers do not come into it.
+    the oldest moment at which the target is known to have been behind, and never 0: clocks of the servers do not come
+    into it. ``unknown`` is for how many seconds nobody knows that the target was not behind: if it is at the first
+    sample, it has been all that time.
     """
 
-    def __init__(self, source_position: Callable[[], Position], every: float = 1.0) -> None:
+    def __init__(self, source_position: Callable[[], Position], every: float = 1.0, unknown: float = 0.0) -> None:
         self._ask = source_position
         self._every = every
-        self._asked = 0.0
+        self._asked = float("-inf")
+        self._unknown = unknown
         self._behind: deque[tuple[float, Position]] = deque()
         self._events: deque[tuple[float, int]] = deque()
         self.source: Position | None = None
@@ -35,12 +38,18 @@ class Lag:
         if sampled:
             self._asked = now
             self.source = self._ask()
-            self._behind.append((now, self.source))
+            self._behind.append((now - self._unknown, self.source))
+            self._unknown = 0.0
+        self.compare(applied)
+        return sampled
+
+    def compare(self, applied: Position) -> None:
+        """Compare with the samples there are."""
         while self._behind and self._behind[0][1] <= applied:
             self._behind.popleft()
-        self.seconds = round(now - self._behind[0][0], 3) if self._behind else 0.0
+        since = self._behind[0][0] if self._behind else None
+        self.seconds = 0.0 if since is None else max(0.001, round(time.monotonic() - since, 3))
         self.bytes = distance(applied, self.source) if self._behind and self.source else 0
-        return sampled
 
     def count(self, events: int) -> None:
         self._events.append((time.monotonic(), events))

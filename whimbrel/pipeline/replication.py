@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from whimbrel.codecs.ordering import after
 from whimbrel.connectors.protocols import Source
 from whimbrel.connectors.queues import QueueWriter, queue_engine
-from whimbrel.errors import Interrupted
+from whimbrel.errors import Interrupted, InvalidRequest
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
@@ -22,6 +22,7 @@ from whimbrel.pipeline.feeds import IDLE_COMMIT, DatabaseFeed, Feed, QueueFeed
 from whimbrel.pipeline.lag import Lag
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import open_pair, open_source
+from whimbrel.pipeline.retention import Retention
 from whimbrel.pipeline.starting import start_of_database, start_of_queue, start_of_queue_beside
 
 PACKET = 5.0  # seconds between rewrites of position.pkt
@@ -45,6 +46,8 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
             except Interrupted:
                 changes.end()
                 raise
+            finally:
+                changes.report()  # what was counted since the last time, too
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,10 @@ def _writer(job: Job, tables: Sequence[Table]) -> Iterator[QueueWriter]:
 
 
 class _Changes:
-    """One attempt at the change phase. ``applied`` is what every target shows."""
+    """One attempt at the change phase. ``applied`` is what every target shows.
+
+    Figures go on from those of earlier attempts, so that none goes back because a worker died.
+    """
 
     def __init__(self, job: Job, work: _Work, control: Control, capture: Capture, start: Position) -> None:
         self.job, self.work, self.control, self.capture = job, work, control, capture
@@ -106,11 +112,15 @@ class _Changes:
         self.applied = start
         self.counted = max((f.committed for f in self.feeds), key=lambda p: p.order)
         self.packet_at = self.told_at = 0.0
-        self.lag = Lag(work.source.current_position)
+        earlier = control.earlier()
+        told = earlier.change
+        self.lag = Lag(work.source.current_position, unknown=earlier.age + told.lag_seconds if told else 0.0)
+        self.retention = Retention(work.source, job, control)
+        self.shown = _shown(work.source, told)
         names = [str(t.name) for t in work.tables]
-        self.totals = {n: TableChangeTotals(n) for n in names} | dict(control.earlier_totals())
-        self.transactions = 0
-        self.last_commit_us = 0
+        self.totals = {n: TableChangeTotals(n) for n in names} | dict(earlier.totals)
+        self.transactions = told.transactions if told else 0
+        self.last_commit_us = told.last_commit_us if told else 0
 
     @property
     def in_transaction(self) -> bool:
@@ -122,6 +132,7 @@ class _Changes:
         return min((f.committed for f in self.feeds), key=lambda p: p.order)
 
     def run(self) -> None:
+        self.tell()  # nothing is counted before lag is known
         while True:
             self.control.check()
             if self.control.pause_wanted() and not self.in_transaction:
@@ -169,15 +180,30 @@ class _Changes:
     def tell(self) -> None:
         """Progress a few times a second; with every new sample of the source also what depends on having caught up."""
         sampled = self.lag.update(self.applied)
+        self.retention.look()
         now = time.monotonic()
         if not sampled and now - self.told_at < 0.25:
             return
         self.told_at = now
+        self.report()
+        if now - self.packet_at > PACKET:
+            self.packet_at = now
+            self.write_packet()
+        if not self.in_transaction:
+            for feed in self.feeds:
+                feed.caught_up()
+
+    def report(self) -> None:
+        """Tell the figures, unless the source was not asked yet: then those of earlier attempts stand."""
+        if self.lag.source is None:
+            return
+        self.lag.compare(self.applied)
         totals = self.totals.values()
+        behind = self.shown is not None and self.applied.order < self.shown.order
         self.control.change(
             ChangeProgress(
-                position=self.applied.text,
-                source_position=self.lag.source.text if self.lag.source else "",
+                position=self.shown.text if self.shown and behind else self.applied.text,
+                source_position=self.lag.source.text,
                 lag_seconds=self.lag.seconds,
                 lag_bytes=self.lag.bytes,
                 transactions=self.transactions,
@@ -190,12 +216,6 @@ class _Changes:
                 last_commit_us=self.last_commit_us,
             )
         )
-        if now - self.packet_at > PACKET:
-            self.packet_at = now
-            self.write_packet()
-        if not self.in_transaction:
-            for feed in self.feeds:
-                feed.caught_up()
 
     def write_packet(self) -> None:
         database, queue = self.work.database, self.work.queue
@@ -214,3 +234,12 @@ class _Changes:
         for feed in self.feeds:
             feed.end()
         self.write_packet()
+
+
+def _shown(source: Source, told: ChangeProgress | None) -> Position | None:
+    """The position that an earlier attempt showed. A log without changes of ours is passed before it is stored as
+    passed, so a new attempt begins a little before; what was shown stays true, as all up to there was applied."""
+    try:
+        return source.parse_position(told.position) if told else None
+    except InvalidRequest:
+        return None

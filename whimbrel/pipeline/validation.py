@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.comparing import Plan, open_lines, plans_of
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Findings
@@ -80,6 +81,7 @@ def _all_tables(
             failed.set()
             raise
 
+    control.all_tables([TableProgress(str(p.source.name), TablePhase.WAITING, p.source.rows) for p in plans])
     by_size = sorted(plans, key=lambda p: p.source.rows, reverse=True)
     with ThreadPoolExecutor(max(1, min(job.threads, TABLES_AT_ONCE)), thread_name_prefix="validate") as threads:
         futures = {id(plan): threads.submit(one, plan) for plan in by_size}

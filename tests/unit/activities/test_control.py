@@ -123,15 +123,52 @@ def test_a_catalog_that_is_away_stops_nothing(
     environment.run(step)
 
 
-def test_earlier_totals_come_from_the_catalog(catalog: Catalog, environment: ActivityEnvironment) -> None:
+def test_a_new_attempt_hears_what_the_ones_before_told(catalog: Catalog, environment: ActivityEnvironment) -> None:
     totals = TableChangeTotals("public.a", inserts=3, deletes=1, truncates=2)
-    catalog.save_change_totals("op", [totals])
 
     def step() -> None:
         with OperationControl("op", catalog) as control:
-            assert control.earlier_totals() == {"public.a": totals}
+            assert control.earlier().totals == {}
+            control.change_totals(totals)
+        with OperationControl("op", catalog) as control:
+            assert control.earlier().totals == {"public.a": totals}
 
     environment.run(step)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("a bug")])
+def test_nothing_that_cannot_be_shown_keeps_a_pause_from_being_seen(
+    catalog: Catalog, environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        tried.set()
+        raise error
+
+    tried = threading.Event()
+    monkeypatch.setattr(catalog, "append_log", refuse)
+
+    def step() -> None:
+        with OperationControl("op", catalog) as control:
+            control.log("loader", "a line")
+            assert tried.wait(2)
+            catalog.request_pause("op", True)
+            wait_until(control.pause_wanted, 2, "the pause to be seen")
+
+    environment.run(step)
+
+
+def test_a_log_file_that_cannot_be_written_stands_in_the_tail_once(
+    catalog: Catalog, environment: ActivityEnvironment
+) -> None:
+    (catalog.workdir("m") / "logs").mkdir(parents=True)
+    (catalog.workdir("m") / "logs" / "op.loader.log").mkdir()  # so that opening it fails
+
+    def step() -> None:
+        with OperationControl("op", catalog) as control:
+            control.log("loader", "a line")
+
+    environment.run(step)
+    assert catalog.get_operation("op").logs == {"loader": "a line\n"}
 
 
 def test_a_newer_attempt_sends_the_older_one_home(catalog: Catalog) -> None:

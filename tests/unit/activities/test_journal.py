@@ -11,7 +11,9 @@ from activities.journal import Journal
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import CatalogUnreachable
-from whimbrel.model.progress import TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+
+CHANGE = ChangeProgress("0/10", "0/20", 1.5, 16, 3, 4, 5, 6, 1, 0, 12.5, 1_763_888_400_000_000)
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def test_all_of_it_arrives(catalog: Catalog) -> None:
     journal = Journal("op", catalog)
     journal.phase("data")
     journal.resting(True)
-    journal.table(progress(1))
-    journal.table(progress(2))
+    journal.tables([progress(1)])
+    journal.tables([progress(2)])
     journal.change_totals(TableChangeTotals("public.a", inserts=3))
     journal.line("loader", "one")
     journal.line("loader", "two")
@@ -48,7 +50,7 @@ def test_all_of_it_arrives(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    "method", ["set_phase", "set_paused", "save_table_progress", "save_change_totals", "append_log"]
+    "method", ["set_phase", "set_paused", "save_table_progress", "save_change", "save_retained", "append_log"]
 )
 def test_what_fails_is_written_later_unless_something_newer_came(
     catalog: Catalog, monkeypatch: pytest.MonkeyPatch, method: str
@@ -59,18 +61,21 @@ def test_what_fails_is_written_later_unless_something_newer_came(
     journal = Journal("op", catalog)
     journal.phase("data")
     journal.resting(True)
-    journal.table(progress(1))
-    journal.table(progress(1, "public.b"))
+    journal.tables([progress(1), progress(1, "public.b")])
+    journal.change(CHANGE)
+    journal.retained(77)
     journal.change_totals(TableChangeTotals("public.a", inserts=3))
     journal.line("loader", "one")
     with monkeypatch.context() as broken:
         broken.setattr(catalog, method, refuse)
         with pytest.raises(CatalogUnreachable):
             journal.write()
-    journal.table(progress(5))
+    journal.tables([progress(5)])
     journal.line("loader", "two")
     journal.write()
     record = catalog.get_operation("op")
     assert (record.phase, record.paused, record.logs) == ("data", True, {"loader": "one\ntwo\n"})
     assert record.progress is not None
+    assert catalog.earlier("op").change == CHANGE
+    assert catalog.totals().retained == {"m": 77}
     assert {t["table"]: t["rows_loaded"] for t in record.progress["tables"]} == {"public.a": 5, "public.b": 1}

@@ -11,7 +11,7 @@ from whimbrel.catalog.logs import TAIL_CHARACTERS
 from whimbrel.catalog.records import Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import OperationNotFound
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TablePhase, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TablePhase, TableProgress
 
 CHANGE = ChangeProgress("0/10", "0/20", 1.5, 16, 3, 4, 5, 6, 1, 0, 12.5, 1_763_888_400_000_000)
 
@@ -22,7 +22,7 @@ class Clock:
     def __init__(self) -> None:
         self.us = time.time_ns() // 1000
 
-    def __call__(self) -> int:
+    def __call__(self, _: object) -> int:
         return self.us
 
     def move(self, seconds: float) -> None:
@@ -102,6 +102,9 @@ def test_rate_and_remaining_time(running: Catalog, clock: Clock) -> None:
     clock.move(4)
     running.save_table_progress("id", [copying("a", 10_000, 2_000)])
     assert (figures(running)["rows_per_second"], figures(running)["eta_seconds"]) == (500, 16)
+    running.save_table_progress("id", [copying("a", 10_000, 10_000)])  # all rows there, indexes are not
+    assert figures(running)["eta_seconds"] is None
+    running.save_table_progress("id", [copying("a", 10_000, 2_000)])
     clock.move(0.5)  # too short to measure
     running.save_table_progress("id", [copying("a", 10_000, 2_000)])
     assert figures(running)["rows_per_second"] == 500
@@ -111,8 +114,8 @@ def test_rate_and_remaining_time(running: Catalog, clock: Clock) -> None:
 
 def test_changes_stand_beside_what_was_loaded(running: Catalog) -> None:
     running.save_table_progress("id", [copying("a", 10, 10, TablePhase.DONE)])
-    running.save_change_totals("id", [TableChangeTotals("a", 1, 2, 3, 0, 1), TableChangeTotals("b", 9)])
-    running.save_change_totals("id", [TableChangeTotals("a", 2, 2, 3, 0, 1)])
+    running.save_change("id", None, [TableChangeTotals("a", 1, 2, 3, 0, 1), TableChangeTotals("b", 9)])
+    running.save_change("id", None, [TableChangeTotals("a", 2, 2, 3, 0, 1)])
     a, b = figures(running)["tables"]
     assert (a["status"], a["rows_loaded"], a["inserts"], a["updates"], a["deletes"], a["errors"]) == (
         *("done", 10),
@@ -122,7 +125,7 @@ def test_changes_stand_beside_what_was_loaded(running: Catalog) -> None:
 
 
 def test_replication_alone_has_no_percentage(running: Catalog) -> None:
-    running.save_change_totals("id", [TableChangeTotals("a", 1)])
+    running.save_change("id", None, [TableChangeTotals("a", 1)])
     found = figures(running)
     assert (found["percent"], found["rows_total"], found["tables_total"]) == (None, None, 1)
 
@@ -141,6 +144,53 @@ def test_change_is_shown_as_measured_and_ages_when_nobody_measures(running: Cata
     ended = running.get_operation("id").change
     assert ended is not None
     assert ended["lag_seconds"] == 1.5
+
+
+def test_what_has_ended_has_no_rate(running: Catalog, clock: Clock) -> None:
+    running.save_table_progress("id", [copying("a", 10_000, 0)])
+    clock.move(4)
+    running.save_table_progress("id", [copying("a", 10_000, 2_000)])
+    running.save_change("id", CHANGE)
+    running.finish_operation("id", Status.CANCELLED)
+    ended = running.get_operation("id")
+    assert ended.progress is not None
+    assert ended.change is not None
+    assert (ended.progress["percent"], ended.progress["rows_loaded"]) == (20.0, 2_000)
+    assert (ended.progress["rows_per_second"], ended.progress["eta_seconds"]) == (0, None)
+    assert (ended.change["events_per_second"], ended.change["lag_seconds"]) == (0, 1.5)
+
+
+def test_an_attempt_goes_on_from_what_was_saved_last(running: Catalog, clock: Clock) -> None:
+    assert running.earlier("id") == Earlier()
+    loaded = [copying("a", 10, 5), copying("b", 20, 20, TablePhase.DONE)]
+    applied = [TableChangeTotals("a", 1, 2, 3, 4, 5)]
+    running.save_table_progress("id", loaded)
+    running.save_change("id", CHANGE, applied)
+    clock.move(7)
+    expected = Earlier({p.table: p for p in loaded}, {t.table: t for t in applied}, CHANGE, 7.0)
+    assert running.earlier("id") == expected
+
+
+def test_the_log_that_sources_keep_counts_while_operations_run(running: Catalog) -> None:
+    assert running.totals().retained == {}
+    running.save_retained("id", 5 << 40)
+    assert running.totals().retained == {"shop": 5 << 40}
+    running.finish_operation("id", Status.FAILED)
+    running.save_retained("id", 7)
+    assert running.totals().retained == {}
+
+
+def test_clocks_of_machines_do_not_meet(running: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose clock is an hour behind the API's shares the catalog's, where that is a server."""
+    if running._database._sqlite:
+        pytest.skip("one machine, one clock")
+    real = time.time_ns
+    with monkeypatch.context() as behind:
+        behind.setattr(time, "time_ns", lambda: real() - 3600 * 10**9)
+        running.save_change("id", CHANGE)
+    shown = running.get_operation("id").change
+    assert shown is not None
+    assert (shown["lag_seconds"], shown["events_per_second"]) == (1.5, 12.5)
 
 
 def test_a_list_has_sums_but_neither_tables_nor_logs(running: Catalog) -> None:
@@ -175,7 +225,7 @@ def test_logs_have_a_bounded_tail_here_and_a_whole_file_there(running: Catalog) 
     "write",
     [
         lambda c: c.save_table_progress("none", [copying("a", 1, 0)]),
-        lambda c: c.save_change_totals("none", [TableChangeTotals("a")]),
+        lambda c: c.save_change("none", None, [TableChangeTotals("a")]),
         lambda c: c.save_change("none", CHANGE),
         lambda c: c.append_log("none", "loader", "x"),
     ],

@@ -35,6 +35,34 @@ def test_it_grows_while_nothing_is_applied(monkeypatch: pytest.MonkeyPatch) -> N
     assert lag.seconds == 7.0
 
 
+def test_behind_is_never_zero_seconds() -> None:
+    lag = Lag(lambda: at(1, 100), every=0)
+    lag.update(at(1, 50))
+    assert lag.seconds > 0
+
+
+def test_time_in_which_nobody_measured_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new attempt of an operation whose last sample is 20 seconds old and showed 5 seconds."""
+    clock, newest = [1000.0], [at(1, 100)]
+    monkeypatch.setattr("whimbrel.pipeline.lag.time.monotonic", lambda: clock[0])
+    lag = Lag(lambda: newest[0], every=0, unknown=25.0)
+    lag.update(at(1, 50))
+    assert lag.seconds == 25.0
+    clock[0] += 2
+    newest[0] = at(1, 200)
+    lag.update(at(1, 50))
+    assert lag.seconds == 27.0
+    clock[0] += 1
+    lag.update(at(1, 100))
+    assert lag.seconds == 1.0
+
+
+def test_time_in_which_nobody_measured_is_no_lag_of_one_that_is_not_behind() -> None:
+    lag = Lag(lambda: at(1, 100), every=0, unknown=25.0)
+    lag.update(at(1, 100))
+    assert lag.seconds == 0.0
+
+
 def test_distance_over_files_is_a_lower_bound() -> None:
     assert distance(at(1, 900), at(1, 1000)) == 100
     assert distance(at(1, 900), at(2, 30)) == 30

@@ -53,6 +53,9 @@ class QuietControl:
 
     def phase(self, name: str) -> None: ...
 
+    def all_tables(self, progress: Sequence[TableProgress]) -> None:
+        self.shown += progress
+
     def table(self, progress: TableProgress) -> None:
         self.shown.append(progress)
 

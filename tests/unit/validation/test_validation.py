@@ -72,7 +72,7 @@ def validated(work: Job, sample: int = 100) -> dict[str, dict[str, Any]]:
     fields = {"table", "source_rows", "target_rows", "missing", "extra", "different", "checked_rows", "method"}
     assert all(set(t) == fields | {"status", "samples"} for t in result["tables"])
     assert [t["table"] for t in result["tables"]] == [str(t) for t in work.tables]
-    assert {p.status for p in control.shown} == {"comparing", "done"}
+    assert {p.status for p in control.shown} == {"waiting", "comparing", "done"}
     return {t["table"]: t for t in result["tables"]}
 
 

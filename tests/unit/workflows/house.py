@@ -200,8 +200,8 @@ async def open_house(address: str, home: Path) -> AsyncIterator[House]:
     """A house with no worker yet."""
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {"WHIMBREL_HOME": str(home)}))
-        jobs.catalog.cache_clear()
-        stack.callback(jobs.catalog.cache_clear)
+        jobs._catalog.cache_clear()
+        stack.callback(jobs._catalog.cache_clear)
         catalog = Catalog.open(home)
         stack.callback(catalog.close)
         parameters = {"host": "127.0.0.1", "user": "u", "password": SECRET, "database": "d"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -9,9 +10,18 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.common import SearchAttributeKey
 
+from activities import jobs
 from tests.unit.workflows.house import SECRET, House, failing, until_told
-from whimbrel.catalog.records import Status
-from whimbrel.errors import HostUnreachable, SourceInterrupted, TableMissing, ValueRefused
+from whimbrel.catalog.records import OperationRecord, Status
+from whimbrel.catalog.store import Catalog
+from whimbrel.errors import (
+    CatalogUnreachable,
+    HostUnreachable,
+    OperationNotFound,
+    SourceInterrupted,
+    TableMissing,
+    ValueRefused,
+)
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.control import Control
@@ -210,6 +220,63 @@ async def test_stop_sends_the_step_home_and_cleans_twice(house: House) -> None:
     names = [name for name, _ in house.actors.calls]
     assert names == ["replicate", "left", "clean_up", "clean_up"]
     assert house.actors.called("clean_up") == [{"remove_capture": True}] * 2
+
+
+FAULTS: dict[str, Exception] = {
+    "away": CatalogUnreachable("the server closed the connection"),
+    "full": OSError(28, "No space left on device"),
+    "driver": sqlite3.OperationalError("database is locked"),
+    "bug": KeyError("status"),
+    "other catalog": OperationNotFound("there is no such operation"),
+}
+
+
+def failing_first(monkeypatch: pytest.MonkeyPatch, name: str, errors: list[Exception]) -> list[Exception]:
+    """Make the worker's catalog raise these in turn before it answers; returns those it has not raised yet."""
+    answer, left = getattr(Catalog, name), list(errors)
+
+    def fails(catalog: Catalog, *told: Any, **named: Any) -> OperationRecord:
+        if left and catalog is jobs.catalog():
+            raise left.pop(0)
+        found: OperationRecord = answer(catalog, *told, **named)
+        return found
+
+    monkeypatch.setattr(Catalog, name, fails)
+    return left
+
+
+@pytest.mark.parametrize(
+    ("mode", "fault"), [("schema-extract", "away"), ("validate", "away"), *(("data", name) for name in FAULTS)]
+)
+async def test_the_end_is_recorded_whatever_the_catalog_does_first(
+    house: House, monkeypatch: pytest.MonkeyPatch, mode: str, fault: str
+) -> None:
+    """In a step that records its own result, whose work is not done again; and in the last, which none comes after."""
+    left = failing_first(monkeypatch, "finish_operation", [FAULTS[fault]])
+    record = await house.ended(await house.begin(mode))
+    assert (record.status, record.error, left) == (Status.COMPLETED, None, [])
+    assert record.result
+    assert len(house.actors.calls) == 1
+
+
+async def test_a_failure_is_recorded_as_it_was_whatever_the_catalog_does_first(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_first(monkeypatch, "finish_operation", [FAULTS["driver"], FAULTS["bug"]])
+    house.actors.acts["copy_data"] = [failing(ValueRefused("public.a.c: a NUL byte"))]
+    record = await house.ended(await house.begin("data"))
+    assert record.error is not None
+    assert (record.status, record.error["message"]) == (Status.FAILED, "public.a.c: a NUL byte")
+
+
+async def test_a_step_that_a_worker_of_another_catalog_took_is_tried_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = failing_first(monkeypatch, "get_operation", [FAULTS["other catalog"]] * 2)
+    record = await house.ended(await house.begin("data"))
+    assert record.status is Status.COMPLETED
+    assert left == []
+    assert "is not in this worker's catalog (SQLite, " in record.logs["extractor"]
 
 
 async def test_the_first_end_stands(house: House) -> None:

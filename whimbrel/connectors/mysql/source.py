@@ -12,7 +12,7 @@ import pyarrow as pa
 from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped
 from whimbrel.connectors.mysql.readable import require_readable
-from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
@@ -90,6 +90,10 @@ class MySQLSource:
 
     def sent_position(self) -> Position:
         return self.current_position()
+
+    def retained(self, job: Job) -> Retained | None:
+        """The server purges its log by its own rules, whoever still reads it."""
+        return None
 
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """Never needed: the change stream refuses row images that are not full."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.connectors.postgres import changes, schema, slots, snapshot
+from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot
 from whimbrel.connectors.postgres.connection import connect, mapped
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import ChangeStream, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -86,6 +86,10 @@ class PostgresSource:
         with self._session() as connection:
             slots.flush_log(connection)
             return slots.current_position(connection)
+
+    def retained(self, job: Job) -> Retained | None:
+        with self._session() as connection:
+            return retention.retained(connection, job.migration)
 
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         with self._session() as connection:

@@ -15,7 +15,15 @@ from __future__ import annotations
 from whimbrel.connectors.protocols.checks import CheckResult, Checks, Statement
 from whimbrel.connectors.protocols.comparison import Comparable, Comparison
 from whimbrel.connectors.protocols.engine import Capabilities, Engine, ServerInfo, negotiate
-from whimbrel.connectors.protocols.source import Buffer, ChangeSink, ChangeStream, Snapshot, SnapshotReader, Source
+from whimbrel.connectors.protocols.source import (
+    Buffer,
+    ChangeSink,
+    ChangeStream,
+    Retained,
+    Snapshot,
+    SnapshotReader,
+    Source,
+)
 from whimbrel.connectors.protocols.target import (
     Applier,
     Checkpoint,
@@ -43,6 +51,7 @@ __all__ = [
     "Loader",
     "Refetch",
     "Rendered",
+    "Retained",
     "ServerInfo",
     "Snapshot",
     "SnapshotReader",

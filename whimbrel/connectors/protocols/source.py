@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -15,6 +16,18 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Column, Table
 
 Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True)
+class Retained:
+    """``bytes`` of log that only one job keeps a server from removing.
+
+    ``state`` names how safe that is, in the connector's own words; ``warning`` is a sentence for people once it is not.
+    """
+
+    bytes: int
+    state: str
+    warning: str | None = None
 
 
 class Source(Protocol):
@@ -66,6 +79,10 @@ class Source(Protocol):
 
     def sent_position(self) -> Position:
         """``current_position``, and the server sends its log up to there at once, however idle it is."""
+
+    def retained(self, job: Job) -> Retained | None:
+        """What the server keeps of its log for this job alone; None where it keeps its log for nobody in particular,
+        or for this job nothing yet. Cheap; asked every few seconds."""
 
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with these keys as they are now, in the columns and canonical text of TableChanges.data.
