@@ -17,6 +17,7 @@ from api.app import create_app
 from api.certificates import ensure_certificate, fingerprint
 from api.gate import HEADER_LIMIT
 from api.orchestrator import TemporalOrchestrator
+from api.protocol import EnvelopeProtocol
 from whimbrel.catalog.home import certificate_files
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest, WhimbrelError
@@ -55,7 +56,7 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        http="h11",  # the one that bounds what it reads before a request is whole
+        http=EnvelopeProtocol,  # h11, the one that bounds what it reads before a request is whole
         h11_max_incomplete_event_size=2 * HEADER_LIMIT,
         timeout_graceful_shutdown=5,
         ws="none",

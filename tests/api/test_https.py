@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from api.auth import create_key
 from api.certificates import ensure_certificate
+from api.results import Envelope
 from tests.api.conftest import MARKER, POSTGRES
 from tests.api.processes import Api
 from whimbrel.catalog.home import api_keys_file, certificate_files
@@ -58,6 +60,29 @@ def test_old_tls_is_refused(api: Api) -> None:
 def test_plain_http_gets_no_answer(api: Api) -> None:
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"http://127.0.0.1:{api.port}/v1/health")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"nonsense\r\n\r\n", b"GET /v1/health HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200_000],
+    ids=["no request", "no host", "headers without an end"],
+)
+def test_what_is_no_request_gets_the_envelope_too(api: Api, sent: bytes) -> None:
+    connection = socket.create_connection(("127.0.0.1", api.port))
+    with api.trust().wrap_socket(connection, server_hostname="localhost") as line:
+        line.sendall(sent)
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    envelope = Envelope[Any].model_validate_json(body)
+    assert envelope.error is not None
+    assert envelope.error.code == "INVALID_REQUEST"
+
+
+def test_an_answer_to_head_has_no_body(http: httpx.Client) -> None:
+    for path in ("/v1/sources", "/v1/nothing"):
+        assert http.head(path).content == b""
+        assert http.get("/v1/sources").status_code == 200  # on the same connection
 
 
 def test_bodies_in_chunks_have_the_limit_too(http: httpx.Client) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,6 +134,8 @@ def check(target: Target, case: Case) -> None:
         assert (code, answer.status_code) in REGISTERED, envelope
     try:
         case.validate_response(answer, checks=CHECKS)
+        listed = case.operation.definition.raw["responses"][str(answer.status_code)]["description"]
+        assert code is None or code in re.findall(r"[A-Z_]{4,}", listed), envelope
     except* UndefinedStatusCode:
         # A name with a slash in it is another path.
         assert code in ("NOT_FOUND", "METHOD_NOT_ALLOWED"), envelope

@@ -20,7 +20,8 @@ cli = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Moves databases: schema, data, then every change, until you cut over.",
-    epilog="Exit codes: 0 done, 1 it failed, 2 the request is wrong, 3 conflict, 4 no API there, 5 key not accepted.",
+    epilog="Exit codes: 0 done, 1 it failed, 2 the request is wrong, 3 conflict, 4 no API there, 5 key not accepted. "
+    "WHIMBREL_URL, WHIMBREL_API_KEY and WHIMBREL_CA: where the API is, the key, the certificate to trust.",
 )
 
 DATA, PROCESSES = "Move data", "Processes of this machine"
