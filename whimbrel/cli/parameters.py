@@ -68,7 +68,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
     except OSError as e:
-        raise InvalidRequest(f"--file: {e}") from e
+        raise InvalidRequest(f"--file: {file} cannot be read: {e.strerror}") from e
     except ValueError as e:
         raise InvalidRequest(f"--file: {file} is not JSON: {e}") from e
     if not isinstance(content, dict):

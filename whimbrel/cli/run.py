@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,9 +125,12 @@ def reset(
         Literal["drop", "truncate", "metadata"],
         typer.Option(help="drop or empty the target's tables; metadata forgets the progress alone."),
     ] = "drop",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     request_id: RequestId = None,
 ) -> None:
-    """Drop or empty the migration's tables on the target, or forget its progress."""
+    """Drop or empty the migration's tables on the target, or forget its progress. Asks first on a terminal."""
+    if mode != "metadata" and not yes and on_a_terminal():
+        typer.confirm(f"{mode} all tables of migration {name} on its target?", abort=True, err=True)
     with current().client() as api, _awaited(request_id) as id:
         done = api.reset(name, {"mode": mode}, id)
     show.result(done)
@@ -160,6 +164,11 @@ def status(name: Name, live: Watch = False) -> None:
         show.result(found)
     else:
         watch.print_once(found)
+
+
+def on_a_terminal() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin.isatty()
 
 
 def _feeds_queue(api: Contract, name: str) -> bool:
