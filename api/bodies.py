@@ -12,7 +12,7 @@ from whimbrel.catalog.home import NAME
 from whimbrel.catalog.records import Mode, Status
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="Letters, digits, '_', '.', '-'; at most 64.")]
-OperationId = Annotated[str, Path(description="An operation's id, a UUID.")]
+OperationId = Annotated[str, Path(description="An operation's id, a UUID.", json_schema_extra={"format": "uuid"})]
 
 _POSTGRES: JsonDict = {
     "type": "postgres",
