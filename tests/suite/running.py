@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
@@ -110,10 +111,16 @@ class Running:
 
 @contextmanager
 def replicating(
-    world: World, operation: str, *, resume: bool = False, position: str | None = None, handoff: bool = True
+    world: World,
+    operation: str,
+    *,
+    resume: bool = False,
+    position: str | None = None,
+    handoff: bool = True,
+    verbose: bool = False,
 ) -> Iterator[Running]:
     """The change phase, for as long as the block runs."""
-    job = world.job(operation)
+    job = replace(world.job(operation), verbose=verbose)
     running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff))
     try:
         yield running
