@@ -61,11 +61,15 @@ def serve(
         timeout_graceful_shutdown=5,
         ws="none",
     )
-    config.load()
+    try:
+        config.load()
+        shown = fingerprint(certificate)
+    except (ssl.SSLError, ValueError) as e:
+        raise InvalidRequest(f"{certificate} and {private} are no certificate with its key in PEM: {e}") from e
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     logger.info("Temporal at %s, namespace %s", settings.address, settings.namespace)
-    logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, fingerprint(certificate))
+    logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, shown)
     sys.setswitchinterval(SWITCH_SECONDS)  # a thread that reads the catalog must not hold up all other answers
     try:
         uvicorn.Server(config).run()

@@ -15,6 +15,7 @@ import pytest
 from api.auth import create_key
 from api.certificates import ensure_certificate
 from api.results import Envelope
+from api.server import serve
 from tests.api.conftest import MARKER, POSTGRES
 from tests.api.processes import Api
 from whimbrel.catalog.home import api_keys_file, certificate_files
@@ -140,6 +141,19 @@ def test_half_a_pair_is_refused(tmp_path: Path, missing: int) -> None:
     pair[missing].unlink()
     with pytest.raises(InvalidRequest, match=re.escape(str(pair[missing]))):
         ensure_certificate(*pair)
+
+
+@pytest.mark.parametrize("broken", ["another", "no key"])
+def test_a_certificate_with_the_wrong_key_is_refused(tmp_path: Path, broken: str) -> None:
+    certificate, key = certificate_files(tmp_path / "one")
+    ensure_certificate(certificate, key)
+    if broken == "another":
+        ensure_certificate(*certificate_files(tmp_path / "two"))
+        key = certificate_files(tmp_path / "two")[1]
+    else:
+        key.write_text("no key")
+    with pytest.raises(InvalidRequest, match=re.escape(str(certificate))):
+        serve("127.0.0.1", 0, certificate, key, home=tmp_path / "home")
 
 
 def test_the_typed_client(api: Api) -> None:
