@@ -97,7 +97,7 @@ def _read_digests(path: Path) -> tuple[bytes, ...]:
     except (InvalidRequest, OSError) as e:
         logger.error("no API key is accepted: %s", e)
         return ()
-    return tuple((k if k.startswith(_HASHED) else digest(k)).encode() for k in keys)
+    return tuple((k.lower() if k.startswith(_HASHED) else digest(k)).encode("utf-8", "replace") for k in keys)
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

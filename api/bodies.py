@@ -12,7 +12,7 @@ from whimbrel.catalog.home import NAME
 from whimbrel.catalog.records import Mode, Status
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="Letters, digits, '_', '.', '-'; at most 64.")]
-OperationId = Annotated[str, Path(max_length=64, description="An operation's id, a UUID.")]
+OperationId = Annotated[str, Path(description="An operation's id, a UUID.", json_schema_extra={"format": "uuid"})]
 
 _POSTGRES: JsonDict = {
     "type": "postgres",
@@ -85,7 +85,7 @@ def _kind(value: Any) -> str:
 
 
 EndpointChoice = Annotated[
-    Annotated[str, Tag("saved")] | Annotated[EndpointBody, Tag("inline")],
+    Annotated[str, Field(pattern=f"^{NAME}$"), Tag("saved")] | Annotated[EndpointBody, Tag("inline")],
     Discriminator(_kind),
     Field(description="The name of a saved one, or its whole definition."),
 ]
@@ -128,7 +128,10 @@ class DataBody(Body):
 
 
 class ReplicationBody(Body):
-    """``position`` is ignored with ``resume``: ``0/16B3748``, ``binlog.000042:1234``, a GTID set."""
+    """``position`` is where in the source's log to begin: ``0/16B3748``, ``binlog.000042:1234``, a GTID set.
+
+    It is not used with ``resume``, nor by data-replication, which begins where its load stands.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"resume": False}]})
 
@@ -163,4 +166,7 @@ class OperationFilter(BaseModel):
     status: Status | None = None
     mode: Mode | None = None
     page_size: Annotated[int, Field(ge=1, le=200)] = 50
-    page_token: Annotated[int, Field(ge=0, le=2_000_000_000, description="The offset of the page.")] = 0
+    page_token: Annotated[
+        str,
+        Field(pattern=r"^[0-9]{1,9}$", description="The page's offset: the ``next_page_token`` of the page before."),
+    ] = "0"

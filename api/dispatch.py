@@ -8,6 +8,7 @@ import json
 import logging
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from api.orchestrator import Orchestrator, Workflow
@@ -30,6 +31,8 @@ POLL_SECONDS = (0.05, 0.5)  # between looks at the catalog: at first, at last
 CATALOG_SECONDS = 30.0  # how long a catalog may be away while an operation's end is waited for
 SETTLE_EVERY = 10.0  # seconds between asking Temporal whether a workflow that is waited for still lives
 
+Prepare = Callable[[], Awaitable[dict[str, Any]]]
+
 
 class Dispatcher:
     """Keeps catalog and Temporal in step. Any number of API processes may do so at once."""
@@ -39,13 +42,22 @@ class Dispatcher:
         self._orchestrator = orchestrator
         self._sync_seconds = sync_seconds
 
-    async def start(self, migration: str, mode: Mode, body: dict[str, Any], request_id: str | None) -> OperationRecord:
+    async def start(
+        self, migration: str, mode: Mode, asked: dict[str, Any], request_id: str | None, prepare: Prepare
+    ) -> OperationRecord:
         """Record the operation and start its workflow; the same request again finds the same operation.
 
-        Raises MigrationNotFound, OperationConflict, InvalidRequest, OrchestratorFailed.
+        ``asked`` is the body with its defaults. ``prepare`` checks whether the operation may begin and gives the body
+        to record; a repeated request is not checked again, as things may have changed since. Raises what ``prepare``
+        raises, MigrationNotFound, OperationConflict, InvalidRequest, OrchestratorFailed.
         """
         operation = request_id or str(uuid.uuid4())
-        digest = request_hash(mode, migration, body)
+        digest = request_hash(mode, migration, asked)
+        if request_id is not None:
+            known = await in_thread(self._catalog.repeated_operation, migration, mode, operation, digest)
+            if known is not None:
+                return await self.launch(known)
+        body = await prepare()
         record, _ = await in_thread(self._catalog.begin_operation, migration, mode, operation, digest, body)
         return await self.launch(record)
 

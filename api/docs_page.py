@@ -78,7 +78,7 @@ def _answer_example(operation: dict[str, Any]) -> str:
 def _curl(path: str, method: str, operation: dict[str, Any], body: Any) -> str:
     key = "" if "security" not in operation else ' -H "Authorization: Bearer $KEY"'
     data = "" if not body else f" \\\n  -d '{json.dumps(body, ensure_ascii=False)}'"
-    return f'curl -k -X {method.upper()}{key} "$URL{path}"{data}'
+    return f'curl --cacert server.crt -X {method.upper()}{key} "$URL{path}"{data}'
 
 
 def _errors(operation: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.types import Scope
 
 from api.durations import go_duration
@@ -128,11 +129,22 @@ async def _on_http(request: Request, error: Exception) -> Response:
         found = NotFound(f"there is no {path}")
     elif error.status_code == 405:
         found = MethodNotAllowed(f"{path}: this path does not have this method")
+        return failure(request.scope, found, headers={"Allow": ", ".join(_methods(request))})
     elif error.status_code < 500:
         found = InvalidRequest(f"{path}: {error.detail}")
     else:
         return unexpected(request.scope, error)
     return failure(request.scope, found, headers=error.headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """All methods of a path. Starlette would name those of one route."""
+
+    def has(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in ("DELETE", "GET", "HEAD", "POST", "PUT") if has(method)]
 
 
 _UNION_TAGS = ("inline", "saved")  # parts of pydantic's locations that no client has written

@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -77,6 +78,7 @@ class Gate:
         try:
             _check_headers(scope)
             await self._authenticate(scope)
+            _check_query(scope)
             at_hand = self._at_hand(scope)
             if at_hand is not None:
                 await answer_encoded(scope, at_hand)(scope, receive, send)
@@ -85,7 +87,8 @@ class Gate:
             inner = _as_json(scope) if body else scope
             await self._app(inner, _replay(body, receive), watched)
         except WhimbrelError as e:
-            await failure(scope, e)(scope, receive, send)
+            headers = {"WWW-Authenticate": "Bearer"} if isinstance(e, AuthFailed) else None
+            await failure(scope, e, headers=headers)(scope, receive, send)
         except Exception as e:
             if sent:
                 raise
@@ -122,6 +125,16 @@ def _check_headers(scope: Scope) -> None:
     headers = sum(len(name) + len(value) for name, value in scope["headers"])
     if headers + len(scope["path"]) + len(scope["query_string"]) > HEADER_LIMIT:
         raise InvalidRequest(f"headers: longer than {HEADER_LIMIT} bytes", field="headers")
+
+
+def _check_query(scope: Scope) -> None:
+    """Raises InvalidRequest for a parameter given twice, of which only one would be heeded."""
+    if not scope["query_string"]:
+        return
+    names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise InvalidRequest(f"{twice[:80]}: given twice", field=twice[:80])
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:

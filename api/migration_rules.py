@@ -49,6 +49,22 @@ def check_targets(catalog: Catalog, record: MigrationRecord) -> None:
         _require_public(record.tables, record.schema_rename)
 
 
+def check_place(catalog: Catalog, target: str, type: str) -> None:
+    """Raises InvalidRequest, FireboltSchemaPublicOnly when migrations use this target as what this type is not."""
+    queue = type in QUEUE_TYPES
+    for migration in catalog.list_migrations():
+        place, used = ("fileTarget", migration.file_target) if queue else ("queueTarget", migration.queue_target)
+        if used == target:
+            raise InvalidRequest(
+                f"type: {target!r} is the {place} of migration {migration.name!r}, which {type} cannot be",
+                field="type",
+                remedy="Give the new target another name, and PUT the migration with it.",
+                migrations=[migration.name],
+            )
+        if type == "firebolt" and migration.file_target == target:
+            _require_public(migration.tables, migration.schema_rename)
+
+
 def _type_of(catalog: Catalog, target: str | None) -> str | None:
     try:
         return None if target is None else catalog.get_target(target).type

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from api.gate import PUBLIC
 from api.routes import ROUTERS
-from whimbrel.errors import AuthFailed, InternalError
+from whimbrel.errors import AuthFailed
 
 _ABOUT = """Moves databases: schema, data, then every change.
 
@@ -39,18 +39,12 @@ def _corrected(schema: dict[str, Any]) -> dict[str, Any]:
         for operation in methods.values():
             answers = operation["responses"]
             answers.pop("422", None)
-            answers.setdefault("400", _error("INVALID_REQUEST"))
-            answers.setdefault("500", _error(InternalError.code))
             if path != PUBLIC:
                 operation["security"] = [{"key": []}]
-                answers.setdefault(str(AuthFailed.status), _error(AuthFailed.code))
+            else:
+                answers.pop(str(AuthFailed.status), None)
             operation["responses"] = dict(sorted(answers.items()))
     return schema
-
-
-def _error(code: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope_NoneType_"}}}
-    return {"description": code, "content": content}
 
 
 def _with_whole_examples(schema: dict[str, Any]) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from whimbrel.errors import leaves
 
 T = TypeVar("T")
+CODES = sorted({kind.code for kind in leaves()})
 
 
 class Shape(BaseModel):
@@ -18,7 +21,7 @@ class Shape(BaseModel):
 class ErrorBody(Shape):
     """``code`` is in docs/errors.md; ``details`` has ``reason`` and ``remedy``, and what the error names."""
 
-    code: str
+    code: Annotated[str, Field(json_schema_extra={"enum": list(CODES)})]
     message: str
     details: dict[str, Any]
 
@@ -138,25 +141,75 @@ class Loose(BaseModel):
 
 
 class SchemaExtracted(Loose):
+    """``notes``: declared lossy mappings, one line each."""
+
     sql_file: str
     tables: int
+    notes: list[str] = []
 
 
 class SchemaApplied(Loose):
     tables_created: int
 
 
+class ObjectView(Shape):
+    name: str
+    kind: str
+    status: Literal["ok", "failed"]
+    error: ErrorBody | None
+
+
 class ObjectsApplied(Loose):
     objects_succeeded: int
     objects_failed: int
+    objects: list[ObjectView]
 
 
 class ResetDone(Loose):
+    """The figures are those of the mode."""
+
     mode: Literal["drop", "truncate", "metadata"]
+    tables_dropped: int = 0
+    drop_failed: int = 0
+    tables_truncated: int = 0
+    truncate_failed: int = 0
+
+
+class ComparedTable(Loose):
+    """``samples``: at most 100 rows of a kind (missing, extra, different)."""
+
+    table: str
+    source_rows: int
+    target_rows: int
+    missing: int
+    extra: int
+    different: int
+    checked_rows: int
+    method: str
+    status: Literal["equal", "different", "unsettled"]
+    samples: list[dict[str, Any]]
+
+
+class RepairedTable(Loose):
+    """Of the rows that a report has named: how many were equal when looked at, were repaired, and are left."""
+
+    table: str
+    named: int
+    already_equal: int
+    repaired: int
+    left: int
+    unnamed: int
+    samples: list[dict[str, Any]]
 
 
 class DataValidated(Loose):
+    """``repaired`` and ``report``, the id of the comparison that was gone by, are there after a repair."""
+
     valid: bool
+    sample_percent: int
+    tables: list[ComparedTable] | list[RepairedTable]
+    repaired: int = 0
+    report: str = ""
 
 
 class Started(Shape):

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.certificates import ensure_certificate, fingerprint
 from api.gate import HEADER_LIMIT
 from api.orchestrator import TemporalOrchestrator
+from api.protocol import EnvelopeProtocol
 from whimbrel.catalog.home import certificate_files
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest, WhimbrelError
@@ -55,16 +56,20 @@ def serve(
         access_log=False,
         log_config=None,
         server_header=False,
-        http="h11",  # the one that bounds what it reads before a request is whole
+        http=EnvelopeProtocol,  # h11, the one that bounds what it reads before a request is whole
         h11_max_incomplete_event_size=2 * HEADER_LIMIT,
         timeout_graceful_shutdown=5,
         ws="none",
     )
-    config.load()
+    try:
+        config.load()
+        shown = fingerprint(certificate)
+    except (ssl.SSLError, ValueError) as e:
+        raise InvalidRequest(f"{certificate} and {private} are no certificate with its key in PEM: {e}") from e
     if config.ssl is not None:
         config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
     logger.info("Temporal at %s, namespace %s", settings.address, settings.namespace)
-    logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, fingerprint(certificate))
+    logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, shown)
     sys.setswitchinterval(SWITCH_SECONDS)  # a thread that reads the catalog must not hold up all other answers
     try:
         uvicorn.Server(config).run()

@@ -17,6 +17,7 @@ from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REQUEST_ID = "X-Request-Id"
 
 
 @dataclass(frozen=True)
@@ -37,20 +38,26 @@ async def _services(request: Request) -> Services:
 
 
 async def _request_id(
+    request: Request,
     given: Annotated[
         str | None,
         Header(
-            alias="X-Request-Id",
+            alias=REQUEST_ID,
             description="A UUID. The same request with the same id finds the same operation, so it is safe to retry.",
+            json_schema_extra={"format": "uuid"},
         ),
     ] = None,
 ) -> str | None:
-    """The id in lower case. Raises InvalidRequest unless it is a UUID."""
+    """The id in lower case. Raises InvalidRequest unless it is one UUID."""
     if given is None:
         return None
-    if not _UUID.fullmatch(given.strip().lower()):
-        raise InvalidRequest("X-Request-Id: not a UUID like 6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10", field="X-Request-Id")
-    return given.strip().lower()
+    ids = {text.strip().lower() for text in request.headers.getlist(REQUEST_ID)}
+    if len(ids) > 1:
+        raise InvalidRequest(f"{REQUEST_ID}: given twice", field=REQUEST_ID)
+    (id,) = ids
+    if not _UUID.fullmatch(id):
+        raise InvalidRequest(f"{REQUEST_ID}: not a UUID like 6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10", field=REQUEST_ID)
+    return id
 
 
 Deps = Annotated[Services, Depends(_services)]

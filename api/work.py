@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from api.dispatch import Prepare
 from api.envelope import answer, failure
 from api.services import Services
 from api.threads import in_thread
@@ -51,15 +52,42 @@ async def with_file_target(services: Services, name: str) -> MigrationRecord:
     return migration
 
 
+def into_file_target(services: Services, name: str, body: dict[str, Any]) -> Prepare:
+    """For operations that need a database to write to, and nothing more."""
+
+    async def prepare() -> dict[str, Any]:
+        await with_file_target(services, name)
+        return body
+
+    return prepare
+
+
 async def run(
-    request: Request, services: Services, name: str, mode: Mode, body: dict[str, Any], request_id: str | None
+    request: Request,
+    services: Services,
+    name: str,
+    mode: Mode,
+    asked: dict[str, Any],
+    request_id: str | None,
+    prepare: Prepare | None = None,
 ) -> Response:
     """Start an operation, wait for its end and answer with its result or its error, and its logs."""
-    started = await services.dispatcher.start(name, mode, body, request_id)
+    ready = prepare or into_file_target(services, name, asked)
+    started = await services.dispatcher.start(name, mode, asked, request_id, ready)
     record = await services.dispatcher.ended(started.id)
     if record.status is Status.COMPLETED:
         return answer(request, record.result or {}, logs=record.logs, operation=record.id)
     return failure(request.scope, error_of(record), logs=record.logs, headers={"X-Request-Id": record.id})
+
+
+async def pause_or_resume(
+    request: Request, services: Services, name: str, modes: frozenset[Mode], wanted: bool
+) -> Response:
+    """Bring what replicates to rest, or let it go on; answer once that is true."""
+    record = await services.dispatcher.set_pause(name, modes, wanted)
+    logs = await in_thread(services.catalog.logs, record.id)
+    result = {"migration": name, "action": "paused" if wanted else "resumed"}
+    return answer(request, result, logs=logs, operation=record.id)
 
 
 def error_of(record: OperationRecord) -> WhimbrelError:

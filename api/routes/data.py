@@ -11,7 +11,7 @@ from api.envelope import answer
 from api.results import Started
 from api.services import Deps, RequestId
 from api.views import started_view
-from api.work import with_file_target
+from api.work import into_file_target
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import InvalidRequest, MigrationNotFound, OperationConflict, OrchestratorFailed
 
@@ -29,9 +29,9 @@ async def start_data(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: DataBody | None = None
 ) -> Response:
     """Load the tables. Answers at once; poll status or the operation."""
-    await with_file_target(services, name)
-    given = (body or DataBody()).model_dump()
-    record = await services.dispatcher.start(name, Mode.DATA, given, request_id)
+    asked = (body or DataBody()).model_dump()
+    ready = into_file_target(services, name, asked)
+    record = await services.dispatcher.start(name, Mode.DATA, asked, request_id, ready)
     return answer(request, started_view(record), operation=record.id)
 
 
@@ -39,8 +39,11 @@ async def start_data(
 async def start_data_replication(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ReplicationBody | None = None
 ) -> Response:
-    """Load the tables, then replicate from where the load began. Answers at once; poll status or the operation."""
-    await with_file_target(services, name)
-    given = (body or ReplicationBody()).model_dump()
-    record = await services.dispatcher.start(name, Mode.DATA_REPLICATION, given, request_id)
+    """Load the tables, then replicate from where the load began. Answers at once; poll status or the operation.
+
+    ``position`` is not used, as the load itself says where replication begins; the operation's log says so.
+    """
+    asked = (body or ReplicationBody()).model_dump()
+    ready = into_file_target(services, name, asked)
+    record = await services.dispatcher.start(name, Mode.DATA_REPLICATION, asked, request_id, ready)
     return answer(request, started_view(record), operation=record.id)

@@ -22,6 +22,8 @@ from whimbrel.errors import (
     InvalidRequest,
     MigrationNotFound,
     OperationConflict,
+    SourceNotFound,
+    TargetNotFound,
 )
 
 router = APIRouter(prefix="/v1/migrations", tags=["Migrations"])
@@ -37,10 +39,11 @@ _VIEW: dict[str, Any] = {
     "schema_rename": {},
     "logDetail": "basic",
 }
-_PUT_ERRORS = (InvalidRequest, FireboltSchemaPublicOnly, OperationConflict)
+_PUT_ERRORS = (FireboltSchemaPublicOnly, OperationConflict)
+_NAMED = (SourceNotFound, TargetNotFound)
 
 
-@router.put("/{name}", responses=responses(MigrationSummary, _SUMMARY, *_PUT_ERRORS))
+@router.put("/{name}", responses=responses(MigrationSummary, _SUMMARY, *_PUT_ERRORS, in_body=_NAMED))
 async def put_migration(name: Name, body: MigrationBody, request: Request, services: Deps) -> Response:
     """Create or replace a migration: one source, its tables, and a database, a queue or both to feed."""
     record = migration_record(name, body)

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.bodies import EmptyBody, Name
-from api.documented import responses
+from api.documented import STEP_ERRORS, responses
 from api.results import ObjectsApplied
 from api.services import Deps, RequestId
-from api.work import run, with_file_target
+from api.work import run
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
@@ -22,13 +22,13 @@ from whimbrel.errors import (
 
 router = APIRouter(prefix="/v1/migrations/{name}/objects", tags=["Objects"])
 _ERRORS = (InvalidRequest, MigrationNotFound, OperationConflict, OperationTimeout, OrchestratorFailed, ObjectsFailed)
-_EXAMPLE = {"objects_succeeded": 7, "objects_failed": 0}
+_OBJECT = {"name": "CREATE INDEX orders_day ON public.orders (day)", "kind": "index", "status": "ok", "error": None}
+_EXAMPLE = {"objects_succeeded": 1, "objects_failed": 0, "objects": [_OBJECT]}
 
 
-@router.post("/apply", responses=responses(ObjectsApplied, _EXAMPLE, *_ERRORS))
+@router.post("/apply", responses=responses(ObjectsApplied, _EXAMPLE, *_ERRORS, *STEP_ERRORS))
 async def apply(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: EmptyBody | None = None
 ) -> Response:
     """Apply objects-schema.sql to the target, statement by statement; failures are reported, not fatal."""
-    await with_file_target(services, name)
     return await run(request, services, name, Mode.OBJECTS_APPLY, {}, request_id)

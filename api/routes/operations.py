@@ -11,10 +11,11 @@ from api.bodies import EmptyBody, OperationFilter, OperationId
 from api.documented import responses
 from api.envelope import answer
 from api.results import Operation, OperationEnded, Operations
-from api.services import Deps, is_operation_id
+from api.services import Deps, Services, is_operation_id
 from api.threads import in_thread
 from api.views import operation_view
 from whimbrel.catalog.operations import not_found
+from whimbrel.catalog.records import OperationRecord
 from whimbrel.errors import InvalidRequest, OperationNotFound, OperationTimeout, OrchestratorFailed
 
 router = APIRouter(prefix="/v1/operations", tags=["Operations"])
@@ -62,10 +63,10 @@ async def list_operations(wanted: Annotated[OperationFilter, Query()], request: 
         wanted.status,
         wanted.mode,
         wanted.page_size,
-        wanted.page_token,
+        int(wanted.page_token),
     )
     services.statuses.saw(found)
-    end = wanted.page_token + len(found)
+    end = int(wanted.page_token) + len(found)
     result = {
         "operations": [operation_view(r, services.orchestrator.url(r.id)) for r in found],
         "next_page_token": str(end) if found and end < total else None,
@@ -86,15 +87,18 @@ async def get_operation(id: OperationId, request: Request, services: Deps) -> Re
 @router.post("/{id}/cancel", responses=responses(OperationEnded, _ended("cancelled"), *_ENDING_ERRORS))
 async def cancel(id: OperationId, request: Request, services: Deps, body: EmptyBody | None = None) -> Response:
     """Let it finish the file or transaction in hand, clean up and end; answers once it has ended."""
-    record = await services.dispatcher.cancel(_known(id))
-    return answer(request, {"operation_id": record.id, "status": record.status.value})
+    return await _ended_view(request, services, await services.dispatcher.cancel(_known(id)))
 
 
 @router.post("/{id}/stop", responses=responses(OperationEnded, _ended("stopped"), *_ENDING_ERRORS))
 async def stop(id: OperationId, request: Request, services: Deps, body: EmptyBody | None = None) -> Response:
     """End it at once and clean up behind it; answers once that is done."""
-    record = await services.dispatcher.stop(_known(id))
-    return answer(request, {"operation_id": record.id, "status": record.status.value})
+    return await _ended_view(request, services, await services.dispatcher.stop(_known(id)))
+
+
+async def _ended_view(request: Request, services: Services, record: OperationRecord) -> Response:
+    logs = await in_thread(services.catalog.logs, record.id)
+    return answer(request, {"operation_id": record.id, "status": record.status.value}, logs=logs)
 
 
 def _known(id: str) -> str:

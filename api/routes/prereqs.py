@@ -16,11 +16,11 @@ from api.services import Deps, Services
 from api.threads import in_thread
 from whimbrel.catalog.endpoints import not_found
 from whimbrel.catalog.records import EndpointRecord
-from whimbrel.errors import InvalidRequest, SourceNotFound, TargetNotFound
+from whimbrel.errors import SourceNotFound, TargetNotFound
 from whimbrel.model.names import TableName
 
 router = APIRouter(prefix="/v1", tags=["Prerequisites"])
-_ERRORS = (InvalidRequest,)  # a saved name that does not exist stands in the body: SOURCE_NOT_FOUND with 400
+_NAMED = (SourceNotFound, TargetNotFound)
 
 _STATEMENT = {"sql": "ALTER SYSTEM SET wal_level = logical;", "why": "changes are read from the log", "restart": True}
 _STATEMENTS = {
@@ -36,7 +36,7 @@ _CHECK = {
 _CHECKS = {"valid": False, "source": {"checks": [_CHECK]}, "target": {"checks": []}}
 
 
-@router.post("/prereqs", responses=responses(Prerequisites, _STATEMENTS, *_ERRORS))
+@router.post("/prereqs", responses=responses(Prerequisites, _STATEMENTS, in_body=_NAMED))
 async def prereqs(body: PrerequisitesBody, request: Request, services: Deps) -> Response:
     """The SQL to run on source and target before a migration works. Connects to nothing and executes nothing."""
     source, target, tables = await _parts(services, body)
@@ -53,7 +53,7 @@ async def prereqs(body: PrerequisitesBody, request: Request, services: Deps) -> 
     return answer(request, result)
 
 
-@router.post("/validate", responses=responses(Validity, _CHECKS, *_ERRORS))
+@router.post("/validate", responses=responses(Validity, _CHECKS, in_body=_NAMED))
 async def validate(body: PrerequisitesBody, request: Request, services: Deps) -> Response:
     """Connect to both sides and check every prerequisite, and whether the tables fit the target.
 

@@ -11,13 +11,13 @@ from api.documented import responses
 from api.envelope import answer, failure
 from api.results import QueueReachable
 from api.services import Deps
-from whimbrel.errors import ConnectionRefused, DriverMissing, InvalidRequest
+from whimbrel.errors import ConnectionRefused, DriverMissing
 
 router = APIRouter(prefix="/v1/queues", tags=["Queues"])
 _EXAMPLE = {"ok": True, "message": "broker reachable, topic 'shop-changes' found"}
 
 
-@router.post("/test", responses=responses(QueueReachable, _EXAMPLE, InvalidRequest, ConnectionRefused))
+@router.post("/test", responses=responses(QueueReachable, _EXAMPLE, ConnectionRefused, far_end=(ConnectionRefused,)))
 async def test_queue(body: EndpointBody, request: Request, services: Deps) -> Response:
     """Try broker and topic of a queue without saving it. What cannot be reached or found answers 200 with success
     false."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -12,7 +14,7 @@ from api.results import Paused, Started
 from api.services import Deps, RequestId, Services
 from api.threads import in_thread
 from api.views import started_view
-from api.work import with_file_target
+from api.work import pause_or_resume, with_file_target
 from whimbrel.catalog.records import Mode, Status
 from whimbrel.errors import (
     InvalidRequest,
@@ -39,25 +41,27 @@ async def start_replication(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ReplicationBody | None = None
 ) -> Response:
     """Replicate changes into the target. The schema must have been extracted before. Answers at once."""
-    await with_file_target(services, name)
-    await _require_extracted(services, name)
-    given = (body or ReplicationBody()).model_dump()
-    record = await services.dispatcher.start(name, Mode.CHANGE, given, request_id)
+    asked = (body or ReplicationBody()).model_dump()
+
+    async def prepare() -> dict[str, Any]:
+        await with_file_target(services, name)
+        await _require_extracted(services, name)
+        return asked
+
+    record = await services.dispatcher.start(name, Mode.CHANGE, asked, request_id, prepare)
     return answer(request, started_view(record), operation=record.id)
 
 
 @router.post("/pause", responses=responses(Paused, {"migration": "shop", "action": "paused"}, *_PAUSE_ERRORS))
 async def pause(name: Name, request: Request, services: Deps, body: EmptyBody | None = None) -> Response:
     """Bring the running replication to rest between two transactions; answers once it rests."""
-    record = await services.dispatcher.set_pause(name, PAUSABLE, True)
-    return answer(request, {"migration": name, "action": "paused"}, operation=record.id)
+    return await pause_or_resume(request, services, name, PAUSABLE, True)
 
 
 @router.post("/resume", responses=responses(Paused, {"migration": "shop", "action": "resumed"}, *_PAUSE_ERRORS))
 async def resume(name: Name, request: Request, services: Deps, body: EmptyBody | None = None) -> Response:
     """Let a paused replication go on; answers once it does."""
-    record = await services.dispatcher.set_pause(name, PAUSABLE, False)
-    return answer(request, {"migration": name, "action": "resumed"}, operation=record.id)
+    return await pause_or_resume(request, services, name, PAUSABLE, False)
 
 
 async def _require_extracted(services: Services, name: str) -> None:

@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.bodies import Name, ResetBody
-from api.documented import responses
+from api.documented import STEP_ERRORS, responses
 from api.results import ResetDone
 from api.services import Deps, RequestId
-from api.work import run, with_file_target
+from api.work import run
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
@@ -25,10 +25,9 @@ _ERRORS = (InvalidRequest, MigrationNotFound, OperationConflict, OperationTimeou
 _EXAMPLE = {"mode": "drop", "tables_dropped": 12, "drop_failed": 0}
 
 
-@router.post("/reset", responses=responses(ResetDone, _EXAMPLE, *_ERRORS))
+@router.post("/reset", responses=responses(ResetDone, _EXAMPLE, *_ERRORS, *STEP_ERRORS))
 async def reset(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ResetBody | None = None
 ) -> Response:
     """Drop or empty the target's tables, or forget only what Whimbrel noted about this migration."""
-    await with_file_target(services, name)
     return await run(request, services, name, Mode.RESET, (body or ResetBody()).model_dump(), request_id)

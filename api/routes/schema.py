@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.bodies import EmptyBody, Name, SchemaApplyBody
-from api.documented import responses
+from api.documented import STEP_ERRORS, responses
 from api.results import SchemaApplied, SchemaExtracted
 from api.services import Deps, RequestId
 from api.sql_files import allowed_sql_file, configured_folders
@@ -24,26 +26,29 @@ from whimbrel.errors import (
 
 router = APIRouter(prefix="/v1/migrations/{name}/schema", tags=["Schema"])
 _ERRORS = (InvalidRequest, MigrationNotFound, OperationConflict, OperationTimeout, OrchestratorFailed, SchemaFailed)
-_EXTRACTED = {"sql_file": "/home/mover/.whimbrel/migrations/shop/tables-schema.sql", "tables": 12}
+_EXTRACTED = {"sql_file": "/home/mover/.whimbrel/migrations/shop/tables-schema.sql", "tables": 12, "notes": []}
 
 
-@router.post("/extract", responses=responses(SchemaExtracted, _EXTRACTED, *_ERRORS))
+@router.post("/extract", responses=responses(SchemaExtracted, _EXTRACTED, *_ERRORS, *STEP_ERRORS))
 async def extract(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: EmptyBody | None = None
 ) -> Response:
     """Write tables-schema.sql, objects-schema.sql and drop-tables.sql into the migration's working directory."""
-    await with_file_target(services, name)
     return await run(request, services, name, Mode.SCHEMA_EXTRACT, {}, request_id)
 
 
-@router.post("/apply", responses=responses(SchemaApplied, {"tables_created": 12}, *_ERRORS))
+@router.post("/apply", responses=responses(SchemaApplied, {"tables_created": 12}, *_ERRORS, *STEP_ERRORS))
 async def apply(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: SchemaApplyBody | None = None
 ) -> Response:
     """Create the tables on the target. Doing it twice is no error."""
-    await with_file_target(services, name)
-    sql_file = None
-    if body is not None and body.sql_file is not None:
+    asked = (body or SchemaApplyBody()).model_dump()
+
+    async def prepare() -> dict[str, Any]:
+        await with_file_target(services, name)
+        if asked["sql_file"] is None:
+            return asked
         workdir = services.catalog.workdir(name)
-        sql_file = str(await in_thread(allowed_sql_file, body.sql_file, workdir, configured_folders()))
-    return await run(request, services, name, Mode.SCHEMA_APPLY, {"sql_file": sql_file}, request_id)
+        return {"sql_file": str(await in_thread(allowed_sql_file, asked["sql_file"], workdir, configured_folders()))}
+
+    return await run(request, services, name, Mode.SCHEMA_APPLY, asked, request_id, prepare)

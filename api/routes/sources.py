@@ -22,7 +22,7 @@ _DELETED = {"name": _NAMED["name"], "deleted": True}
 _CONNECTED = {"connected": True, "message": "connected to PostgreSQL 15.18 at db1.example.com:5432"}
 
 
-@router.post("/test", responses=responses(Connected, _CONNECTED, InvalidRequest, ConnectionRefused))
+@router.post("/test", responses=responses(Connected, _CONNECTED, ConnectionRefused, far_end=(ConnectionRefused,)))
 async def test_source(body: EndpointBody, request: Request, services: Deps) -> Response:
     """Try a connection without saving it. A far end that cannot be reached answers 200 with success false."""
     record = connectors.parse("source", "test", body.type, body.parameters)

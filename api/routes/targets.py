@@ -9,11 +9,18 @@ from api import connectors
 from api.bodies import EndpointBody, Name
 from api.documented import responses
 from api.envelope import answer, failure
+from api.migration_rules import check_place
 from api.results import Connected, Deleted, EndpointView, NameAndType, Targets
 from api.services import Deps
 from api.threads import in_thread
 from api.views import endpoint_view
-from whimbrel.errors import ConnectionRefused, DriverMissing, InvalidRequest, TargetNotFound
+from whimbrel.errors import (
+    ConnectionRefused,
+    DriverMissing,
+    FireboltSchemaPublicOnly,
+    InvalidRequest,
+    TargetNotFound,
+)
 
 router = APIRouter(prefix="/v1/targets", tags=["Targets"])
 _NAMED = {"name": "shop-new", "type": "postgres"}
@@ -22,7 +29,7 @@ _DELETED = {"name": _NAMED["name"], "deleted": True}
 _CONNECTED = {"connected": True, "message": "connected to PostgreSQL 15.18 at db1.example.com:5432"}
 
 
-@router.post("/test", responses=responses(Connected, _CONNECTED, InvalidRequest, ConnectionRefused))
+@router.post("/test", responses=responses(Connected, _CONNECTED, ConnectionRefused, far_end=(ConnectionRefused,)))
 async def test_target(body: EndpointBody, request: Request, services: Deps) -> Response:
     """Try a connection without saving it. A far end that cannot be reached answers 200 with success false."""
     connectors.refuse_queue(body.type)
@@ -36,10 +43,11 @@ async def test_target(body: EndpointBody, request: Request, services: Deps) -> R
     return answer(request, {"connected": True, "message": message})
 
 
-@router.put("/{name}", responses=responses(NameAndType, _NAMED, InvalidRequest))
+@router.put("/{name}", responses=responses(NameAndType, _NAMED, FireboltSchemaPublicOnly))
 async def put_target(name: Name, body: EndpointBody, request: Request, services: Deps) -> Response:
     """Create or replace a target. A secret sent as '***' keeps its stored value."""
     record = connectors.parse("target", name, body.type, body.parameters)
+    await in_thread(check_place, services.catalog, name, body.type)
     await in_thread(services.catalog.put_target, record)
     return answer(request, {"name": name, "type": body.type})
 

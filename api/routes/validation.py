@@ -6,10 +6,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from api.bodies import Name, ValidateBody
-from api.documented import responses
+from api.documented import STEP_ERRORS, responses
 from api.results import DataValidated
 from api.services import Deps, RequestId
-from api.work import run, with_file_target
+from api.work import run
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
@@ -37,7 +37,7 @@ _TABLE = {
 _EXAMPLE = {"valid": True, "sample_percent": 100, "tables": [_TABLE]}
 
 
-@router.post("/validate", responses=responses(DataValidated, _EXAMPLE, *_ERRORS))
+@router.post("/validate", responses=responses(DataValidated, _EXAMPLE, *_ERRORS, *STEP_ERRORS))
 async def validate(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ValidateBody | None = None
 ) -> Response:
@@ -46,5 +46,4 @@ async def validate(
     With ``repair``, the rows that the last comparison has named are made what the source has, also while replication
     runs; the result says by table how many were ``repaired``, were ``already_equal``, and are ``left``.
     """
-    await with_file_target(services, name)
     return await run(request, services, name, Mode.VALIDATE, (body or ValidateBody()).model_dump(), request_id)

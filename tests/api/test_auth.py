@@ -52,6 +52,12 @@ def test_a_token_in_clear_is_accepted_too(file: Path) -> None:
     assert not keys.accepts("k_a1b2c34")
 
 
+def test_a_digest_written_by_hand_may_have_capitals(file: Path) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps({"keys": {"sha256:" + digest("k_1")[7:].upper(): {"name": "by hand"}}}))
+    assert KeyFile(file).accepts("k_1")
+
+
 def test_the_digest_itself_is_no_token(file: Path) -> None:
     token = create_key("default", file)
     assert not KeyFile(file).accepts(digest(token))
@@ -87,6 +93,7 @@ def test_names_of_keys_are_unique(file: Path) -> None:
 async def test_what_does_not_let_in(anonymous: Client, key: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.format(key=key)}
     assert (await anonymous.refused("GET", "/v1/sources", headers=headers))[:2] == (401, "AUTH_FAILED")
+    assert (await anonymous.http.get("/v1/sources", headers=headers)).headers["WWW-Authenticate"] == "Bearer"
 
 
 async def test_a_refused_request_is_not_read(anonymous: Client) -> None:

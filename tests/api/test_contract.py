@@ -15,7 +15,33 @@ from tests.api.test_reference import ENDPOINTS
 from whimbrel.cli.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[2]
+CLI = ROOT / "whimbrel" / "cli"
 Json = dict[str, Any]
+CODES = {
+    "AUTH_FAILED": {401},
+    "INVALID_REQUEST": {400},
+    "MIGRATION_NOT_FOUND": {404},
+    "SOURCE_NOT_FOUND": {404, 400},
+    "TARGET_NOT_FOUND": {404, 400},
+    "OPERATION_CONFLICT": {409},
+    "OPERATION_NOT_FOUND": {404},
+    "CONNECTION_REFUSED": {200, 500},
+    "SCHEMA_APPLY_FAILED": {500},
+    "OBJECTS_APPLY_FAILED": {500},
+    "EXTRACTOR_FAILED": {500},
+    "LOADER_FAILED": {500},
+    "ORCHESTRATOR_FAILED": {500},
+    "RESET_FAILED": {500},
+    "VALIDATE_FAILED": {500},
+    "DATA_FAILED": {500},
+    "REPLICATION_FAILED": {500},
+    "FIREBOLT_SCHEMA_PUBLIC_ONLY": {400},
+    "NOT_FOUND": {404},  # from here on: added by us
+    "METHOD_NOT_ALLOWED": {405},
+    "OPERATION_TIMEOUT": {504},
+    "INTERNAL_ERROR": {500},
+}
+_ROW = r"^\| \[`([A-Z_]+)`\]\(#[a-z_]+\) \| ([^|]+) \|"
 
 
 def operation(openapi: Json, endpoint: str) -> Json:
@@ -56,6 +82,20 @@ def test_examples_are_there_and_right(app: FastAPI, endpoint: str) -> None:
     assert examples
     for example in examples:
         conforms(openapi, schema, example)
+
+
+def test_one_registry_of_error_codes(app: FastAPI) -> None:
+    """The reference's table and what was added to it: code, OpenAPI and docs have these and no others."""
+    page = (ROOT / "docs" / "errors.md").read_text()
+    documented = {c: {int(s) for s in re.findall(r"\b\d{3}\b", h)} for c, h in re.findall(_ROW, page, re.MULTILINE)}
+    assert documented == CODES
+    assert app.openapi()["components"]["schemas"]["ErrorBody"]["properties"]["code"]["enum"] == sorted(CODES)
+
+
+@pytest.mark.parametrize("module", [f for f in CLI.glob("*.py") if f.name not in ("client.py", "contract.py")])
+def test_the_command_line_calls_the_typed_client_alone(module: Path) -> None:
+    text = module.read_text()
+    assert not re.search(r"\b(ApiClient|path\(\"|\.call\()", text)
 
 
 def test_the_table_of_the_docs_has_each_endpoint_once_with_its_proof() -> None:

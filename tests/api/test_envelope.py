@@ -43,6 +43,27 @@ async def test_unknown_paths_and_methods(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/v1/sources", "GET"),
+        ("/v1/sources/a", "DELETE, GET, PUT"),
+        ("/v1/sources/test", "DELETE, GET, POST, PUT"),
+        ("/v1/operations/x/stop", "POST"),
+    ],
+)
+@pytest.mark.parametrize("method", ["PATCH", "HEAD"])
+async def test_another_method_is_told_those_there_are(client: Client, path: str, methods: str, method: str) -> None:
+    response = await client.http.request(method, path)
+    assert (response.status_code, response.headers["Allow"]) == (405, methods)
+
+
+@pytest.mark.parametrize("query", ["page_size=1&page_size=1", "x=&page_size=1&x="])
+async def test_a_parameter_given_twice(client: Client, query: str) -> None:
+    status, code, error = await client.refused("GET", f"/v1/operations?{query}")
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", query.partition("=")[0])
+
+
+@pytest.mark.parametrize(
     ("change", "field"),
     [
         ({"threads": "5"}, "threads"),
@@ -105,6 +126,15 @@ async def test_a_body_needs_no_content_type(client: Client) -> None:
 @pytest.mark.parametrize("name", ["-a", "a b", "a" * 65, "%00", "é", "a%0a"])
 async def test_names_in_paths(client: Client, name: str) -> None:
     assert (await client.refused("GET", f"/v1/sources/{name}"))[:2] == (400, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "0._-", "test"])
+async def test_names_that_are_allowed(client: Client, name: str) -> None:
+    body = {"type": "mysql", "parameters": {"host": "h", "user": "u", "password": "p"}}
+    assert (await client.ok("PUT", f"/v1/sources/{name}", body))["name"] == name
+    quoted = "".join(f"%{ord(c):02x}" for c in name)
+    assert (await client.ok("GET", f"/v1/sources/{quoted}"))["name"] == name
+    assert (await client.ok("DELETE", f"/v1/sources/{name}"))["deleted"] is True
 
 
 @pytest.mark.parametrize("path", ["/v1/sources/..%2f..%2fx", "/v1/sources/../../etc/passwd"])

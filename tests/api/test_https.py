@@ -7,12 +7,15 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from api.auth import create_key
 from api.certificates import ensure_certificate
+from api.results import Envelope
+from api.server import serve
 from tests.api.conftest import MARKER, POSTGRES
 from tests.api.processes import Api
 from whimbrel.catalog.home import api_keys_file, certificate_files
@@ -58,6 +61,29 @@ def test_old_tls_is_refused(api: Api) -> None:
 def test_plain_http_gets_no_answer(api: Api) -> None:
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"http://127.0.0.1:{api.port}/v1/health")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"nonsense\r\n\r\n", b"GET /v1/health HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 200_000],
+    ids=["no request", "no host", "headers without an end"],
+)
+def test_what_is_no_request_gets_the_envelope_too(api: Api, sent: bytes) -> None:
+    connection = socket.create_connection(("127.0.0.1", api.port))
+    with api.trust().wrap_socket(connection, server_hostname="localhost") as line:
+        line.sendall(sent)
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    envelope = Envelope[Any].model_validate_json(body)
+    assert envelope.error is not None
+    assert envelope.error.code == "INVALID_REQUEST"
+
+
+def test_an_answer_to_head_has_no_body(http: httpx.Client) -> None:
+    for path in ("/v1/sources", "/v1/nothing"):
+        assert http.head(path).content == b""
+        assert http.get("/v1/sources").status_code == 200  # on the same connection
 
 
 def test_bodies_in_chunks_have_the_limit_too(http: httpx.Client) -> None:
@@ -115,6 +141,19 @@ def test_half_a_pair_is_refused(tmp_path: Path, missing: int) -> None:
     pair[missing].unlink()
     with pytest.raises(InvalidRequest, match=re.escape(str(pair[missing]))):
         ensure_certificate(*pair)
+
+
+@pytest.mark.parametrize("broken", ["another", "no key"])
+def test_a_certificate_with_the_wrong_key_is_refused(tmp_path: Path, broken: str) -> None:
+    certificate, key = certificate_files(tmp_path / "one")
+    ensure_certificate(certificate, key)
+    if broken == "another":
+        ensure_certificate(*certificate_files(tmp_path / "two"))
+        key = certificate_files(tmp_path / "two")[1]
+    else:
+        key.write_text("no key")
+    with pytest.raises(InvalidRequest, match=re.escape(str(certificate))):
+        serve("127.0.0.1", 0, certificate, key, home=tmp_path / "home")
 
 
 def test_the_typed_client(api: Api) -> None:

@@ -55,6 +55,19 @@ async def test_targets_have_their_place(client: Client, shop: Catalog) -> None:
         assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", field)
 
 
+async def test_a_target_in_use_does_not_become_another_kind(client: Client, shop: Catalog) -> None:
+    shop.put_target(EndpointRecord("queue", "kafka", {}))
+    shop.put_migration(MigrationRecord("events", "old", ("a.b",), queue_target="queue"))
+    queue = {"type": "kafka", "parameters": {"brokers": "b:9092", "topic": "t"}}
+    database = {"type": "mysql", "parameters": {"host": "h", "user": "u", "password": "p"}}
+    for name, body, migration in (("new", queue, "shop"), ("queue", database, "events")):
+        status, code, error = await client.refused("PUT", f"/v1/targets/{name}", body)
+        assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "type")
+        assert error["details"]["migrations"] == [migration]
+    await client.ok("PUT", "/v1/targets/new", database)
+    await client.ok("PUT", "/v1/targets/queue", {**queue, "type": "redpanda"})
+
+
 async def test_firebolt_has_public_alone(client: Client, shop: Catalog) -> None:
     shop.put_target(EndpointRecord("fire", "firebolt", {}))
     body = {"source": "old", "fileTarget": "fire", "tables": ["a.b", "public.c"]}

@@ -105,6 +105,17 @@ async def test_a_call_whose_operation_is_cancelled(client: Client, shop: Catalog
     assert "cancelled" in error["message"]
 
 
+@pytest.mark.parametrize("percent", [0, 1, 99, 100])
+async def test_shares_that_may_be_compared(
+    client: Client, shop: Catalog, temporal: FakeOrchestrator, percent: int
+) -> None:
+    temporal.behaviour = completing(shop, {"valid": True})
+    await client.ok("POST", f"{SHOP}/validate", {"sample_percent": percent})
+    last = shop.last_operation("shop")
+    assert last is not None
+    assert last.body["sample_percent"] == percent
+
+
 @pytest.mark.parametrize("body", [{"sample_percent": 101}, {"sample_percent": -1}, {"sample_percent": "5"}, {"x": 1}])
 async def test_bodies_of_operations_are_strict(client: Client, shop: Catalog, body: dict[str, Any]) -> None:
     assert (await client.refused("POST", f"{SHOP}/validate", body))[:2] == (400, "INVALID_REQUEST")
@@ -145,6 +156,35 @@ async def test_a_repeated_synchronous_call_gives_the_same_result(
     first = await client.ok("POST", f"{SHOP}/reset", {"mode": "metadata"}, headers=RID)
     assert await client.ok("POST", f"{SHOP}/reset", {"mode": "metadata"}, headers=RID) == first
     assert len(temporal.started) == 1
+
+
+async def test_a_repeated_request_is_not_checked_again(
+    client: Client, shop: Catalog, temporal: FakeOrchestrator, tmp_path: Path
+) -> None:
+    """What it leaned on may be gone since: it finds its operation all the same."""
+    temporal.behaviour = completing(shop, {"tables_created": 1})
+    file = shop.workdir("shop") / "mine.sql"
+    file.parent.mkdir(parents=True)
+    file.write_text("")
+    first = await client.ok("POST", f"{SHOP}/schema/apply", {"sql_file": "mine.sql"}, headers=RID)
+    file.unlink()
+    assert await client.ok("POST", f"{SHOP}/schema/apply", {"sql_file": "mine.sql"}, headers=RID) == first
+    assert (await client.refused("POST", f"{SHOP}/schema/apply", {"sql_file": "mine.sql"}))[:2] == (
+        400,
+        "INVALID_REQUEST",
+    )
+    id = str(uuid.uuid4())
+    await client.ok("POST", f"{SHOP}/data", headers={"X-Request-Id": id})
+    shop.put_target(EndpointRecord("queue", "kafka", {"brokers": "b:9092", "topic": "t"}))
+    shop.put_migration(MigrationRecord("shop", "old", ("public.*",), queue_target="queue"))
+    assert (await client.ok("POST", f"{SHOP}/data", headers={"X-Request-Id": id}))["operation_id"] == id
+    assert (await client.refused("POST", f"{SHOP}/data"))[2]["details"]["field"] == "fileTarget"
+
+
+async def test_two_request_ids(client: Client, shop: Catalog) -> None:
+    for other, status in ((ID.upper(), 200), (str(uuid.UUID(int=1)), 400)):
+        answer = await client.http.post(f"{SHOP}/data", headers=[("X-Request-Id", ID), ("X-Request-Id", other)])
+        assert answer.status_code == status
 
 
 # --- conflicts ------------------------------------------------------------------------------------------------------
@@ -232,6 +272,14 @@ async def test_a_data_load_is_no_replication(client: Client, shop: Catalog) -> N
     assert (await client.refused("POST", f"{SHOP}/replication-queue/pause"))[:2] == (404, "OPERATION_NOT_FOUND")
 
 
+async def test_what_acts_on_an_operation_answers_with_its_logs(client: Client, shop: Catalog) -> None:
+    await client.ok("POST", f"{SHOP}/data-replication", headers=RID)
+    shop.append_log(ID, "loader", "a line")
+    for path in (f"{SHOP}/replication/pause", f"{SHOP}/replication/resume", f"/v1/operations/{ID}/cancel"):
+        _, envelope = await client.send("POST", path)
+        assert envelope["logs"] == {"loader": "a line\n"}
+
+
 async def test_cancel(client: Client, shop: Catalog, temporal: FakeOrchestrator) -> None:
     await client.ok("POST", f"{SHOP}/data", headers=RID)
     for _ in range(2):
@@ -256,10 +304,12 @@ async def test_what_never_started_ends_at_once(
 
 
 @pytest.mark.parametrize("action", ["", "/cancel", "/stop"])
-@pytest.mark.parametrize("id", [str(uuid.UUID(int=1)), "nope", "a%00b"])
+@pytest.mark.parametrize("id", [str(uuid.UUID(int=1)), "nope", "a%00b", "x" * 5000])
 async def test_an_unknown_operation(client: Client, id: str, action: str) -> None:
     method = "POST" if action else "GET"
-    assert (await client.refused(method, f"/v1/operations/{id}{action}"))[:2] == (404, "OPERATION_NOT_FOUND")
+    status, code, error = await client.refused(method, f"/v1/operations/{id}{action}")
+    assert (status, code) == (404, "OPERATION_NOT_FOUND")
+    assert len(str(error)) < 500
 
 
 async def test_cancelled_between_recording_and_starting(
@@ -323,12 +373,25 @@ async def test_lists_are_paged(client: Client, shop: Catalog) -> None:
         seen += [o["operation_id"] for o in page["operations"]]
         token = page["next_page_token"]
     assert seen == [f"id-{i}" for i in (4, 3, 2, 1, 0)]
+    beyond = await client.ok("GET", "/v1/operations?page_token=50")
+    assert (beyond["operations"], beyond["next_page_token"], beyond["total"]) == ([], None, 5)
     assert (await client.ok("GET", "/v1/operations?status=running&mode=data&migration=shop"))["total"] == 0
 
 
 @pytest.mark.parametrize(
     "query",
-    ["page_size=0", "page_size=201", "page_size=x", "page_token=-1", "status=odd", "mode=odd", "migration=a/b", "x=1"],
+    [
+        "page_size=0",
+        "page_size=201",
+        "page_size=x",
+        "page_token=-1",
+        "page_token=x",
+        "page_token=1234567890",
+        "status=odd",
+        "mode=odd",
+        "migration=a/b",
+        "x=1",
+    ],
 )
 async def test_bad_filters(client: Client, query: str) -> None:
     status, code, error = await client.refused("GET", f"/v1/operations?{query}")

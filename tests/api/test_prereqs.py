@@ -64,6 +64,12 @@ async def test_a_side_that_cannot_be_reached_is_a_failed_check(client: Client, c
     assert (result.source.checks[0].id, result.source.checks[0].message) == ("connection", "no login with ***")
 
 
+@pytest.mark.parametrize("name", ["a\0b", "../x", "", "a" * 65])
+async def test_what_is_no_name(client: Client, checks: Checks, name: str) -> None:
+    status, code, error = await client.refused("POST", "/v1/prereqs", {**BODY, "source": name})
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "source")
+
+
 @pytest.mark.parametrize("path", ["/v1/prereqs", "/v1/validate"])
 async def test_a_connector_without_checks(
     client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch, path: str

@@ -102,6 +102,21 @@ def cluster(request: pytest.FixtureRequest, temporal: Temporal, postgres18: Post
             postgres18.psql(f"drop database {database}_{name} with (force)")
 
 
+@pytest.fixture(scope="module")
+def workers(cluster: Cluster) -> Iterator[list[Worker]]:
+    """Two that poll, from the first test that asks for them to the last of this catalog."""
+    made = [Worker(cluster.home, n, cluster.temporal.address, cluster.url) for n in range(2)]
+    for worker in made:
+        worker.start()
+    try:
+        for worker in made:
+            wait_until(worker.polls, 30, "the worker to poll")
+        yield made
+    finally:
+        for worker in made:
+            worker.stop()
+
+
 @pytest.fixture
 def idle(cluster: Cluster) -> Iterator[Cluster]:
     """Nothing runs on 'shop', before and after."""
@@ -186,11 +201,8 @@ def test_an_api_killed_between_recording_and_starting(idle: Cluster) -> None:
     wait_until(lambda: idle.workflows(id) == 1, 20, "the workflow to be visible")
 
 
-def test_four_migrations_over_two_workers(cluster: Cluster) -> None:
+def test_four_migrations_over_two_workers(cluster: Cluster, workers: list[Worker]) -> None:
     """Each whole way through: schema, rows, validation; every request to the other process than the one before."""
-    workers = [Worker(cluster.home, n, cluster.temporal.address, cluster.url) for n in range(2)]
-    for worker in workers:
-        worker.start()
     clients = cluster.clients()
 
     def move(number: int) -> tuple[str, bool]:
@@ -209,25 +221,18 @@ def test_four_migrations_over_two_workers(cluster: Cluster) -> None:
         return last["status"], send("POST", "/validate")["valid"]
 
     try:
-        for worker in workers:
-            wait_until(worker.polls, 30, "the worker to poll")
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(move, range(4))) == [("completed", True)] * 4
     finally:
         for client in clients:
             client.close()
-        for worker in workers:
-            worker.stop()
     counted = "select " + " + ".join(f"(select count(*) from {name})" for name in "abcd")
     database = "two_postgres" if cluster.url else "two_sqlite"
     assert cluster.server.psql(counted, f"{database}_target") == "2000"
 
 
-def test_no_secret_is_left_anywhere(cluster: Cluster) -> None:
+def test_no_secret_is_left_anywhere(cluster: Cluster, workers: list[Worker]) -> None:
     """After all of the above and a failed operation: the password is in no answer, file, log, history or ps."""
-    worker = Worker(cluster.home, 9, cluster.temporal.address, cluster.url)
-    worker.start()
-    wait_until(worker.polls, 30, "the worker to poll")
     with cluster.apis[0].client(cluster.key) as http:
         parameters = {**cluster.server.parameters("not_there"), "password": MARKER}
         said = [
@@ -242,7 +247,8 @@ def test_no_secret_is_left_anywhere(cluster: Cluster) -> None:
         assert len(texts) > 10
     command_lines = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     assert "-m worker" in command_lines
-    worker.kill()
+    for worker in workers:
+        worker.kill()
     assert not [text for text in texts if MARKER in text]
     assert MARKER not in command_lines
     histories = asyncio.run(histories_of(cluster))
@@ -250,7 +256,7 @@ def test_no_secret_is_left_anywhere(cluster: Cluster) -> None:
     assert not [history for history in histories if MARKER in history]
     folders = (cluster.home.parent, cluster.temporal.folder)
     files = [f for folder in folders for f in folder.rglob("*") if f.is_file()]
-    assert {"secret.key", "worker-9.log", "temporal.db"} <= {f.name for f in files}
+    assert {"secret.key", "worker-0.log", "worker-1.log", "temporal.db"} <= {f.name for f in files}
     assert not [f for f in files if MARKER.encode() in f.read_bytes()]
     if cluster.url:
         dump = cluster.server.client("pg_dump", "-d", cluster.server.dsn("two_postgres_catalog"))

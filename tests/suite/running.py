@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tests.servers.process import wait_until
 from tests.suite.world import World
@@ -141,9 +142,10 @@ def replicating(
     position: str | None = None,
     handoff: bool = True,
     before: Earlier | None = None,
+    verbose: bool = False,
 ) -> Iterator[Running]:
     """The change phase, for as long as the block runs."""
-    job = world.job(operation)
+    job = replace(world.job(operation), verbose=verbose)
     running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff), before)
     try:
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -35,8 +36,13 @@ def test_schema_is_applied_twice_without_harm(world: World) -> None:
 def test_rows_arrive_exactly(world: World) -> None:
     prepare(world)
     watch = Watch()
-    result = copy_data(world.job("data", rows_per_file=500), watch, capture=False, resume=False)
+    job = replace(world.job("data", rows_per_file=500), verbose=True)
+    result = copy_data(job, watch, capture=False, resume=False)
     assert world.differences() == []
+    files = watch.tables["suite.item"].files_total
+    for role, done in (("extractor", "extracted"), ("loader", "loaded")):
+        told = [line for r, line in watch.lines if r == role and line.startswith("suite.item: file ") and done in line]
+        assert len(told) == files
     assert (result.tables, result.rows) == (4, 50 + ROWS + 400 + 60)
     assert watch.tables["suite.item"].rows_loaded == ROWS
     assert watch.tables["suite.item"].files_total > 1
@@ -162,9 +168,13 @@ def test_pause_holds_changes_back_and_resume_lets_them_through(following: World)
 
 
 def test_it_goes_on_from_the_committed_position(following: World) -> None:
-    with replicating(following, "op") as running:
+    """Whatever position is given with it; the log says that it is not used, and tells little unless told to."""
+    with replicating(following, "op", position="nonsense") as running:
+        running.wait(lambda: running.watch.caught_up, 30, "to catch up")
         following.source.change("update item set title = 'at first' where id <= 30")
         settled(following, running)
+        assert [line for _, line in running.watch.lines if "position given is not used" in line]
+        assert not [line for _, line in running.watch.lines if "transactions up to" in line]
     first = running.watch.last
     assert first is not None
     assert (first.updates, running.watch.totals["suite.item"].updates) == (30, 30)
@@ -192,10 +202,12 @@ def test_one_large_transaction_stays_whole(following: World) -> None:
 def test_replication_alone_starts_from_now(world: World) -> None:
     prepare(world, rows=50)
     copy_data(world.job("data"), Watch(), capture=False, resume=False)
-    with replicating(world, "alone", handoff=False) as running:
+    with replicating(world, "alone", handoff=False, verbose=True) as running:
         running.wait(lambda: running.watch.caught_up, 30, "replication to run")
         world.source.change("insert into parent values (800, 'x', 'x800'); delete from item where id = 3")
         settled(world, running)
+        told = [line for _, line in running.watch.lines if "transactions up to" in line]
+        assert any("suite.parent +1 ~0 -0" in line for line in told)
     clean_up(world.job("alone"), remove_capture=True)
 
 

@@ -62,6 +62,18 @@ def begin(
     return get(connection, id), True
 
 
+def repeated(connection: Connection, migration: str, mode: Mode, id: str, request_hash: str) -> OperationRecord | None:
+    """The operation that this request has made before; None if it made none, or one that must be begun again.
+
+    Raises InvalidRequest when the id was used for another request.
+    """
+    found = find(connection, id)
+    if found is None:
+        return None
+    _require_same_request(found, migration, mode, request_hash)
+    return found if found.workflow_started or found.status is not Status.FAILED else None
+
+
 def get(connection: Connection, id: str) -> OperationRecord:
     """Raises OperationNotFound."""
     found = find(connection, id)
@@ -72,7 +84,7 @@ def get(connection: Connection, id: str) -> OperationRecord:
 
 def not_found(id: str) -> OperationNotFound:
     """The error for a missing operation."""
-    return OperationNotFound(f"there is no operation {id!r}", operation_id=id)
+    return OperationNotFound(f"there is no operation {id[:80]!r}", operation_id=id[:80])
 
 
 def find(connection: Connection, id: str) -> OperationRecord | None:

@@ -154,6 +154,14 @@ class Catalog:
             # insert finds the winner's row now, or, if that has ended meanwhile, may insert.
             return self._begin(migration, mode, operation_id, request_hash, body)
 
+    def repeated_operation(
+        self, migration: str, mode: Mode, operation_id: str, request_hash: str
+    ) -> OperationRecord | None:
+        """What ``begin_operation`` would find without beginning anything; None when it would begin. Raises
+        InvalidRequest when the id was used for another request."""
+        with self._database.read() as connection:
+            return operations.repeated(connection, migration, mode, operation_id, request_hash)
+
     def get_operation(self, id: str, *, detail: bool = True) -> OperationRecord:
         """Raises OperationNotFound. Without ``detail``: no progress, change and logs, which is cheap."""
         with self._database.read() as connection:
@@ -303,6 +311,11 @@ class Catalog:
             log_rows.append_file(self.workdir(migration), check_name(id, "operation"), role, text)
         except OSError as e:  # the tail has it; were this an error, the caller would write the tail again
             logger.warning("operation %s: its log file could not be written: %s", id, e)
+
+    def logs(self, id: str) -> dict[str, str]:
+        """The tails of an operation's logs by role."""
+        with self._database.read() as connection:
+            return log_rows.tails(connection, [id]).get(id, {})
 
     def totals(self) -> totals.Totals:
         """Sums over all operations, for monitoring."""

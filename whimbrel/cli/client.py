@@ -12,10 +12,19 @@ from urllib.parse import quote
 
 import httpx
 
-from whimbrel.errors import HostUnreachable, InternalError, OperationTimeout, TlsFailed, WhimbrelError, from_json
+from whimbrel.errors import (
+    HostUnreachable,
+    InternalError,
+    InvalidRequest,
+    OperationTimeout,
+    TlsFailed,
+    WhimbrelError,
+    from_json,
+)
 
 SYNC_SECONDS = 16 * 60.0  # a little more than the API's own bound
 TRIES = 3
+_URL_REMEDY = "Give --url or WHIMBREL_URL like https://127.0.0.1:9443."
 
 
 def path(*parts: str) -> str:
@@ -27,6 +36,8 @@ class ApiClient:
     """One connection pool. Every call returns ``result`` or raises the envelope's error as its own class."""
 
     def __init__(self, url: str, api_key: str, verify: ssl.SSLContext) -> None:
+        """Raises InvalidRequest unless the URL is one of HTTPS: over HTTP everybody on the way could read the key."""
+        _require_https(url)
         self._url = url
         self._http = httpx.Client(
             base_url=url,
@@ -101,13 +112,26 @@ class ApiClient:
             ) from e
 
 
+def _require_https(url: str) -> None:
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL as e:
+        raise InvalidRequest(f"{url!r} is not a URL: {e}", remedy=_URL_REMEDY) from e
+    if parsed.scheme != "https" or not parsed.host:
+        raise InvalidRequest(f"{url!r} is not a URL of HTTPS, which is all that the API speaks", remedy=_URL_REMEDY)
+
+
 def unwrap(response: httpx.Response) -> Any:
     """The envelope's result. Raises its error, or InternalError when the answer is no envelope."""
     try:
         envelope = response.json()
         success, result, error = envelope["success"], envelope.get("result"), envelope.get("error")
     except (ValueError, KeyError, TypeError) as e:
-        raise InternalError(f"{response.url} answered HTTP {response.status_code}, which is no Whimbrel API") from e
+        raise InternalError(
+            f"{response.url} answered HTTP {response.status_code}, which is no Whimbrel API",
+            remedy="Check --url or WHIMBREL_URL, and what stands between here and there.",
+            api=str(response.url),
+        ) from e
     if success:
         return result
     raise _error(error or {})

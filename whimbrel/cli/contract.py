@@ -205,7 +205,7 @@ class Contract(ApiClient):
         ]
         | None = None,
         page_size: int | None = None,
-        page_token: int | None = None,
+        page_token: str | None = None,
     ) -> shapes.Operations:
         """One page, newest first."""
         return cast(

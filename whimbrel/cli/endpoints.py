@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from whimbrel.cli import show
-from whimbrel.cli.client import path
+from whimbrel.cli.contract import Contract
 from whimbrel.cli.parameters import definition
 from whimbrel.cli.session import current
+from whimbrel.cli.shapes import Connected, Deleted, EndpointBody, EndpointView, NameAndType
 
 Name = Annotated[str, typer.Argument(help="Its name.")]
 Type = Annotated[str | None, typer.Option("--type", "-t", help="mysql, mariadb, postgres, …")]
@@ -25,10 +28,39 @@ PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the 
 QUEUES = ("kafka", "redpanda")  # types that the API tests by another path
 
 
+@dataclass(frozen=True)
+class _Calls:
+    """What the API offers for one role; it treats both alike."""
+
+    put: Callable[[Contract, str, EndpointBody], NameAndType]
+    get: Callable[[Contract, str], EndpointView]
+    listed: Callable[[Contract], list[EndpointView]]
+    delete: Callable[[Contract, str], Deleted]
+    test: Callable[[Contract, EndpointBody], Connected]
+
+
+_CALLS = {
+    "source": _Calls(
+        Contract.put_source,
+        Contract.get_source,
+        lambda api: api.list_sources()["sources"],
+        Contract.delete_source,
+        Contract.test_source,
+    ),
+    "target": _Calls(
+        Contract.put_target,
+        Contract.get_target,
+        lambda api: api.list_targets()["targets"],
+        Contract.delete_target,
+        Contract.test_target,
+    ),
+}
+
+
 def commands(role: Literal["source", "target"]) -> typer.Typer:
-    """The commands of one role; the API treats both alike."""
+    """The commands of one role."""
     app = typer.Typer(no_args_is_help=True, help=f"Create, look at, test and delete {role}s.")
-    plural = f"{role}s"
+    calls = _CALLS[role]
 
     @app.command("put")
     def put(
@@ -43,27 +75,27 @@ def commands(role: Literal["source", "target"]) -> typer.Typer:
         """Create or replace it."""
         body = definition(type, file, param or [], secret_env or [], password_env, password_stdin)
         with current().client() as api:
-            done = api.put(path(plural, name), body)
+            done = calls.put(api, name, body)
         show.result(done, f"{role} {done['name']} ({done['type']}) is saved")
 
     @app.command("get")
     def get(name: Name) -> None:
         """Show it, secrets masked."""
         with current().client() as api:
-            show.result(api.get(path(plural, name)))
+            show.result(calls.get(api, name))
 
     @app.command("list")
     def list_all() -> None:
         """Show all, secrets masked."""
         with current().client() as api:
-            found: dict[str, Any] = api.get(path(plural))
-        show.table(found, found[plural], ("name", "type", "parameters"))
+            found = calls.listed(api)
+        show.table({f"{role}s": found}, found, ("name", "type", "parameters"))
 
     @app.command("delete")
     def delete(name: Name) -> None:
         """Delete it, unless a migration refers to it."""
         with current().client() as api:
-            show.result(api.delete(path(plural, name)), f"{role} {name} is deleted")
+            show.result(calls.delete(api, name), f"{role} {name} is deleted")
 
     @app.command("test")
     def test(
@@ -77,7 +109,7 @@ def commands(role: Literal["source", "target"]) -> typer.Typer:
         """Connect with these parameters and save nothing."""
         body = definition(type, file, param or [], secret_env or [], password_env, password_stdin)
         with current().client() as api:
-            done = api.post(path("queues" if body.get("type") in QUEUES else plural, "test"), body)
+            done = api.test_queue(body) if body["type"] in QUEUES else calls.test(api, body)
         show.result(done, done["message"])
 
     return app

@@ -5,25 +5,41 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from whimbrel import __version__
 from whimbrel.cli import endpoints, keys, migrations, operations, run, show
 from whimbrel.cli.session import DEFAULT_URL, Session, begin
 from whimbrel.errors import WhimbrelError
 
+DATA, PROCESSES = "Move data", "Processes of this machine"
+ORDER = (
+    *("source", "target", "migration", "prereqs", "check", "schema", "data", "data-replication", "replicate"),
+    *("replicate-queue", "objects", "status", "pause", "resume", "validate", "operations", "reset"),
+    *("up", "serve", "worker", "doctor", "keys", "version"),
+)
+
+
+class InOrder(TyperGroup):
+    """Commands as one comes to need them; those that have commands of their own would all come last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
 cli = typer.Typer(
     name="whimbrel",
+    cls=InOrder,
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Moves databases: schema, data, then every change, until you cut over.",
-    epilog="Exit codes: 0 done, 1 it failed, 2 the request is wrong, 3 conflict, 4 no API there, 5 key not accepted.",
+    epilog="Exit codes: 0 done, 1 it failed, 2 the request is wrong, 3 conflict, 4 no API there, 5 key not accepted. "
+    "WHIMBREL_URL, WHIMBREL_API_KEY and WHIMBREL_CA: where the API is, the key, the certificate to trust.",
 )
-
-DATA, PROCESSES = "Move data", "Processes of this machine"
 
 
 @cli.callback()

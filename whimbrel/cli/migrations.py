@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Literal, cast
 
 import typer
 from rich.markup import escape
 
 from whimbrel.cli import show
-from whimbrel.cli.client import path
 from whimbrel.cli.parameters import split
 from whimbrel.cli.session import current
+from whimbrel.cli.shapes import CheckView, MigrationBody, MigrationView, PrerequisitesBody, SideStatements
 
 app = typer.Typer(no_args_is_help=True, help="Create, look at and delete migrations.")
 
 Name = Annotated[str, typer.Argument(help="The migration.")]
-Mode = Annotated[str, typer.Option(help="data, replication or data+replication")]
+Kind = Literal["data", "replication", "data+replication"]
+Mode = Annotated[Kind, typer.Option(help="What it is to do.")]
 
 
 @app.command("put")
@@ -41,7 +42,7 @@ def put(
     }
     body = {"source": source, "tables": table, **{k: v for k, v in optional.items() if v is not None}}
     with current().client() as api:
-        show.result(api.put(path("migrations", name), body), f"migration {name} is saved")
+        show.result(api.put_migration(name, cast(MigrationBody, body)), f"migration {name} is saved")
 
 
 @app.command("get")
@@ -60,38 +61,54 @@ def list_all() -> None:
 
 
 @app.command("delete")
-def delete(name: Name) -> None:
+def delete(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Also when its source cannot be reached.")] = False,
+) -> None:
     """Delete it with its working directory and what it left on the source."""
     with current().client() as api:
-        show.result(api.delete_migration(name), f"migration {name} is deleted")
+        show.result(api.delete_migration(name, force=force), f"migration {name} is deleted")
 
 
 def prereqs(name: Name, mode: Mode = "data+replication") -> None:
     """Print the SQL that must have been run on source and target. Runs nothing."""
     with current().client() as api:
-        found = api.post(path("prereqs"), _sides(api.get(path("migrations", name)), mode))
+        found = api.prereqs(_sides(api.get_migration(name), mode))
     if current().as_json:
         show.result(found)
         return
-    for side in ("source", "target"):
-        current().console.print(f"[bold]-- {side} ({escape(found[side]['type'])})[/]")
-        for statement in found[side]["statements"]:
-            restart = " (takes effect after a restart of the server)" if statement["restart"] else ""
-            current().console.print(f"[dim]-- {escape(statement['why'])}{restart}[/]", soft_wrap=True)
-            current().console.print(escape(statement["sql"].rstrip(";") + ";"), soft_wrap=True)
+    _print_statements("source", found["source"])
+    _print_statements("target", found["target"])
+
+
+def _print_statements(role: str, side: SideStatements) -> None:
+    current().console.print(f"[bold]-- {role} ({escape(side['type'])})[/]")
+    if not side["statements"]:
+        current().console.print("[dim]-- nothing[/]")
+    for statement in side["statements"]:
+        restart = " (takes effect after a restart of the server)" if statement["restart"] else ""
+        current().console.print(f"[dim]-- {escape(statement['why'])}{restart}[/]", soft_wrap=True)
+        current().console.print(escape(statement["sql"].rstrip(";") + ";"), soft_wrap=True)
 
 
 def check(name: Name, mode: Mode = "data+replication") -> None:
     """Connect to both sides and check every prerequisite. Exit code 1 when one is not met."""
     with current().client() as api:
-        found = api.post(path("validate"), _sides(api.get(path("migrations", name)), mode))
-    rows = [{"side": side, **c} for side in ("source", "target") for c in found[side]["checks"]]
+        found = api.check(_sides(api.get_migration(name), mode))
+    rows = [*_rows("source", found["source"]["checks"]), *_rows("target", found["target"]["checks"])]
     show.table(found, rows, ("side", "id", "status", "message", "remedy"))
     if not found["valid"]:
         raise typer.Exit(show.FAILED)
 
 
-def _sides(migration: dict[str, Any], mode: str) -> dict[str, Any]:
+def _rows(role: str, checks: list[CheckView]) -> list[dict[str, object]]:
+    """What fails first: there may be many that do not."""
+    order = ("fail", "warn", "ok")
+    return [{"side": role, **c} for c in sorted(checks, key=lambda c: order.index(c["status"]))]
+
+
+def _sides(migration: MigrationView, mode: Kind) -> PrerequisitesBody:
     """The body of /prereqs and /validate for a saved migration."""
-    target = migration.get("fileTarget") or migration.get("queueTarget")
+    target = migration["fileTarget"] or migration["queueTarget"]
+    assert target is not None  # the API keeps none without
     return {"source": migration["source"], "target": target, "mode": mode, "tables": migration["tables"]}

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from whimbrel.cli import show
-from whimbrel.cli.client import path
 from whimbrel.cli.session import current
 
 app = typer.Typer(no_args_is_help=True, help="List, look at, cancel and stop operations.")
 
+Status = Literal["running", "completed", "failed", "cancelled", "stopped"]
+Mode = Literal[
+    "data",
+    "change",
+    "change-queue",
+    "data-replication",
+    "schema-extract",
+    "schema-apply",
+    "objects-apply",
+    "reset",
+    "validate",
+]
 Id = Annotated[str, typer.Argument(help="The operation's id.")]
 
 
 @app.command("list")
 def list_all(
     migration: Annotated[str | None, typer.Option(help="Only those of this migration.")] = None,
-    status: Annotated[str | None, typer.Option(help="running, completed, failed, cancelled or stopped")] = None,
-    mode: Annotated[str | None, typer.Option(help="data, change, data-replication, …")] = None,
-    page_size: Annotated[int | None, typer.Option(help="1 to 200.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only those that are.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Only those that do this.")] = None,
+    page_size: Annotated[int | None, typer.Option(help="How many at once; 50 unless told.", min=1, max=200)] = None,
     page_token: Annotated[str | None, typer.Option(help="What the page before gave as next.")] = None,
 ) -> None:
     """Show operations, the newest first."""
     with current().client() as api:
-        query = {"migration": migration, "status": status, "mode": mode}
-        found = api.get(path("operations"), **query, page_size=page_size, page_token=page_token)
+        found = api.list_operations(
+            migration=migration, status=status, mode=mode, page_size=page_size, page_token=page_token
+        )
     show.table(
         found, found["operations"], ("operation_id", "migration", "mode", "status", "phase", "started_at", "duration")
     )

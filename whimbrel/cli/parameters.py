@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from whimbrel.cli.shapes import EndpointBody
 from whimbrel.errors import InvalidRequest
 
 SECRETS = frozenset(
@@ -22,7 +23,7 @@ def definition(
     secret_env: list[str],
     password_env: str | None,
     password_stdin: bool,
-) -> dict[str, Any]:
+) -> EndpointBody:
     """``{"type", "parameters"}`` from a file, ``key=value`` pairs and places where secrets stand, the later winning."""
     found = _read(file) if file else {}
     body = found if "parameters" in found else {"type": found.pop("type", None), "parameters": found}
@@ -67,7 +68,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(sys.stdin.read() if str(file) == "-" else file.read_text())
     except OSError as e:
-        raise InvalidRequest(f"--file: {e}") from e
+        raise InvalidRequest(f"--file: {file} cannot be read: {e.strerror}") from e
     except ValueError as e:
         raise InvalidRequest(f"--file: {file} is not JSON: {e}") from e
     if not isinstance(content, dict):

@@ -15,6 +15,8 @@ from whimbrel.cli.contract import Contract
 from whimbrel.errors import AuthFailed, TlsFailed
 
 DEFAULT_URL = "https://127.0.0.1:9443"
+KEY_REMEDY = "Set WHIMBREL_API_KEY; 'whimbrel keys create NAME' on the API's machine makes a key."
+PIPED_WIDTH = 200  # columns of what goes into a file or another program
 
 
 @dataclass(frozen=True)
@@ -23,12 +25,19 @@ class Session:
 
     url: str = DEFAULT_URL
     as_json: bool = False
-    console: Console = field(default_factory=lambda: Console(highlight=False))
-    errors: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(default_factory=lambda: _console(stderr=False))
+    errors: Console = field(default_factory=lambda: _console(stderr=True))
 
     def client(self) -> Contract:
         """Raises AuthFailed when there is no key, TlsFailed when the CA file cannot be read."""
         return Contract(self.url, api_key(), trust())
+
+
+def _console(*, stderr: bool) -> Console:
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and not os.environ.get("COLUMNS"):
+        made.width = PIPED_WIDTH
+    return made
 
 
 _current: ContextVar[Session | None] = ContextVar("session", default=None)
@@ -51,15 +60,21 @@ def api_key() -> str:
     """``$WHIMBREL_API_KEY``, else the key file. Raises AuthFailed."""
     key = os.environ.get("WHIMBREL_API_KEY", "").strip()
     if key:
-        return key
+        return _sendable(key, "WHIMBREL_API_KEY")
     try:
-        return key_file().read_text().strip()
+        return _sendable(key_file().read_text().strip(), str(key_file()))
     except OSError as e:
         raise AuthFailed(
             "no API key: WHIMBREL_API_KEY is not set and there is no key file",
-            remedy="Set WHIMBREL_API_KEY; 'whimbrel keys create NAME' on the API's machine makes a key.",
+            remedy=KEY_REMEDY,
             key_file=str(key_file()),
         ) from e
+
+
+def _sendable(key: str, where: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise AuthFailed(f"{where} does not hold a key: it has characters that no key has", remedy=KEY_REMEDY)
+    return key
 
 
 def trust() -> ssl.SSLContext:

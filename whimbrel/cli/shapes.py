@@ -27,6 +27,19 @@ class CheckView(TypedDict):
     remedy: str
 
 
+class ComparedTable(TypedDict):
+    table: str
+    source_rows: int
+    target_rows: int
+    missing: int
+    extra: int
+    different: int
+    checked_rows: int
+    method: str
+    status: Literal["equal", "different", "unsettled"]
+    samples: list[dict[str, Any]]
+
+
 class Connected(TypedDict):
     connected: Literal[True]
     message: str
@@ -38,6 +51,10 @@ class DataBody(TypedDict):
 
 class DataValidated(TypedDict):
     valid: bool
+    sample_percent: int
+    tables: list[ComparedTable] | list[RepairedTable]
+    repaired: NotRequired[int]
+    report: NotRequired[str]
 
 
 class Deleted(TypedDict):
@@ -61,7 +78,30 @@ class EndpointView(TypedDict):
 
 
 class ErrorBody(TypedDict):
-    code: str
+    code: Literal[
+        "AUTH_FAILED",
+        "CONNECTION_REFUSED",
+        "DATA_FAILED",
+        "EXTRACTOR_FAILED",
+        "FIREBOLT_SCHEMA_PUBLIC_ONLY",
+        "INTERNAL_ERROR",
+        "INVALID_REQUEST",
+        "LOADER_FAILED",
+        "METHOD_NOT_ALLOWED",
+        "MIGRATION_NOT_FOUND",
+        "NOT_FOUND",
+        "OBJECTS_APPLY_FAILED",
+        "OPERATION_CONFLICT",
+        "OPERATION_NOT_FOUND",
+        "OPERATION_TIMEOUT",
+        "ORCHESTRATOR_FAILED",
+        "REPLICATION_FAILED",
+        "RESET_FAILED",
+        "SCHEMA_APPLY_FAILED",
+        "SOURCE_NOT_FOUND",
+        "TARGET_NOT_FOUND",
+        "VALIDATE_FAILED",
+    ]
     message: str
     details: dict[str, Any]
 
@@ -120,9 +160,17 @@ class NameAndType(TypedDict):
     type: str
 
 
+class ObjectView(TypedDict):
+    name: str
+    kind: str
+    status: Literal["ok", "failed"]
+    error: ErrorBody | None
+
+
 class ObjectsApplied(TypedDict):
     objects_succeeded: int
     objects_failed: int
+    objects: list[ObjectView]
 
 
 class Operation(TypedDict):
@@ -189,6 +237,16 @@ class QueueReachable(TypedDict):
     message: str
 
 
+class RepairedTable(TypedDict):
+    table: str
+    named: int
+    already_equal: int
+    repaired: int
+    left: int
+    unnamed: int
+    samples: list[dict[str, Any]]
+
+
 class ReplicationBody(TypedDict):
     resume: NotRequired[bool]
     position: NotRequired[str | None]
@@ -200,6 +258,10 @@ class ResetBody(TypedDict):
 
 class ResetDone(TypedDict):
     mode: Literal["drop", "truncate", "metadata"]
+    tables_dropped: NotRequired[int]
+    drop_failed: NotRequired[int]
+    tables_truncated: NotRequired[int]
+    truncate_failed: NotRequired[int]
 
 
 class SchemaApplied(TypedDict):
@@ -213,6 +275,7 @@ class SchemaApplyBody(TypedDict):
 class SchemaExtracted(TypedDict):
     sql_file: str
     tables: int
+    notes: NotRequired[list[str]]
 
 
 class SideChecks(TypedDict):

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from whimbrel.cli.session import current
+from whimbrel.cli.session import KEY_REMEDY, current
 from whimbrel.errors import AuthFailed, OperationConflict, RequestError, WhimbrelError
 
 # What scripts can branch on. 2 is also what a wrong command line gives.
@@ -39,8 +39,14 @@ def failure(error: WhimbrelError) -> None:
     for name, value in error.extra.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         session.errors.print(f"  {escape(name)}: {escape(text)}", soft_wrap=True, style="dim")
-    if error.how_to_fix:
-        session.errors.print(f"  [green]remedy:[/] {escape(error.how_to_fix)}", soft_wrap=True)
+    remedy = KEY_REMEDY if error.code == AuthFailed.code else error.how_to_fix
+    session.errors.print(f"  [green]remedy:[/] {escape(remedy)}", soft_wrap=True)
+
+
+def goes_on(operation: str) -> None:
+    """Say that an operation runs although nobody waits for it here any more."""
+    see, end = f"whimbrel operations get {operation}", f"whimbrel operations cancel {operation}"
+    current().errors.print(f"The operation goes on. '{see}' shows it, '{end}' ends it.", soft_wrap=True)
 
 
 def result(value: Any, sentence: str | None = None) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from whimbrel.cli import show
-from whimbrel.cli.client import ApiClient, path
+from whimbrel.cli.contract import Contract
 from whimbrel.cli.session import current
+from whimbrel.cli.shapes import MigrationStatus, Operation
 from whimbrel.errors import HostUnreachable, from_json
 
 EVERY = 0.5  # seconds
@@ -26,23 +27,34 @@ COLOURS = {"running": "cyan", "completed": "green", "failed": "red", "cancelled"
 def migration(name: str) -> int:
     """Follow what runs on the migration until it ends; an exit code."""
     with current().client() as api:
-        found = api.get(path("migrations", name, "status"))
-    if found["operation"] is None:
+        found = api.status(name)
+    if found["operation"] is not None:
+        return operation(found["operation"]["operation_id"])
+    if current().as_json:
+        show.result(found)
+    else:
         print_once(found)
-        return show.OK
-    return operation(found["operation"]["operation_id"])
+    return show.OK
 
 
 def operation(id: str) -> int:
-    """Follow an operation until it ends (or Ctrl-C, which leaves it running); an exit code."""
+    """Follow an operation until it ends (or Ctrl-C, which leaves it running); an exit code.
+
+    With ``--json`` it is drawn nowhere, and printed once it has ended.
+    """
     with current().client() as api:
         last = _follow(lambda: _fetch(api, id))
-    if last["error"]:
-        show.failure(from_json(last["error"]))
-    return show.OK if last["status"] in ("running", "completed") else show.FAILED
+    if current().as_json:
+        show.result(last)
+    elif last["error"]:
+        show.failure(from_json(dict(last["error"])))
+    if last["status"] == "running":
+        show.goes_on(id)
+        return show.OK
+    return show.OK if last["status"] == "completed" else show.FAILED
 
 
-def print_once(found: dict[str, Any]) -> None:
+def print_once(found: MigrationStatus) -> None:
     """The answer of /status, once."""
     shown = found["operation"] or found["last_operation"]
     current().console.print(f"[bold]{escape(found['migration'])}[/] is {found['state']}")
@@ -50,9 +62,10 @@ def print_once(found: dict[str, Any]) -> None:
         current().console.print(picture(shown))
 
 
-def _follow(fetch: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-    last: dict[str, Any] | None = None
-    with Live(Text("…"), console=current().console, refresh_per_second=4, transient=False) as live:
+def _follow(fetch: Callable[[], Operation | None]) -> Operation:
+    last: Operation | None = None
+    console = Console(quiet=True) if current().as_json else current().console
+    with Live(Text("…"), console=console, refresh_per_second=4, transient=False) as live:
         try:
             while last is None or last["status"] == "running":
                 found = fetch()
@@ -61,23 +74,23 @@ def _follow(fetch: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
                 else:
                     last = found
                     live.update(picture(last))
-                time.sleep(EVERY)
+                if last is None or last["status"] == "running":
+                    time.sleep(EVERY)
         except KeyboardInterrupt:
             if last is None:
                 raise
     return last
 
 
-def _fetch(api: ApiClient, id: str) -> dict[str, Any] | None:
+def _fetch(api: Contract, id: str) -> Operation | None:
     """The operation, or None while the API is away: it may be restarted under our eyes."""
     try:
-        found: dict[str, Any] = api.get(path("operations", id))
+        return api.get_operation(id)
     except HostUnreachable:
         return None
-    return found
 
 
-def picture(operation: dict[str, Any]) -> RenderableType:
+def picture(operation: Mapping[str, Any]) -> RenderableType:
     """One operation, drawn."""
     parts: list[RenderableType] = [_headline(operation)]
     if operation["progress"] and operation["progress"].get("rows_total") is not None:
@@ -89,7 +102,7 @@ def picture(operation: dict[str, Any]) -> RenderableType:
     return Group(*parts)
 
 
-def _headline(operation: dict[str, Any]) -> Text:
+def _headline(operation: Mapping[str, Any]) -> Text:
     state = "paused" if operation["paused"] else operation["status"]
     return Text.assemble(
         (operation["mode"], "bold"),
@@ -100,7 +113,7 @@ def _headline(operation: dict[str, Any]) -> Text:
     )
 
 
-def _load(progress: dict[str, Any]) -> RenderableType:
+def _load(progress: Mapping[str, Any]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     tables = sorted(progress.get("tables") or (), key=_interest)
     for t in tables[:TABLES]:
@@ -120,18 +133,18 @@ def _load(progress: dict[str, Any]) -> RenderableType:
     return Group(grid, Text(summary + tail))
 
 
-def _done(table: dict[str, Any]) -> int:
+def _done(table: Mapping[str, Any]) -> int:
     """Estimates may be off: a table that is done has a full bar."""
     return max(int(table["rows_total"] or 0), 1) if table["status"] == "done" else int(table["rows_loaded"] or 0)
 
 
-def _interest(table: dict[str, Any]) -> tuple[int, int]:
+def _interest(table: Mapping[str, Any]) -> tuple[int, int]:
     """What moves first, then the large ones."""
     order = {"copying": 0, "indexing": 1, "waiting": 2, "replicating": 3, "done": 4}
     return order.get(table["status"], 5), -int(table["rows_total"] or 0)
 
 
-def _change(change: dict[str, Any]) -> Text:
+def _change(change: Mapping[str, Any]) -> Text:
     lag = float(change["lag_seconds"])
     return Text.assemble(
         ("lag ", "bold"),

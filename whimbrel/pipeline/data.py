@@ -163,6 +163,8 @@ class _Load:
             self.waits(event.role, event.message, event.error)
             return
         table = self.work[event.table]
+        if self.pair.job.verbose:
+            self.control.log(*_told(table, event))
         if isinstance(event, Extracted):
             self.extracted[table.number][event.chunk.number] = event.rows
             self.bytes[table.number] += event.bytes
@@ -250,6 +252,14 @@ class _Load:
             files_done=len(table.loaded),
             files_total=len(table.chunks),
         )
+
+
+def _told(table: TableWork, event: Extracted | Loaded) -> tuple[str, str]:
+    """Role and line of a verbose log."""
+    file = f"{table.source.name}: file {event.chunk.number + 1} of {len(table.chunks)}"
+    if isinstance(event, Extracted):
+        return "extractor", f"{file} extracted, {event.rows} rows, {event.bytes} bytes"
+    return "loader", f"{file} loaded, {event.rows} rows"
 
 
 def _done(future: Future[None], seconds: float) -> bool:

@@ -36,6 +36,9 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
     has committed. On a graceful end sequences are moved past what was replicated.
     """
     control.phase("change")
+    if position is not None and (handoff or resume):
+        why = "replication begins where the load stands" if handoff else "with resume the stored one counts"
+        control.log("orchestrator", f"the position given is not used: {why}")
     with _open_work(job, control, resume=resume, position=position, handoff=handoff) as work:
         start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
@@ -157,6 +160,8 @@ class _Changes:
             self.move(IDLE_COMMIT)
         self.count(after(segment, self.counted) if segment.marks else segment)
         self.capture.applied(self.committed)
+        if self.job.verbose and segment.counts:
+            self.control.log("loader", _told(segment))
 
     def move(self, seconds: float) -> None:
         for feed in self.feeds:
@@ -243,3 +248,9 @@ def _shown(source: Source, told: ChangeProgress | None) -> Position | None:
         return source.parse_position(told.position) if told else None
     except InvalidRequest:
         return None
+
+
+def _told(segment: Segment) -> str:
+    """A line of a verbose log."""
+    tables = (f"{name} +{c.inserts} ~{c.updates} -{c.deletes}" for name, c in segment.counts.items())
+    return f"{segment.transactions} transactions up to {segment.position.text}: {', '.join(tables)}"

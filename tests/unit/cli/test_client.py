@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.servers.process import free_port
-from whimbrel.cli import show
+from whimbrel.cli import session, show
 from whimbrel.cli.client import ApiClient, path, unwrap
 from whimbrel.errors import (
     AuthFailed,
@@ -60,6 +60,30 @@ def test_an_api_that_is_not_there_has_a_remedy() -> None:
         api.get(path("sources"))
     assert url in raised.value.message
     assert show.exit_code(raised.value) == show.UNREACHABLE
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9443", "127.0.0.1:9443", "nonsense", "https://", "https://[::1"])
+def test_the_key_is_sent_over_https_alone(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="URL"):
+        ApiClient(url, "k", ssl.create_default_context())
+
+
+def test_no_whimbrel_there_is_no_api_there() -> None:
+    with pytest.raises(InternalError) as raised:
+        unwrap(answer(200, "an index page"))
+    assert show.exit_code(raised.value) == show.UNREACHABLE
+
+
+def test_a_key_that_cannot_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHIMBREL_API_KEY", "k\u00e4se")
+    with pytest.raises(AuthFailed, match="WHIMBREL_API_KEY"):
+        session.api_key()
+
+
+def test_the_remedy_of_a_refused_key_is_for_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    session.begin(session.Session())
+    show.failure(AuthFailed("no bearer token, or one that is not known"))
+    assert "WHIMBREL_API_KEY" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

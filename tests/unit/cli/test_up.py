@@ -79,6 +79,7 @@ def test_endpoints_and_migrations(up: Up) -> None:
     up.run("migration", "put", "m", "--source", "s", "--target", "t", "-t", "public.a")
     assert json.loads(up.run("--json", "migration", "list"))["migrations"][0]["name"] == "m"
     assert "idle" in up.run("status", "m")
+    assert json.loads(up.run("--json", "status", "m", "--watch"))["state"] == "idle"
     assert "CONNECTION_REFUSED" in up.run("source", "test", *place, "--password-env", "PASSWORD", code=1)
     queue = ("--type", "kafka", "-p", "brokers=127.0.0.1:1", "-p", "topic=t")
     assert "CONNECTION_REFUSED" in up.run("target", "test", *queue, code=1)
@@ -87,6 +88,9 @@ def test_endpoints_and_migrations(up: Up) -> None:
     assert json.loads(up.run("--json", "replicate-queue", "m-queue"))["mode"] == "change-queue"
     assert "SOURCE_NOT_FOUND" in up.run("source", "get", "nothing", code=2)
     assert "remedy" in up.run("pause", "m", code=2)
+    watched = json.loads(up.run("--json", "data", "m", "--watch", code=1))  # nobody listens on that port
+    assert (watched["status"], watched["error"]["code"]) == ("failed", "CONNECTION_REFUSED")
+    assert "deleted" in up.run("migration", "delete", "m", "--force")
 
 
 @pytest.mark.slow
@@ -116,7 +120,9 @@ def test_keys(up: Up, tmp_path: Path) -> None:
     up.run("source", "list", WHIMBREL_API_KEY=file.read_text())
     assert "ci" in up.run("keys", "list")
     up.run("keys", "revoke", "ci")
-    assert "AUTH_FAILED" in up.run("source", "list", code=5, WHIMBREL_API_KEY=file.read_text())
+    refused = up.run("source", "list", code=5, WHIMBREL_API_KEY=file.read_text())
+    assert "AUTH_FAILED" in refused
+    assert "Set WHIMBREL_API_KEY" in refused
     assert "WHIMBREL_CA" in up.run("source", "list", code=4, WHIMBREL_HOME=str(tmp_path), WHIMBREL_API_KEY="k")
 
 
