@@ -46,8 +46,10 @@ class Staging:
 
         def write(block: Buffer) -> None:
             nonlocal written
+            left = memoryview(block)
             try:
-                f.write(block)
+                while left:  # a disk that is nearly full takes a part, and says so only when it is asked again
+                    left = left[f.write(left) :]
             except OSError as e:
                 raise _mapped(e, self.folder) from e
             written += len(block)

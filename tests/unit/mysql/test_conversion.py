@@ -262,10 +262,22 @@ def test_one_numbered_column() -> None:
         ("(a || b)", None),
         ("(d > '2020-01-01'::date)", None),
         ("not sql at (", None),
+        ("(born IS NOT NULL)", "(`born` IS NOT NULL)"),
+        ("(born < died)", "(`born` < `died`)"),
+        ("((died - born) > 1)", None),  # days there, the difference of two eight-digit numbers here
+        ("(born + 1)", None),
+        ("(name < status)", None),  # sorted by other rules
+        ("(span = span)", None),  # a text here
+        ("(tags IS NULL)", "(`tags` IS NULL)"),
     ],
 )
 def test_predicates(text: str, expected: str | None) -> None:
-    assert expressions.predicate(text) == expected
+    number, words, day = (ColumnType(arrow, "") for arrow in (pa.int32(), pa.string(), pa.date32()))
+    types = dict.fromkeys(("age", "x", "a", "b"), number) | dict.fromkeys(("name", "status"), words)
+    types |= {"price": ColumnType(pa.string(), "numeric", Annotation.NUMERIC), "born": day, "died": day, "d": day}
+    types |= {"span": ColumnType(pa.string(), "interval", Annotation.INTERVAL)}
+    types |= {"tags": ColumnType(pa.list_(pa.string()), "text[]", Annotation.ARRAY)}
+    assert expressions.predicate(text, types) == expected
 
 
 @pytest.mark.parametrize(

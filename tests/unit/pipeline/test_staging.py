@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 from pathlib import Path
 
 import pytest
@@ -53,4 +54,19 @@ def test_a_full_disk_is_named(staging: Staging, monkeypatch: pytest.MonkeyPatch)
 def test_opening_removes_what_an_earlier_attempt_left(staging: Staging) -> None:
     (staging.folder / "0-0.x").write_bytes(b"old")
     staging.open()
+    assert list(staging.folder.iterdir()) == []
+
+
+def test_a_block_of_which_the_disk_takes_a_part_is_no_whole_file(staging: Staging) -> None:
+    def fill(write: object) -> int:
+        write(b"x" * 10_000)  # type: ignore[operator]
+        return 1
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(StagingFull):
+            staging.write("0-0.x", fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(staging.folder.iterdir()) == []

@@ -44,7 +44,7 @@ def readable(column: Column) -> str:
         return f"HEX({name})"
     if _by_number(column):
         return f"({name} + 0)"
-    if pa.types.is_floating(column.type.arrow):
+    if pa.types.is_float32(column.type.arrow):
         return f"({name} * 1e0)"
     if pa.types.is_string(column.type.arrow) and column.type.annotation is not Annotation.UUID:
         return f"HEX(CONVERT({name} USING utf8mb4))"

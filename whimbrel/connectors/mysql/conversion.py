@@ -83,6 +83,7 @@ class _TableConversion:
     def __init__(self, source: Table, name: TableName, dialect: Dialect, *, family: bool) -> None:
         self.source, self.name, self.dialect, self.family = source, name, dialect, family
         self.from_mariadb = source.options.get("flavor") == "mariadb"
+        self._types = {c.name: c.type for c in source.columns}
         self.notes: list[str] = []
         self.refused: list[str] = []
         self.options: dict[str, str] = {"flavor": "mariadb" if dialect.mariadb else "mysql", "engine": "InnoDB"}
@@ -180,7 +181,7 @@ class _TableConversion:
     def _generated(self, column: Column) -> str | None:
         if column.generated is None or self.family:
             return column.generated
-        found = expressions.predicate(column.generated)
+        found = expressions.predicate(column.generated, self._types)
         if found is None:
             self.refused.append(f"{self.source.name}.{column.name} computed as {column.generated}")
         return found
@@ -192,7 +193,8 @@ class _TableConversion:
             if self.family and any(c.name == check.name for c in self.source.columns):
                 name = ""  # MariaDB names a column's own check after the column; MySQL wants it unique in the schema
             if not self.family:
-                expression, name = expressions.predicate(check.expression), f"{self.name.table}_{check.name}"
+                expression = expressions.predicate(check.expression, self._types)
+                name = f"{self.name.table}_{check.name}"
                 name = "" if len(name) > IDENTIFIER_CHARACTERS else name
             if expression is None:
                 self.note(f"check {check.name} is left out: {check.expression}")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from whimbrel.connectors.mysql.connection import quote_literal
+from whimbrel.model.table import Annotation, ColumnType
 
 _LITERAL = re.compile(r"^\(*[EB]?'(?P<text>(?:[^']|'')*)'\)*(?:::[\w \"().,\[\]]+)?$", re.S)
 _NUMBER = re.compile(r"^\(*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\)*(?:::[\w \"().,]+)?$")
@@ -23,6 +26,13 @@ _FAITHFUL = (
     *(exp.Add, exp.Sub, exp.Mul, exp.Mod, exp.Tuple),
 )
 
+# Operators, and the families of columns for which they mean the same: texts are sorted by other rules in MySQL, and
+# the difference of two dates is no number of days.
+_FIT = (
+    ((exp.Neg, exp.Add, exp.Sub, exp.Mul, exp.Mod), frozenset({"number"})),
+    ((exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between), frozenset({"number", "time"})),
+    ((exp.EQ, exp.NEQ, exp.In), frozenset({"number", "time", "text", "truth"})),
+)
 _TEXT_TYPES = ("text", "varchar", "char", "bpchar")
 _NUMBER_TYPES = ("decimal", "int", "bigint", "smallint", "double")
 
@@ -63,8 +73,11 @@ def _literal_default(text: str, native: str, *, wide: bool) -> str | None:
     return f"({quote_literal(text)})" if wide else quote_literal(text)
 
 
-def predicate(text: str) -> str | None:
-    """A PostgreSQL boolean or computed expression in MySQL's words; None unless every part means the same there."""
+def predicate(text: str, columns: Mapping[str, ColumnType]) -> str | None:
+    """A PostgreSQL boolean or computed expression in MySQL's words; None unless every part means the same there.
+
+    ``columns`` are the source's types by name: ``ends - starts`` is days between dates there, nonsense here.
+    """
     try:
         tree = sqlglot.parse_one(text, read="postgres")
     except SqlglotError:
@@ -72,9 +85,36 @@ def predicate(text: str) -> str | None:
     tree = tree.transform(_without_cast).transform(_without_cast).transform(_any_to_in)
     if not all(isinstance(node, _FAITHFUL) for node in tree.walk()):
         return None
+    families = {name: _family(type_) for name, type_ in columns.items()}
+    if any(_misread(tree, operators, families, fit) for operators, fit in _FIT):
+        return None
     for column in tree.find_all(exp.Column):
         column.this.set("quoted", True)
     return tree.sql(dialect="mysql")
+
+
+def _family(column: ColumnType) -> str:
+    """What a PostgreSQL column is in MySQL too, for operators; '' for what becomes a text or a document there."""
+    arrow, annotation = column.arrow, column.annotation
+    if annotation is Annotation.NUMERIC:
+        return "number"
+    if annotation is Annotation.ENUM or (pa.types.is_string(arrow) and annotation in (Annotation.NONE, Annotation.CHAR)):
+        return "text"
+    if annotation is not Annotation.NONE:
+        return ""
+    if pa.types.is_boolean(arrow):
+        return "truth"
+    if pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_decimal(arrow):
+        return "number"
+    return "time" if pa.types.is_temporal(arrow) else ""
+
+
+def _misread(
+    tree: exp.Expr, operators: tuple[type[exp.Expr], ...], families: Mapping[str, str], fit: frozenset[str]
+) -> bool:
+    """Whether one of these operators works on a column of another family."""
+    found = (c for operator in tree.find_all(*operators) for c in operator.find_all(exp.Column))
+    return any(families.get(column.name) not in fit for column in found)
 
 
 def _without_cast(node: exp.Expression) -> exp.Expression:

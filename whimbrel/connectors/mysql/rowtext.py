@@ -25,7 +25,7 @@ class Kind(Enum):
 
     PLAIN = "plain"
     NUMBER = "number"  # with ZEROFILL, which a bare column would show
-    DOUBLE = "double"
+    SINGLE = "single"
     BOOLEAN = "boolean"
     BITS = "bits"
     INSTANT = "instant"
@@ -43,7 +43,7 @@ def kind(column: Column) -> Kind:
     if pa.types.is_boolean(arrow):
         return Kind.BOOLEAN
     if pa.types.is_floating(arrow):
-        return Kind.DOUBLE
+        return Kind.SINGLE if pa.types.is_float32(arrow) else Kind.PLAIN
     if pa.types.is_timestamp(arrow):
         return Kind.INSTANT if arrow.tz else Kind.PLAIN
     if pa.types.is_string(arrow) and annotation not in (Annotation.DURATION, Annotation.UUID):
@@ -86,8 +86,10 @@ def _shown(name: str, column: Column, format: Format) -> str:
     copy = format is Format.COPY_TEXT
     if what is Kind.NUMBER:
         return f"({name} + 0)"
-    if what is Kind.DOUBLE:
-        return f"({name} * 1e0)"  # a FLOAT alone would be shown with six digits
+    if what is Kind.SINGLE:
+        # Alone it would be shown with six digits. MySQL cuts computed numbers at 22 characters, which is enough for a
+        # FLOAT and too little for a DOUBLE.
+        return f"({name} * 1e0)"
     if what is Kind.BOOLEAN:
         return f"IF({name}, 't', 'f')" if copy else f"IF({name}, '1', '0')"
     if what is Kind.BITS:

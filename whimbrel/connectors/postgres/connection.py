@@ -17,7 +17,8 @@ Role = Literal["source", "target"]
 IDENTIFIER_BYTES = 63
 CONNECT_SECONDS = 15
 
-# What every session needs to read and write values as docs/formats.md has them, and to outlive a long load.
+# What every session needs to read and write values and definitions as docs/formats.md has them, whatever is set for the
+# database or the role, and to outlive a long load. lc_monetary is the separator of money, array_nulls makes NULL of NULL.
 SESSION_SETTINGS = {
     "DateStyle": "ISO,YMD",
     "IntervalStyle": "postgres",
@@ -25,6 +26,10 @@ SESSION_SETTINGS = {
     "extra_float_digits": "3",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
+    "array_nulls": "on",
+    "lc_monetary": "C",
+    "xmloption": "content",
+    "quote_all_identifiers": "off",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",

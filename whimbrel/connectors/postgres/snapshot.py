@@ -274,6 +274,8 @@ def _tab_expression(column: Column) -> str:
         return f"to_json({name})" if _json_elements(arrow.value_type) else f"to_json({name}::text[])"
     if pa.types.is_boolean(arrow):
         return f"{name}::int"
+    if pa.types.is_float32(arrow):
+        return f"{name}::float8"  # the shortest text of a real is rounded twice where it is read as a double first
     if pa.types.is_binary(arrow):
         return f"upper(encode({name}, 'hex'))"
     if pa.types.is_timestamp(arrow) and arrow.tz is not None:
