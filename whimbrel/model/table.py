@@ -117,7 +117,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. ``rows`` and ``bytes`` are the source's estimates (for planning and progress only)."""
+    """One table. ``rows`` and ``bytes`` are the source's estimates (for planning and progress only).
+
+    ``lost`` says, a sentence each, what no target keeps of it: partitions, heirs, history.
+    """
 
     name: TableName
     columns: tuple[Column, ...]
@@ -130,6 +133,7 @@ class Table:
     bytes: int = 0
     comment: str | None = None
     charset: str | None = None
+    lost: tuple[str, ...] = ()
     options: dict[str, str] = field(default_factory=dict, hash=False, compare=False)
 
     def column(self, name: str) -> Column:

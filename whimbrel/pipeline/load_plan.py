@@ -109,16 +109,20 @@ def _table_work(
 ) -> TableWork:
     source, target = pair.tables[number], pair.target_tables[number]
     load = planned.get(source.name)
-    if load is None:
-        chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
-        checkpoint.save_plan(epoch, source, chunks)
-        return TableWork(number, source, target, chunks)
-    if load.fingerprint != source.fingerprint:
+    if load is not None and load.fingerprint != source.fingerprint:
         raise LayoutChanged(
             f"{source.name} changed its columns since its load began",
             remedy="Reset the target with mode drop, run schema/extract and schema/apply, and load again.",
         )
-    return TableWork(number, source, target, load.chunks, dict(load.loaded), load.finished)
+    work = load and TableWork(number, source, target, load.chunks, dict(load.loaded), load.finished)
+    if work and (not work.waiting or pair.source.plan_holds(source, work.chunks)):
+        return work
+    if work and work.loaded:  # its rows lie elsewhere by now: what is left of the plan would miss some
+        with closing(pair.target.open_loader(pair.job)) as loader:
+            loader.truncate(epoch, source.name, target.name)
+    chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
+    checkpoint.save_plan(epoch, source, chunks)
+    return TableWork(number, source, target, chunks)
 
 
 def _prepare_mixing(pair: Pair, control: Control, work: list[TableWork]) -> None:

@@ -62,8 +62,10 @@ class Pair:
 
 def _must_convert(source: Table, target: Table, differing: tuple[str, ...]) -> bool:
     types = zip(source.loaded_columns, target.loaded_columns, strict=True)
-    return any(s.type.native != t.type.native for s, t in types) or any(
-        d.startswith(f"{target.name}.") or d.startswith(f"{target.name}:") for d in differing
+    return (
+        source.options.get("binary") == "no"
+        or any(s.type.native != t.type.native for s, t in types)
+        or any(d.startswith(f"{target.name}.") or d.startswith(f"{target.name}:") for d in differing)
     )
 
 

@@ -115,7 +115,12 @@ def test_other_keys_are_stepped_through(server: MySQL, job: Job, column: str, se
     make(server, f"CREATE TABLE t (id {column} PRIMARY KEY, v INT);")
     select = select.replace("* 7001 MICROSECOND * 1000", "* 7 SECOND")
     _numbers(server, 3000, f"{select}, #")
-    shown = {"DOUBLE": "CONCAT(id), v", "BINARY(6)": "HEX(id), v", "VARBINARY(9)": "HEX(id), v", "BIT(20)": "LPAD(BIN(id + 0), 20, '0'), v"}
+    shown = {
+        "DOUBLE": "CONCAT(id), v",
+        "BINARY(6)": "HEX(id), v",
+        "VARBINARY(9)": "HEX(id), v",
+        "BIT(20)": "LPAD(BIN(id + 0), 20, '0'), v",
+    }
     table = reflected(job, SOURCE)[0]
     plan = _plan(job, table, 500)
     parts = _read(job, [table], [plan])[0]

@@ -92,6 +92,8 @@ class _TableConversion:
         self.notes.append(f"{self.source.name}{f'.{column}' if column else ''}: {what}")
 
     def convert(self) -> Table:
+        for sentence in self.source.lost:
+            self.note(sentence)
         self.options["collation"] = self._table_collation()
         engine = self.source.options.get("engine", "InnoDB")
         if self.family and engine != "InnoDB":
@@ -129,6 +131,10 @@ class _TableConversion:
             mapped = from_family(column.type, self.dialect, from_mariadb=self.from_mariadb)
         else:
             mapped = from_foreign(column.type, self.dialect, room.share(column) if room else None)
+            if mapped is not None and mapped.native == "json" and column.name in self.source.primary_key:
+                mapped = None  # a document cannot be a key
+            if rules := self.source.options.get(f"domain.{column.name}"):
+                self.note(f"the rules of its domain are left out: {rules}", column.name)
         if mapped is None:
             self.refused.append(f"{self.source.name}.{column.name} {column.type.native}")
             return Mapped("longtext")
@@ -206,12 +212,14 @@ class _TableConversion:
         taken = False
         columns = []
         for column in table.columns:
-            if column.identity is not None:
+            if (numbering := column.identity) is not None:
                 if taken or base_of(column.type.native) not in INTEGERS:
                     self.note("is not numbered by the target: a table has one AUTO_INCREMENT integer", column.name)
                     column = replace(column, identity=None)
                 else:
                     taken = True
+                    if numbering.increment != 1:
+                        self.note(f"numbered in steps of {numbering.increment} there, of 1 here", column.name)
             columns.append(column)
         return replace(table, columns=tuple(columns))
 

@@ -33,6 +33,12 @@ _FIT = (
     ((exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Between), frozenset({"number", "time"})),
     ((exp.EQ, exp.NEQ, exp.In), frozenset({"number", "time", "text", "truth"})),
 )
+_DAY, _CLOCK = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d(?:\.\d+)?"
+_SHAPES = {"date": re.compile(_DAY), "time": re.compile(_CLOCK), "datetime": re.compile(f"{_DAY} {_CLOCK}")}
+_SHAPES |= dict.fromkeys(
+    ("tinyint", "smallint", "int", "bigint", "decimal", "float", "double"),
+    re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"),
+)
 _TEXT_TYPES = ("text", "varchar", "char", "bpchar")
 _NUMBER_TYPES = ("decimal", "int", "bigint", "smallint", "double")
 
@@ -68,7 +74,7 @@ def _literal_default(text: str, native: str, *, wide: bool) -> str | None:
         return f"b'{text}'" if set(text) <= {"0", "1"} else None
     if native.startswith(("varbinary", "longblob")):
         return f"(0x{text[2:]})" if re.fullmatch(r"\\x(?:[0-9a-fA-F]{2})+", text) else None
-    if native.startswith(("datetime", "date", "time")) and not re.fullmatch(r"[\d:. -]+", text):
+    if (shape := _SHAPES.get(re.split(r"[( ]", native)[0])) and not shape.fullmatch(text):
         return None
     return f"({quote_literal(text)})" if wide else quote_literal(text)
 
@@ -98,7 +104,8 @@ def _family(column: ColumnType) -> str:
     arrow, annotation = column.arrow, column.annotation
     if annotation is Annotation.NUMERIC:
         return "number"
-    if annotation is Annotation.ENUM or (pa.types.is_string(arrow) and annotation in (Annotation.NONE, Annotation.CHAR)):
+    plain = annotation in (Annotation.NONE, Annotation.CHAR)
+    if annotation is Annotation.ENUM or (plain and pa.types.is_string(arrow)):
         return "text"
     if annotation is not Annotation.NONE:
         return ""

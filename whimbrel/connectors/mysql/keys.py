@@ -17,7 +17,7 @@ from whimbrel.model.table import Annotation, Column, ForeignKey, Index, Table
 
 INDEX_BYTES = 3072  # InnoDB's limit for all of an index's columns together
 PREFIX_CHARACTERS = 191
-_PARTIAL_RULES = {"SET DEFAULT": "NO ACTION"}  # what InnoDB does not do
+_RULES = frozenset({"NO ACTION", "RESTRICT", "CASCADE", "SET NULL"})  # all that InnoDB does
 
 
 class KeyRoom:
@@ -149,15 +149,15 @@ def convert_foreign_keys(targets: Sequence[Table], sources: Sequence[Table], sch
 
 def _foreign_key(key: ForeignKey, table: TableName, schemas: Mapping[str, str], notes: list[str]) -> ForeignKey:
     for rule in (key.on_delete, key.on_update):
-        if rule in _PARTIAL_RULES:
-            notes.append(f"{table}: foreign key {key.name}: {rule} -> {_PARTIAL_RULES[rule]}")
+        if rule not in _RULES:
+            notes.append(f"{table}: foreign key {key.name}: {rule} -> NO ACTION")
     if key.deferrable:
         notes.append(f"{table}: foreign key {key.name}: is checked at once, not at the end of the transaction")
     return replace(
         key,
         parent=key.parent.renamed(schemas),
-        on_delete=_PARTIAL_RULES.get(key.on_delete, key.on_delete),
-        on_update=_PARTIAL_RULES.get(key.on_update, key.on_update),
+        on_delete=key.on_delete if key.on_delete in _RULES else "NO ACTION",
+        on_update=key.on_update if key.on_update in _RULES else "NO ACTION",
         deferrable=False,
         initially_deferred=False,
     )

@@ -180,6 +180,7 @@ class _Facts:
             bytes=int(facts["DATA_LENGTH"] or 0),
             comment=facts["TABLE_COMMENT"] or None,
             charset=collation.partition("_")[0] if collation else None,
+            lost=tuple(_lost(facts)),
             options=options,
         )
 
@@ -224,7 +225,9 @@ class _Facts:
             return str(text)
         if "DEFAULT_GENERATED" in extra:
             return f"({unescape(text)})"
-        if base in INTEGERS or base in ("decimal", "float", "double", "bit", "year") or text.startswith("0x"):
+        if base in INTEGERS or base in ("decimal", "float", "double", "bit", "year"):
+            return str(text)
+        if base in ("binary", "varbinary") and text.startswith("0x"):
             return str(text)
         return quote_literal(text)
 
@@ -281,6 +284,13 @@ class _Facts:
             for row in self.clauses.get(name, ())
             if not (row.get("LEVEL") == "Column" and row["CONSTRAINT_NAME"] in json_columns)
         )
+
+
+def _lost(facts: Row) -> Iterator[str]:
+    if "partitioned" in (facts["CREATE_OPTIONS"] or ""):
+        yield "partitioned on the source, one plain table here"
+    if facts["TABLE_TYPE"] == "SYSTEM VERSIONED":
+        yield "system-versioned on the source; the rows of today are moved, their history is not"
 
 
 def _key_part(row: Row) -> str:

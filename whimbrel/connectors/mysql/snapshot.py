@@ -38,6 +38,7 @@ from whimbrel.model.table import Column, Table
 
 _LOG = logging.getLogger(__name__)
 LOCK_SECONDS = 10  # a lock that waits also stops every writer behind it
+READ_LOCK_SECONDS = 30
 OUT_BYTES = 256 * 1024
 IN_BYTES = 1 << 20
 _LOCK_TIMEOUT = 1205
@@ -190,6 +191,8 @@ def open_reader(job: Job, token: Token) -> MySQLReader:
     session = connect(job.source.parameters, job.operation, autocommit=True)
     try:
         with mapped("source"):
+            # Behind an ALTER TABLE that waits for another reader of this load there is nothing to wait for.
+            execute(session, f"SET SESSION lock_wait_timeout = {READ_LOCK_SECONDS}")
             execute(session, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             execute(session, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             holder = query(session, "SELECT IS_USED_LOCK(%s)", (token.lock,))[0][0]

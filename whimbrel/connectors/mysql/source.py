@@ -55,6 +55,9 @@ class MySQLSource:
         with self._session() as session:
             return chunks.plan(session, table, rows_per_file, chunk_bytes)
 
+    def plan_holds(self, table: Table, chunks: Sequence[Chunk]) -> bool:
+        return True  # rows keep their keys
+
     def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
         return snapshot.open_snapshot(job, tables, capture=capture, lanes=lanes)
 

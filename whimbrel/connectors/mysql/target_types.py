@@ -107,7 +107,7 @@ def _annotated(source: ColumnType, dialect: Dialect, characters: int | None) -> 
         case Annotation.INTERVAL:
             return Mapped("varchar(255)", note="kept as the source's text")
         case Annotation.ARRAY if characters is None:
-            return Mapped("json", note="array -> JSON array")
+            return Mapped("json", note="array -> JSON array, without its lower bounds")
         case Annotation.DURATION:
             return Mapped(f"time({6 if source.length is None else source.length})")
         case Annotation.YEAR:

@@ -17,8 +17,8 @@ Role = Literal["source", "target"]
 IDENTIFIER_BYTES = 63
 CONNECT_SECONDS = 15
 
-# What every session needs to read and write values and definitions as docs/formats.md has them, whatever is set for the
-# database or the role, and to outlive a long load. lc_monetary is the separator of money, array_nulls makes NULL of NULL.
+# What every session needs to read and write values and definitions as docs/formats.md has them, and to outlive a long
+# load, whatever is set for the database or the role: lc_monetary is how money is written, array_nulls how NULL is read.
 SESSION_SETTINGS = {
     "DateStyle": "ISO,YMD",
     "IntervalStyle": "postgres",

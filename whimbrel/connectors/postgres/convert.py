@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -13,9 +13,18 @@ from whimbrel.connectors.postgres.connection import identifier, literal
 from whimbrel.connectors.postgres.names import SchemaNames, fitting, require_names
 from whimbrel.connectors.postgres.sequences import SequenceUse
 from whimbrel.connectors.postgres.types import from_foreign
+from whimbrel.connectors.postgres.usertypes import UserType
 from whimbrel.errors import TypeRefused
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Index, Table
+
+_OBJECT_NUMBERS = frozenset(
+    f"reg{kind}"
+    for kind in (
+        *("class", "collation", "config", "dictionary", "namespace", "oper", "operator"),
+        *("proc", "procedure", "role", "type"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ def convert(tables: Sequence[Table], schemas: Mapping[str, str], source_type: st
 
     Raises TypeRefused or IdentifierRefused, each listing all offenders.
     """
-    findings = _Findings()
+    findings = _Findings(notes=[f"{t.name}: {sentence}" for t in tables for sentence in t.lost])
     targets = [t.on_target(t.name.renamed(schemas)) for t in tables]
     require_names(targets)
     if source_type == "postgres":
@@ -78,8 +87,11 @@ def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], fin
         for t in types
         if t.kind == "other"
     ]
-    if source.options.get("partitioned"):
-        findings.notes.append(f"{source.name}: partitioned on the source, one plain table here")
+    findings.refused += [
+        f"{source.name}: {name} has the type {native}, a number that some object has on the source's server alone"
+        for name, native in _parts(source, types)
+        if native.partition("[")[0] in _OBJECT_NUMBERS
+    ]
 
     def own(text: str) -> str:
         return usertypes.respelled(text, types, schemas)
@@ -108,6 +120,14 @@ def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], fin
         checks=tuple(replace(c, expression=own(c.expression)) for c in source.checks),
         options=options,
     )
+
+
+def _parts(table: Table, types: Sequence[UserType]) -> Iterator[tuple[str, str]]:
+    """(name, native type) of all columns, and of what their types are made of."""
+    yield from ((c.name, c.type.native) for c in table.columns)
+    for t in types:
+        yield t.spelling, t.base
+        yield from ((f"{t.spelling}.{name}", native) for name, native in t.attributes)
 
 
 def _postgres_default(column: Column, use: SequenceUse | None, own: Callable[[str], str]) -> str | None:

@@ -31,7 +31,10 @@ with leaves as (
                   else pg_relation_size(l.leaf) / 100.0 end) as rows
     from leaves l join pg_class f on f.oid = l.leaf group by l.relid
 )
-select c.oid, c.relkind::text as kind, s.bytes::bigint, s.rows::bigint, obj_description(c.oid, 'pg_class') as comment
+select c.oid, c.relkind::text as kind, s.bytes::bigint, s.rows::bigint, obj_description(c.oid, 'pg_class') as comment,
+       c.relpersistence = 'u' as unlogged,
+       array(select h.inhrelid::regclass::text from pg_inherits h where h.inhparent = c.oid and c.relkind = 'r'
+              order by 1) as heirs
   from pg_class c join sizes s on s.relid = c.oid
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from whimbrel.model.names import TableName
 from whimbrel.model.table import Check, Column, ForeignKey, Index, Table
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
+_ENDLESS_INTERVALS_SINCE = 170000
+_SET_COLUMNS = re.compile(r" ON DELETE (SET (?:NULL|DEFAULT) \(.*?\))")
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -90,6 +93,8 @@ class _Catalog:
 
     def __init__(self, connection: Connection, oids: list[int]) -> None:
         wanted = {"oids": oids}
+        # since 17 an interval may be infinite, whose binary form is a finite one to an older server
+        self.endless_intervals = connection.info.server_version >= _ENDLESS_INTERVALS_SINCE
         self.sizes = {r["oid"]: r for r in rows(connection, TABLES, wanted)}
         self.columns = _grouped(rows(connection, COLUMNS, wanted))
         self.constraints = _grouped(rows(connection, CONSTRAINTS, wanted))
@@ -113,6 +118,7 @@ class _Catalog:
             rows=self.sizes[oid]["rows"],
             bytes=self.sizes[oid]["bytes"],
             comment=self.sizes[oid]["comment"],
+            lost=tuple(_lost(self.sizes[oid])),
             options=self.options(oid),
         )
 
@@ -169,12 +175,29 @@ class _Catalog:
             options["sequences"] = sequences.to_option(uses.values())
         if types := self.user_types(oid):
             options["types"] = usertypes.to_option(types)
-        if self.sizes[oid]["kind"] == "p":
-            options["partitioned"] = "true"
+        for column in self.columns[oid]:
+            if rules := self._domain_rules(column["type"]):
+                options[f"domain.{column['name']}"] = " ".join(rules)
+        if self.endless_intervals and any(self._is_made_of(c["type"], "interval") for c in self.columns[oid]):
+            options["binary"] = "no"
         definitions = {c["name"]: c["definition"] for c in self.constraints[oid] if c["kind"] in "pfc"}
         if definitions:
             options["definitions"] = json.dumps(definitions, separators=(",", ":"))
         return options
+
+    def _is_made_of(self, oid: int, name: str) -> bool:
+        row = self.types[oid]
+        if row["name"] == name and row["schema"] == "pg_catalog":
+            return True
+        return any(self._is_made_of(part, name) for part in (row["element"], row["base"]) if part)
+
+    def _domain_rules(self, oid: int) -> list[str]:
+        row = self.types[oid]
+        if row["kind"] != "d":
+            return []
+        default = [f"DEFAULT {row['default']}"] if row["default"] else []
+        own = [*default, *["NOT NULL"] * row["not_null"], *(definition for _, definition in row["checks"])]
+        return own + self._domain_rules(row["base"])
 
     def user_types(self, oid: int) -> tuple[UserType, ...]:
         ordered: dict[int, UserType] = {}
@@ -196,6 +219,15 @@ class _Catalog:
             for part in [row["base"]] if row["base"] else row["attribute_types"] if row["attributes"] else []:
                 self._add_type(part, ordered)
         ordered[oid] = _user_type(row)
+
+
+def _lost(row: Row) -> Iterator[str]:
+    if row["kind"] == "p":
+        yield "partitioned on the source, one plain table here"
+    if row["unlogged"]:
+        yield "unlogged on the source, an ordinary table here"
+    if row["heirs"]:
+        yield f"a query shows the rows of {', '.join(row['heirs'])} too on the source, which inherit from it, not here"
 
 
 def _user_type(row: Row) -> UserType:
@@ -223,7 +255,7 @@ def _foreign_key(row: Row) -> ForeignKey:
         columns=tuple(row["columns"]),
         parent=TableName(row["parent_schema"], row["parent"]),
         parent_columns=tuple(row["parent_columns"]),
-        on_delete=_ACTIONS[row["on_delete"]],
+        on_delete=columns[1] if (columns := _SET_COLUMNS.search(row["definition"])) else _ACTIONS[row["on_delete"]],
         on_update=_ACTIONS[row["on_update"]],
         deferrable=row["deferrable"],
         initially_deferred=row["deferred"],

@@ -25,6 +25,7 @@ from whimbrel.model.table import Annotation, Column, Table
 
 TID_RANGE_SCAN = 140000  # the first server version that reads a ctid range without reading the whole table
 SAMPLE_BLOCKS = 16
+LOCK_SECONDS = 30
 
 
 # --- plan -----------------------------------------------------------------------------------------------------------
@@ -32,18 +33,23 @@ SAMPLE_BLOCKS = 16
 
 @dataclass(frozen=True)
 class _Part:
-    """A table or one leaf of a partitioned one. ``name`` is None for the table itself. Sizes include TOAST."""
+    """A table or one leaf of a partitioned one. ``name`` is None for the table itself. Sizes include TOAST.
+
+    ``file`` is the number of the file that holds it, another one once the table was truncated or rewritten.
+    """
 
     name: TableName | None
     blocks: int
     bytes: int
     rows: float
+    file: int | None
 
 
 _PARTS = """
 select n.nspname, c.relname, c.relkind::text,
        pg_relation_size(c.oid) / current_setting('block_size')::int, pg_table_size(c.oid),
-       case when c.relpages > 0 and c.reltuples > 0 then c.reltuples / c.relpages else 0 end
+       case when c.relpages > 0 and c.reltuples > 0 then c.reltuples / c.relpages else 0 end,
+       case when c.relkind in ('r', 'm') then pg_relation_filenode(c.oid)::bigint end
 from pg_class root join pg_namespace rn on rn.oid = root.relnamespace
 cross join lateral (
     select root.oid where root.relkind <> 'p'
@@ -58,7 +64,7 @@ def plan(connection: Connection, table: Table, rows_per_file: int, chunk_bytes: 
 
     Bounds are ``{"ctid": [low, high]}`` in block numbers, the last range of a table open-ended (high null), because a
     snapshot opened later may see rows beyond the blocks there are now. Leaves of partitioned tables are named in
-    ``"leaf"``. Raises TableMissing.
+    ``"leaf"``; ``"file"`` tells whether the blocks still hold what they held. Raises TableMissing.
     """
     with mapped("source"):
         parts = _parts(connection, table.name)
@@ -84,13 +90,13 @@ def _parts(connection: Connection, table: TableName) -> list[_Part]:
         if exists is None or exists[0] is None:
             raise TableMissing(f"{table}: no such table on the source")
     parts = []
-    for schema, name, kind, blocks, size, density in found:
+    for schema, name, kind, blocks, size, density, file in found:
         leaf = TableName(schema, name)
         divisible = kind in "rm" and connection.info.server_version >= TID_RANGE_SCAN
         if divisible and blocks and not density:
             density = _sampled_density(connection, leaf, blocks)
         parts.append(
-            _Part(None if leaf == table else leaf, int(blocks) if divisible else 0, int(size), density * blocks)
+            _Part(None if leaf == table else leaf, int(blocks) if divisible else 0, int(size), density * blocks, file)
         )
     return parts
 
@@ -119,9 +125,22 @@ def _cuts(part: _Part, rows_per_file: int, chunk_bytes: int) -> list[tuple[int, 
 
 def _bounds(part: _Part, low: int, high: int | None) -> dict[str, Any]:
     bounds: dict[str, Any] = {"ctid": [low, high]}
+    if part.file is not None:
+        bounds["file"] = part.file
     if part.name is not None:
         bounds["leaf"] = [part.name.schema, part.name.table]
     return bounds
+
+
+def plan_holds(connection: Connection, table: Table, chunks: Sequence[Chunk]) -> bool:
+    """Whether the chunks' block ranges are still what they were: VACUUM FULL and the like move rows between blocks."""
+    planned = {_place(c.bounds): c.bounds.get("file") for c in chunks if c.bounds}
+    with mapped("source"):
+        return planned == {p.name: p.file for p in _parts(connection, table.name)}
+
+
+def _place(bounds: Any) -> TableName | None:
+    return TableName(*bounds["leaf"]) if "leaf" in bounds else None
 
 
 # --- snapshot -------------------------------------------------------------------------------------------------------
@@ -225,7 +244,24 @@ class PostgresReader:
                 return write(tab_text(block))
 
         with mapped("source"):
-            return copy_out(self._connection, statement, sink)
+            rows = copy_out(self._connection, statement, sink)
+            self._require_same_file(table, chunk.bounds)
+            return rows
+
+    def _require_same_file(self, table: Table, bounds: Any) -> None:
+        """A table that was truncated or rewritten since it was planned looks empty to this snapshot, or has its rows in
+        other blocks. From here on it cannot be: having been read, it is locked until the transaction ends."""
+        if not bounds or "file" not in bounds:
+            return
+        name = _place(bounds) or table.name
+        sql = "select pg_relation_filenode(to_regclass(%s))::bigint"
+        row = self._connection.execute(sql, [qualified(name)]).fetchone()
+        if row != (bounds["file"],):
+            raise SourceInterrupted(
+                f"{name} was truncated or rewritten (TRUNCATE, ALTER TABLE, VACUUM FULL) after the load had begun: its "
+                "rows of the snapshot cannot be read any more; a new snapshot is needed",
+                table=str(name),
+            )
 
     def close(self) -> None:
         self._connection.close()
@@ -237,6 +273,8 @@ def open_reader(endpoint: Endpoint, job: Job, token: Any) -> PostgresReader:
     try:
         with mapped("source"):
             connection.execute("set row_security = off")  # rows that a policy hides are an error, not left out
+            # Behind an ALTER TABLE that waits for another reader of this load there is nothing to wait for.
+            connection.execute(f"set lock_timeout = '{LOCK_SECONDS}s'".encode())
         _join(connection, token["snapshot"])
         return PostgresReader(connection)
     except BaseException:
@@ -258,8 +296,7 @@ def _from(table: TableName, bounds: Any) -> str:
     if bounds is None:
         return qualified(table)
     low, high = bounds["ctid"]
-    leaf = bounds.get("leaf")
-    name = TableName(leaf[0], leaf[1]) if leaf else table
+    name = _place(bounds) or table
     conditions = [f"ctid >= '({int(low)},0)'::tid"] if low else []
     if high is not None:
         conditions.append(f"ctid < '({int(high)},0)'::tid")

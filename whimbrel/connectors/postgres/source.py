@@ -50,6 +50,10 @@ class PostgresSource:
         with self._session() as connection:
             return snapshot.plan(connection, table, rows_per_file, chunk_bytes)
 
+    def plan_holds(self, table: Table, chunks: Sequence[Chunk]) -> bool:
+        with self._session() as connection:
+            return snapshot.plan_holds(connection, table, chunks)
+
     def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
         return snapshot.open_snapshot(self._endpoint, job, tables, capture=capture, lanes=lanes)
 

@@ -6,6 +6,7 @@ They travel in ``Table.options["types"]``, in an order in which they can be crea
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -75,7 +76,8 @@ def respelled(expression: str, types: Sequence[UserType], schemas: Mapping[str, 
     """An expression of the source with its casts to user types as the target knows them."""
     for t in types:
         name = TableName(schemas.get(t.schema, t.schema), t.name)
-        expression = expression.replace(f"::{t.spelling}", f"::{qualified(name)}")
+        parts = re.split(rf"::{re.escape(t.spelling)}(?![\w$])", expression)
+        expression = f"::{qualified(name)}".join(parts)
     return expression
 
 

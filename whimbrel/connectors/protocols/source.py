@@ -42,6 +42,9 @@ class Source(Protocol):
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
         """Cut a table into chunks of about that many bytes and at most about that many rows. At least one chunk."""
 
+    def plan_holds(self, table: Table, chunks: Sequence[Chunk]) -> bool:
+        """Whether a plan made earlier still cuts the table in the same places, so that some of it may be read later."""
+
     def open_snapshot(self, job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> Snapshot:
         """Open one consistent view of all tables.
 
