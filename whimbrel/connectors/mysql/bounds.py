@@ -1,7 +1,8 @@
 """Key ranges as JSON-safe text, and the conditions that select them.
 
 Values are compared by the server with the column's own type and collation; enums and sets, which sort by number there,
-are compared as numbers. Ranges are half-open, and a bound may name only the first columns of the key.
+are compared as numbers, and so are years, because 67 would be taken for 2067. Ranges are half-open, and a bound may
+name only the first columns of the key.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def readable(column: Column) -> str:
 
 
 def _by_number(column: Column) -> bool:
-    return column.type.annotation in (Annotation.ENUM, Annotation.SET, Annotation.BIT)
+    return column.type.annotation in (Annotation.ENUM, Annotation.SET, Annotation.BIT, Annotation.YEAR)
 
 
 def _term(column: Column) -> str:

@@ -71,16 +71,20 @@ class Charsets:
         )
 
     def _table(self, charset: str) -> str:
-        """The character of each of the 256 bytes."""
+        """The character of each of the 256 bytes; U+FFFE, which is none, where the server makes up a question mark."""
         parts = ", ".join(f"HEX(CONVERT(CONVERT(0x{byte:02X} USING {charset}) USING utf32))" for byte in range(256))
         with mapped("source"):
             row = query(self._session, f"SELECT {parts}")[0]
-        return "".join(chr(int(code, 16)) for code in row)
+        codes = ("FFFE" if int(code, 16) == ord("?") != byte else code for byte, code in enumerate(row))
+        return "".join(chr(int(code, 16)) for code in codes)
 
 
 def _narrow(charset: str, table: str) -> Convert:
     def convert(value: bytes) -> bytes:
-        return codecs.charmap_decode(value, "strict", table)[0].encode()
+        try:
+            return codecs.charmap_decode(value, "strict", table)[0].encode()
+        except UnicodeError:
+            raise LogDamaged(f"text in the binlog has bytes without a meaning in {charset}") from None
 
     return convert
 

@@ -24,6 +24,7 @@ FAMILY = ("mysql", "mariadb")
 ROW_BYTES = 65535
 _GENERATED_NAME = re.compile(r"CONSTRAINT_\d+$|.*_chk_\d+$")
 _BARE_DEFAULT = re.compile(r"('(?:[^'\\]|''|\\.)*'|[-+\d.eE]+|b'[01]*'|0x[0-9a-f]*|null)$", re.I | re.S)
+_NEXTVAL = re.compile(r"\(?nextval\(", re.I)
 _NOW = re.compile(r"(current_timestamp|now)(\(\d*\))?$", re.I)
 
 
@@ -96,6 +97,8 @@ class _TableConversion:
             self.note(sentence)
         self.options["collation"] = self._table_collation()
         engine = self.source.options.get("engine", "InnoDB")
+        if self.family and (parts := self.source.options.get("primary_key")):
+            self.options["primary_key"] = parts
         if self.family and engine != "InnoDB":
             self.note(f"engine {engine} -> InnoDB")
         room = KeyRoom(self.source) if not self.family else None
@@ -177,6 +180,9 @@ class _TableConversion:
     def _default(self, column: Column, native: str) -> str | None:
         if column.default is None or column.identity is not None or column.generated is not None:
             return None
+        if self.family and _NEXTVAL.match(column.default):
+            self.note(f"default {column.default} is left out: sequences are not moved", column.name)
+            return None
         if self.family:
             return _family_default(column.default, column.type.annotation, native, self.dialect)
         found = expressions.default(column.default, native)
@@ -185,6 +191,8 @@ class _TableConversion:
         return None if found == "NULL" else found
 
     def _generated(self, column: Column) -> str | None:
+        if self.family and column.generated in ("ROW START", "ROW END"):
+            self.refused.append(f"{self.source.name}.{column.name} generated as {column.generated}")
         if column.generated is None or self.family:
             return column.generated
         found = expressions.predicate(column.generated, self._types)

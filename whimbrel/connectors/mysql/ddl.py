@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers, quote_literal
 from whimbrel.connectors.mysql.conversion import Conversion
+from whimbrel.connectors.mysql.schema import key_parts
 from whimbrel.connectors.mysql.types import canonical
 from whimbrel.connectors.protocols import Rendered
 from whimbrel.model.table import Column, ForeignKey, Index, Table
@@ -29,7 +30,7 @@ def create_table(table: Table) -> str:
     """One CREATE TABLE with primary and unique keys, checks and defaults."""
     lines = [column_clause(c, table) for c in table.columns]
     if table.primary_key:
-        lines.append(f"PRIMARY KEY ({quote_identifiers(table.primary_key)})")
+        lines.append(f"PRIMARY KEY ({table.options.get('primary_key') or quote_identifiers(table.primary_key)})")
     lines += [index_clause(i) for i in table.indexes if stands_inline(i, table)]
     for check in table.checks:
         name = f"CONSTRAINT {quote_identifier(check.name)} " if check.name else ""
@@ -86,14 +87,7 @@ def index_clause(index: Index) -> str:
 
 
 def _key_parts(index: Index) -> str:
-    if index.expression is not None:
-        return index.expression
-    parts = []
-    for number, name in enumerate(index.columns):
-        prefix = index.prefixes[number] if index.prefixes else None
-        descends = bool(index.descending) and index.descending[number]
-        parts.append(f"{quote_identifier(name)}{f'({prefix})' if prefix else ''}{' DESC' if descends else ''}")
-    return ", ".join(parts)
+    return index.expression if index.expression is not None else key_parts(index)
 
 
 def foreign_key(key: ForeignKey) -> str:

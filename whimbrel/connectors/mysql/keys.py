@@ -65,7 +65,7 @@ def convert_indexes(
     found: list[Index] = []
     notes: list[str] = []
     for index in source.indexes:
-        problem = _problem(index, dialect, family=family)
+        problem = _problem(index, target, dialect, family=family)
         if problem:
             notes.append(f"{source.name}: index {index.name} is left out: {problem}")
             continue
@@ -83,7 +83,11 @@ def convert_indexes(
     return tuple(found), notes
 
 
-def _problem(index: Index, dialect: Dialect, *, family: bool) -> str | None:
+def _problem(index: Index, target: Table, dialect: Dialect, *, family: bool) -> str | None:
+    if family and index.unique and not dialect.mariadb and index.expression is None and not any(index.prefixes):
+        long = [name for name in index.columns if not key_bytes(target.column(name).type.native)]
+        if long:
+            return f"MySQL has no uniqueness over the whole of a long text ({', '.join(long)})"
     if family:
         return "MariaDB has no indexes on expressions" if index.expression and dialect.mariadb else None
     if index.expression is not None:

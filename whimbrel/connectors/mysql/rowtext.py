@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from types import MappingProxyType
 
 import pyarrow as pa
 
 from whimbrel.connectors.mysql.connection import quote_identifier
+from whimbrel.connectors.mysql.types import ADDRESSES, base_of
 from whimbrel.model.chunk import Format
-from whimbrel.model.table import Annotation, Column
+from whimbrel.model.table import Annotation, Column, Table
 
 Value = Callable[[bytes], bytes]
 
@@ -17,6 +19,10 @@ Value = Callable[[bytes], bytes]
 # for 100 kB full of line ends. Longer texts than this are escaped here instead.
 LONGEST_ESCAPED_BY_MARIADB = 16 << 10
 
+_TEXTS = frozenset({Annotation.NONE, Annotation.CHAR, Annotation.ENUM, Annotation.SET})
+_WHOLE_CHARSETS = frozenset(
+    {"", "binary", "utf8mb4", "utf8mb3", "utf8", "latin1", "ucs2", "utf16", "utf16le", "utf32", "gb18030"}
+)
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -51,18 +57,42 @@ def kind(column: Column) -> Kind:
     return Kind.NUMBER if "zerofill" in column.type.native.lower() else Kind.PLAIN
 
 
-def line(columns: Sequence[Column], format: Format, longest: int | None = None) -> str:
+def unreadable(table: Table, columns: Sequence[Column]) -> dict[str, str]:
+    """By column, the condition under which a text has bytes without a meaning in its character set.
+
+    The server makes question marks of them. Unicode and latin1 have no such bytes.
+    """
+    found = {}
+    for column in columns:
+        charset = (column.type.collation or table.options.get("collation", "")).partition("_")[0]
+        plain = column.type.annotation in _TEXTS and base_of(column.type.native) not in ADDRESSES
+        if kind(column) is Kind.TEXT and plain and charset not in _WHOLE_CHARSETS:
+            name = quote_identifier(column.name)
+            marks = "CHAR_LENGTH(REPLACE({}, '?', ''))".format
+            found[column.name] = f"{marks(name)} <> {marks(f'CONVERT({name} USING utf8mb4)')}"
+    return found
+
+
+def line(
+    columns: Sequence[Column],
+    format: Format,
+    longest: int | None = None,
+    unreadable: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """An expression for one row as a line without its newline.
 
-    It is NULL for a row that would exceed max_allowed_packet or has a text of more than ``longest`` bytes, and only
-    then: so NULL values are written as ``\\N``, and CONCAT is used, which does not pass over a NULL.
+    It is NULL for a row that would exceed max_allowed_packet, has a text of more than ``longest`` bytes, or one that is
+    ``unreadable``, and only then: so NULL values are written as ``\\N``, and CONCAT is used, which does not pass over a
+    NULL.
     """
-    return f"CONCAT({', 0x09, '.join(_field(c, format, longest) for c in columns)}, '')"
+    return f"CONCAT({', 0x09, '.join(_field(c, format, longest, unreadable) for c in columns)}, '')"
 
 
-def _field(column: Column, format: Format, longest: int | None) -> str:
+def _field(column: Column, format: Format, longest: int | None, unreadable: Mapping[str, str]) -> str:
     name = quote_identifier(column.name)
     text = _escaped(name, column, format)
+    if column.name in unreadable:
+        text = f"IF({unreadable[column.name]}, NULL, {text})"
     if longest is not None and kind(column) is Kind.TEXT:
         text = f"IF(LENGTH({name}) > {longest}, NULL, {text})"
     return f"IF({name} IS NULL, {_literal(chr(92) + 'N')}, {text})" if column.nullable else text

@@ -168,6 +168,8 @@ class _Facts:
             options.update(extra)
         indexes = self.indexes(name)
         primary = next((i for i in indexes if i.name == "PRIMARY"), None)
+        if primary and (primary.prefixes or primary.descending):
+            options["primary_key"] = key_parts(primary)
         return Table(
             name=name,
             columns=tuple(columns),
@@ -291,6 +293,16 @@ def _lost(facts: Row) -> Iterator[str]:
         yield "partitioned on the source, one plain table here"
     if facts["TABLE_TYPE"] == "SYSTEM VERSIONED":
         yield "system-versioned on the source; the rows of today are moved, their history is not"
+
+
+def key_parts(index: Index) -> str:
+    """The columns of an index without expressions, as CREATE TABLE has them."""
+    parts = []
+    for number, name in enumerate(index.columns):
+        prefix = index.prefixes[number] if index.prefixes else None
+        descends = bool(index.descending) and index.descending[number]
+        parts.append(f"{quote_identifier(name)}{f'({prefix})' if prefix else ''}{' DESC' if descends else ''}")
+    return ", ".join(parts)
 
 
 def _key_part(row: Row) -> str:

@@ -8,7 +8,7 @@ changes are replayed from before the first session opened, because replaying the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -217,19 +217,35 @@ class MySQLReader:
         if format is Format.COPY_BINARY:
             raise ExtractorFailed(f"{table.name}: MySQL writes no {format}")
         longest = rowtext.LONGEST_ESCAPED_BY_MARIADB if self._session.mariadb else None
-        line = rowtext.line(columns, format, longest)
+        unreadable = rowtext.unreadable(table, columns)
+        line = rowtext.line(columns, format, longest, unreadable)
         source, where = _from(table, chunk), condition(table, chunk.bounds)
         whole = self._lines(table, f"SELECT {line} FROM {source}{f' WHERE {where}' if where else ''}", None, write)  # noqa: S608
         if not whole.nulls:
             return whole.rows
         # rows that are too long for one string or for the server's escapes; in the same view they are the same rows
         expressions, values = rowtext.separate(columns, format)
-        and_where = f"({where}) AND " if where else ""
-        sql = f"SELECT {', '.join(expressions)} FROM {source} WHERE {and_where}{line} IS NULL"  # noqa: S608 - quoted
+        rest = f"FROM {source} WHERE {f'({where}) AND ' if where else ''}{line} IS NULL"
+        self._refuse_unreadable(table, unreadable, rest)
+        sql = f"SELECT {', '.join(expressions)} {rest}"  # quoted in rowtext
         long = self._lines(table, sql, values, write)
         if long.rows != whole.nulls:
             raise ExtractorFailed(f"{table.name}: {whole.nulls} rows were too long for one string, {long.rows} came")
         return whole.rows + long.rows
+
+    def _refuse_unreadable(self, table: Table, unreadable: Mapping[str, str], rest: str) -> None:
+        if not unreadable:
+            return
+        sums = ", ".join(f"SUM({condition})" for condition in unreadable.values())
+        with mapped("source", str(table.name)):
+            counts = zip(unreadable, query(self._session, f"SELECT {sums} {rest}")[0], strict=True)
+        told = [f"column {name}: {int(count)}" for name, count in counts if count]
+        if told:
+            raise ExtractorFailed(
+                f"{table.name}: texts with bytes that have no meaning in their character set, {', '.join(told)}",
+                remedy="Correct these texts in the source, or make the column a VARBINARY or BLOB there.",
+                table=str(table.name),
+            )
 
     def _lines(
         self, table: Table, sql: str, values: Sequence[Value] | None, write: Callable[[Buffer], object]

@@ -20,6 +20,7 @@ SPATIAL = frozenset(
 ADDRESSES = {"inet4": 15, "inet6": 39}  # MariaDB's, as the text their client shows
 
 _SPELLING = re.compile(r"(?P<base>[a-z0-9_]+)\s*(?:\((?P<arguments>.*)\))?\s*(?P<rest>[a-z ]*)$", re.S | re.I)
+_REMARK = re.compile(r" /\*[^']*\*/$")  # MariaDB's COMPRESSED, and how old a time's form on disk is
 _LABEL = re.compile(r"'((?:[^']|'')*)'")
 
 
@@ -28,7 +29,8 @@ def read_type(native: str, collation: str | None = None, *, json: bool = False, 
 
     ``collation`` is kept as given. ``json`` says that a MariaDB ``longtext`` is its JSON.
     """
-    found = _SPELLING.match(native.strip())
+    native = _REMARK.sub("", native).strip()
+    found = _SPELLING.match(native)
     if found is None:
         return ColumnType(pa.string(), native, Annotation.NATIVE)
     base, arguments, rest = found["base"].lower(), found["arguments"] or "", (found["rest"] or "").lower()

@@ -176,7 +176,7 @@ def _foreign_generated(
 ) -> Column:
     if column.generated is None:
         return column
-    expression = foreign.expression(column.generated, types, source_type)
+    expression = foreign.computed(column.generated, types, source_type)
     if expression is None:
         findings.refused.append(
             f"{table.name}.{column.name}: generated as {column.generated}, which has no certain equal in PostgreSQL"
@@ -207,7 +207,8 @@ def _folds_case(table: Table, column: str) -> bool:
     """Whether the source compares this text without regard to case or trailing blanks, which PostgreSQL never does."""
     found = table.column(column).type
     collation = found.collation or table.options.get("collation", "")
-    return pa.types.is_string(found.arrow) and bool(collation) and not collation.endswith("_bin")
+    plain = found.annotation in (Annotation.NONE, Annotation.CHAR, Annotation.ENUM, Annotation.SET)
+    return plain and pa.types.is_string(found.arrow) and bool(collation) and not collation.endswith("_bin")
 
 
 def _note_behaviour(table: Table, findings: _Findings) -> None:

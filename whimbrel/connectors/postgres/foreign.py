@@ -105,6 +105,14 @@ def expression(sql: str, columns: Mapping[str, ColumnType], source_type: str) ->
     return found.sql("postgres", identify=True)
 
 
+def computed(sql: str, columns: Mapping[str, ColumnType], source_type: str) -> str | None:
+    """A generated column's expression; what is a truth value in PostgreSQL is 1 or 0 elsewhere."""
+    found = expression(sql, columns, source_type)
+    parsed = parse(sql, source_type)
+    is_truth = parsed is not None and _infer(parsed, columns) == "truth"
+    return f"({found})::integer" if found is not None and is_truth else found
+
+
 def _infer(node: exp.Expr, columns: Mapping[str, ColumnType]) -> Family | None:
     """The family of a node's value; None as soon as anything in it is not understood."""
 
