@@ -9,9 +9,10 @@ from itertools import pairwise
 import pytest
 
 from tests.servers.process import wait_until
+from tests.suite.conftest import PAIRS
 from tests.suite.running import Watch, position_order, replicating, settled
 from tests.suite.world import World
-from whimbrel.errors import PositionLost, TableMissing, TargetNotEmpty
+from whimbrel.errors import PositionLost, TableMissing, TargetInterrupted, TargetNotEmpty
 from whimbrel.pipeline.cleanup import clean_up
 from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
@@ -47,6 +48,20 @@ def test_rows_arrive_exactly(world: World) -> None:
     assert watch.tables["suite.item"].rows_loaded == ROWS
     assert watch.tables["suite.item"].files_total > 1
     assert not (world.job("data").workdir / "staging" / "data").exists()
+
+
+@pytest.mark.parametrize("world", PAIRS[:1], indirect=True)
+def test_chunks_that_a_crash_of_the_target_took_back_are_missed(world: World) -> None:
+    class Crash(Watch):
+        def phase(self, name: str) -> None:
+            if name == "indexes":
+                world.target.run("update whimbrel.chunks set loaded_rows = null where table_name = 'twokeys'")
+
+    prepare(world, rows=10)
+    with pytest.raises(TargetInterrupted, match=r"suite\.twokeys"):
+        copy_data(world.job("data"), Crash(), capture=False, resume=False)
+    copy_data(world.job("data"), Watch(), capture=False, resume=False)
+    assert world.differences() == []
 
 
 def test_the_target_numbers_its_own_rows_afterwards(world: World) -> None:

@@ -217,7 +217,20 @@ class _Load:
             else:
                 target.finish_keys(pair.tables, pair.target_tables)
             target.sync_sequences(pair.tables, pair.target_tables)
+            self.require_recorded(checkpoint)
             checkpoint.data_complete(self.epoch)
+
+    def require_recorded(self, checkpoint: Checkpoint) -> None:
+        """A target that may lose its newest commits in a crash (MySQL with innodb_flush_log_at_trx_commit = 0 or 2)
+        takes back chunks that it has confirmed, together with their records."""
+        recorded = checkpoint.state().tables
+        kept = {name: len(load.loaded) for name, load in recorded.items()}
+        lost = [str(w.source.name) for w in self.work if kept.get(w.source.name, 0) < len(w.chunks)]
+        if lost:
+            raise TargetInterrupted(
+                f"the target has lost rows that it had committed, of {', '.join(lost[:20])}; they are read again",
+                tables=lost[:100],
+            )
 
     def wait_for(self, futures: Iterable[Future[None]]) -> None:
         waiting = list(futures)

@@ -145,6 +145,22 @@ def test_enum_keys_and_unique_keys(server: MySQL, job: Job) -> None:
     _covered(server, job, 400, 7)
 
 
+def test_years_are_not_taken_for_those_of_another_century(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (y YEAR, n INT, v INT, PRIMARY KEY (y, n));")
+    _numbers(server, 2000, "IF(# % 4 = 0, 1900 + 1 + # % 255, '0000'), #, #")
+    _covered(server, job, 50, 10)
+
+
+def test_bytes_without_a_meaning_are_refused(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, g VARCHAR(9) CHARACTER SET greek, s TEXT CHARACTER SET sjis);")
+    server.client("INSERT INTO t VALUES (1, 'Ω?', '日?本'), (2, NULL, NULL)", SOURCE)
+    table = reflected(job, SOURCE)[0]
+    assert _read(job, [table], [_plan(job, table, 9)]) == [[["1\tΩ?\t日?本".encode(), b"2\t\\N\t\\N"]]]
+    server.client("INSERT INTO t VALUES (3, x'FF', x'81AD'), (4, x'D2', '?')", SOURCE)
+    with pytest.raises(ExtractorFailed, match=r"move_src\.t: .* column g: 2, column s: 1"):
+        _read(job, [table], [_plan(job, table, 9)])
+
+
 def test_small_empty_and_keyless_tables_are_one_chunk(server: MySQL, job: Job) -> None:
     make(server, "CREATE TABLE a (id INT PRIMARY KEY); CREATE TABLE b (x INT); CREATE TABLE c (id INT PRIMARY KEY);")
     server.client("INSERT INTO a VALUES (1),(2); INSERT INTO b VALUES (1),(1),(NULL)", SOURCE)

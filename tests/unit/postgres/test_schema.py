@@ -15,9 +15,11 @@ from tests.servers.postgres import Postgres
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.protocols import Source, Target
+from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Identity, Index, Table
+from whimbrel.pipeline.pair import Pair
 
 _numbers = itertools.count()
 
@@ -25,11 +27,13 @@ SHOP = """
 create schema "Odd ""one";
 create type "Odd ""one".mood as enum ('sad', 'o''k', 'back\\slash');
 create type "Odd ""one"."Size" as enum ('S', 'M');
+create type "Odd ""one".moods as enum ('x', 'y');
 create domain public.pos as int default 3 check (value > 0);
 create type public.pair as (a int, m "Odd ""one".mood[]);
 create table "Odd ""one"."select" (
   id serial primary key, "Ünï ☃" text collate "C" default 'x''y\\', n numeric(12,2), n2 numeric, n3 numeric(3,-1),
-  m "Odd ""one".mood default 'sad', sizes "Odd ""one"."Size"[], p public.pos not null, pr public.pair, arr int[],
+  ms "Odd ""one".moods default 'x', m "Odd ""one".mood default 'sad',
+  sizes "Odd ""one"."Size"[], p public.pos not null, pr public.pair, arr int[],
   ts timestamptz(3) default now(), g int generated always as (id * 2) stored, b bit(5), vb varbit(3), c char(3),
   v varchar(40)[], ch "char", iv interval day to second(3), unique (n), check (n > 0),
   constraint later unique (n2) deferrable initially deferred,
@@ -159,6 +163,25 @@ def test_partitions_arrive_as_one_table_and_say_so(server: Postgres) -> None:
     assert server.psql("select relkind from pg_class where relname = 'p'", second) == "r"
 
 
+def test_what_a_table_loses_is_said(server: Postgres) -> None:
+    first = database(server, "create table p (); create table heir () inherits (p); create unlogged table u ()")
+    notes = apply(target_of(server, database(server)), reflected(server, first, "public.*"), {}, "postgres")
+    assert [note.partition(":")[0] for note in notes] == ["public.p", "public.u"]
+    assert "the rows of public.heir too" in notes[0]
+    assert "unlogged" in notes[1]
+
+
+def test_intervals_travel_as_text_where_they_may_be_infinite(server: Postgres) -> None:
+    first = database(
+        server, "create table a (i interval(3)); create table b (i interval[]); create table c (t time, n text)"
+    )
+    tables = reflected(server, first, "public.*")
+    wanted = [None if server.version == "15" else "no"] * 2 + [None]
+    assert [t.options.get("binary") for t in tables] == wanted
+    pair = Pair(job(), source_of(server, first), target_of(server, first), tables, tables, {})
+    assert [pair.formats()[t.name] is Format.COPY_TEXT for t in tables] == [bool(w) for w in wanted]
+
+
 def test_what_resolves(server: Postgres) -> None:
     name = database(server, "create table t (); create view v as select 1; create schema bare; create extension hstore")
     source = source_of(server, name)
@@ -200,6 +223,14 @@ def test_user_types_that_nobody_can_make_are_refused(server: Postgres) -> None:
     )
     with pytest.raises(errors.TypeRefused, match=r"public\.span.*public\.t"):
         target_of(server, name).render(reflected(server, name, "public.*"), {}, "postgres")
+
+
+@pytest.mark.parametrize("column", ["a regclass", "a regtype[]", "a d", "a c"])
+def test_numbers_of_objects_are_refused(server: Postgres, column: str) -> None:
+    types = "create domain d as regproc; create type c as (x int, y regrole);"
+    tables = reflected(server, database(server, f"{types} create table t ({column})"), "public.t")
+    with pytest.raises(errors.TypeRefused, match=r"reg.* on the source's server alone"):
+        target_of(server, database(server)).render(tables, {}, "postgres")
 
 
 def test_extension_types_bring_their_extension(server: Postgres) -> None:

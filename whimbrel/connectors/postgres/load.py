@@ -19,6 +19,9 @@ from whimbrel.model.table import Column, Table
 BLOCK = 512 << 10
 _COPY_FORMATS = {Format.COPY_BINARY: "binary", Format.COPY_TEXT: "text"}
 _STAGE = "whimbrel_stage"
+_COMMIT_TO_DISK = """
+select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'
+"""
 
 
 class PostgresLoader:
@@ -34,6 +37,7 @@ class PostgresLoader:
         with mapped("target"):
             ensure_schema(connection)
             _silence_triggers(connection)
+            connection.execute(_COMMIT_TO_DISK)
 
     def load(
         self,
