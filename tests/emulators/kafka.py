@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -81,6 +81,10 @@ class Kafka:
         client = self._admin()  # the answer never comes once it is gone
         client.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(10)
 
+    def remove_topic(self, name: str) -> None:
+        client = self._admin()
+        client.delete_topics([name])[name].result(10)
+
     def topics(self) -> set[str]:
         return set(self._admin().list_topics(timeout=5).topics)
 
@@ -101,21 +105,26 @@ class Kafka:
                 "isolation.level": isolation,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,  # what is there is asked for, not what may come
                 "log_level": 0,
             }
         )
         try:
-            consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+            # Asked for beforehand: OFFSET_BEGINNING costs half a second, in which the client looks for the leader.
+            ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5) for p in partitions]
+            consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in zip(partitions, ends, strict=True)])
             found, ended, deadline = [], set(), time.monotonic() + READ_SECONDS
             while len(ended) < len(partitions):
                 assert time.monotonic() < deadline, f"{topic} was not read within {READ_SECONDS} s"
-                for message in consumer.consume(1000, 0.1):
-                    error = message.error()
-                    if error is None:
-                        found.append(message)
-                        ended.discard(message.partition())  # a batch may hold an end and what was committed just after
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        ended.add(message.partition())
+                message = consumer.poll(1.0)  # consume() waits for its time to be up, whatever has come
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    found.append(message)
+                    ended.discard(message.partition())  # an end may be told and then what was committed just after
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    ended.add(message.partition())
             return found
         finally:
             consumer.close()
