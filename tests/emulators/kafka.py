@@ -96,9 +96,22 @@ class Kafka:
         """How many messages the topic has."""
         return len(self._messages(topic, "read_committed"))
 
-    def _messages(self, topic: str, isolation: str) -> list[Any]:
-        partitions = list(self._admin().list_topics(timeout=5).topics[topic].partitions)
-        consumer = Consumer(
+    def end(self, topic: str) -> int:
+        """The offsets behind the last message of each partition, added up: messages, aborted ones, and marks of
+        commits. Cheap, however much the topic holds."""
+        consumer = self._consumer("read_uncommitted")
+        try:
+            return sum(high for _, high in self._ends(consumer, topic))
+        finally:
+            consumer.close()
+
+    def _ends(self, consumer: Any, topic: str) -> list[tuple[int, int]]:
+        """The first offset of each partition, and the one behind its last."""
+        partitions = self._admin().list_topics(timeout=5).topics[topic].partitions
+        return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5) for p in sorted(partitions)]
+
+    def _consumer(self, isolation: str) -> Any:
+        return Consumer(
             {
                 "bootstrap.servers": self.brokers,
                 "group.id": "tests",
@@ -109,22 +122,24 @@ class Kafka:
                 "log_level": 0,
             }
         )
+
+    def _messages(self, topic: str, isolation: str) -> list[Any]:
+        consumer = self._consumer(isolation)
         try:
             # Asked for beforehand: OFFSET_BEGINNING costs half a second, in which the client looks for the leader.
-            ends = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5) for p in partitions]
-            consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in zip(partitions, ends, strict=True)])
+            ends = self._ends(consumer, topic)
+            consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in enumerate(ends)])
             found, ended, deadline = [], set(), time.monotonic() + READ_SECONDS
-            while len(ended) < len(partitions):
+            while len(ended) < len(ends):
                 assert time.monotonic() < deadline, f"{topic} was not read within {READ_SECONDS} s"
-                message = consumer.poll(1.0)  # consume() waits for its time to be up, whatever has come
-                if message is None:
-                    continue
-                error = message.error()
-                if error is None:
-                    found.append(message)
-                    ended.discard(message.partition())  # an end may be told and then what was committed just after
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended.add(message.partition())
+                # Given a time to wait for, consume() waits until it is up, whatever has come.
+                for message in consumer.consume(10_000, 0) or filter(None, [consumer.poll(1.0)]):
+                    error = message.error()
+                    if error is None:
+                        found.append(message)
+                        ended.discard(message.partition())  # an end may be told and then what was committed just after
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        ended.add(message.partition())
             return found
         finally:
             consumer.close()

@@ -47,7 +47,7 @@ class QueueWriter(Protocol):
 
     @property
     def keeps_position_in(self) -> str:
-        """What in the queue holds the position, as its users know it."""
+        """What in which queue holds the position, as its users know it; known once ``recover`` was called."""
 
     def recover(self) -> QueueState | None:
         """Take the migration over: shut out older writers, end what they left open, read what is stored.

@@ -15,6 +15,7 @@ from tests.emulators.kafka import Kafka
 from tests.servers.process import wait_until
 from tests.unit.kafka.test_envelope import KEYED, TABLES, Log, at
 from whimbrel.connectors.kafka import ENGINE, producer, sizes
+from whimbrel.connectors.kafka.position import position_topic
 from whimbrel.connectors.kafka.producer import KafkaWriter, end_transactions
 from whimbrel.connectors.queues import QueueState
 from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, TopicMissing, ValueRefused
@@ -154,7 +155,8 @@ def test_forgetting_removes_the_position_and_nothing_else(kafka: Kafka) -> None:
     with closing(writer(queue)) as it:
         it.recover()
         it.write(transactions(Log(), 1))
-        job, name = it._job, it.keeps_position_in
+        job, name = it._job, position_topic("told", "move")
+        assert it.keeps_position_in.startswith(f"{name} on cluster ")
     assert name in kafka.topics()
     for _ in range(2):
         ENGINE.forget(queue, job)

@@ -53,6 +53,7 @@ class KafkaWriter:
         self._job = job
         self._topic: str = endpoint.parameters["topic"]
         self._positions = position_topic(self._topic, job.migration)
+        self._cluster = ""
         self._batch: int = endpoint.parameters["batchSize"]
         self._envelopes = Envelopes(job.source, job.migration, tables)
         self._partitions: list[int] = []  # by number of table
@@ -66,10 +67,10 @@ class KafkaWriter:
 
     @property
     def keeps_position_in(self) -> str:
-        return self._positions
+        return f"{self._positions} on cluster {self._cluster or self._endpoint.parameters['brokers']}"
 
     def recover(self) -> QueueState | None:
-        _, count = find_topic(self._endpoint, self._topic, self._job.operation)
+        self._cluster, count = find_topic(self._endpoint, self._topic, self._job.operation)
         self._partitions = [partition_of(name, count) for name in self._envelopes.tables]
         is_new = ensure_topic(self._endpoint, self._job, self._positions)
         limit = largest_batch(self._endpoint, self._topic, self._job.operation)
