@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 from whimbrel.catalog.records import EndpointRecord
 from whimbrel.catalog.secrets import MASK, is_secret, redact
 from whimbrel.connectors.protocols import CheckResult, Checks, Engine
+from whimbrel.connectors.queues import queue_engine
 from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOURCE_TYPES, engine, known_types
 from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
@@ -119,6 +120,12 @@ def remove_capture(source: EndpointRecord, job: Job) -> None:
             opened.cleanup(job)
         finally:
             opened.close()
+
+
+def forget_in_queue(queue: EndpointRecord, job: Job) -> None:
+    """Remove what a migration keeps in its queue for itself. Raises as ``QueueEngine.forget`` does."""
+    with _without_secrets(queue.parameters):
+        queue_engine(queue.type).forget(_endpoint(queue), job)
 
 
 def _checks(role: Role, record: EndpointRecord) -> Checks:

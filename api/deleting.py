@@ -1,7 +1,9 @@
-"""Deleting a migration with all it left: slot and publication on its source, working directory, rows."""
+"""Deleting a migration with all it left: slot and publication on its source, position in its queue, working directory,
+rows."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 from api import connectors
@@ -14,27 +16,29 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 
 _CAPTURING = (Mode.CHANGE, Mode.CHANGE_QUEUE, Mode.DATA_REPLICATION)
+logger = logging.getLogger("api.deleting")
 
 
-async def delete_migration(services: Services, name: str, *, force: bool) -> None:
+async def delete_migration(services: Services, name: str, *, force: bool) -> list[str]:
     """New operations are refused first, so that none starts on what is being removed; an API that dies in between
-    leaves the migration in that state, and DELETE again goes on.
+    leaves the migration in that state, and DELETE again goes on. Returns what had to be left in the queue, and why.
 
-    Raises MigrationNotFound, OperationConflict; ConnectionRefused when the source holds a slot or may hold one and
-    cannot be reached, unless ``force``.
+    Raises MigrationNotFound, OperationConflict; ConnectionRefused when source or queue hold something of it or may
+    hold it and cannot be reached, unless ``force``.
     """
     catalog = services.catalog
+    left: list[str] = []
     await in_thread(catalog.retire_migration, name)
     try:
         if not force and await in_thread(_has_captured, catalog, name):
             await services.slow.run(_remove_capture, catalog, name)
+            left = await services.slow.run(_forget_in_queue, catalog, name)
         await services.slow.run(_remove_workdir, catalog, name)
-    except WhimbrelError as e:
+    except WhimbrelError:
         await in_thread(catalog.retire_migration, name, False)
-        if isinstance(e, ConnectionRefused):
-            e.how_to_fix += " Or DELETE with ?force=true, and drop slot and publication on the source by hand."
         raise
     await in_thread(catalog.delete_migration, name)
+    return left
 
 
 def _has_captured(catalog: Catalog, name: str) -> bool:
@@ -43,7 +47,27 @@ def _has_captured(catalog: Catalog, name: str) -> bool:
 
 def _remove_capture(catalog: Catalog, name: str) -> None:
     migration = catalog.get_migration(name)
-    connectors.remove_capture(catalog.get_source(migration.source), _job(catalog, migration))
+    try:
+        connectors.remove_capture(catalog.get_source(migration.source), _job(catalog, migration))
+    except ConnectionRefused as e:
+        e.how_to_fix += " Or DELETE with ?force=true, and drop slot and publication on the source by hand."
+        raise
+
+
+def _forget_in_queue(catalog: Catalog, name: str) -> list[str]:
+    """After the source: as long as that may fail, the migration may go on, and needs its position."""
+    migration = catalog.get_migration(name)
+    if migration.queue_target is None:
+        return []
+    try:
+        connectors.forget_in_queue(catalog.get_target(migration.queue_target), _job(catalog, migration))
+    except ConnectionRefused as e:
+        e.how_to_fix += " Or DELETE with ?force=true, and delete the topic of its position by hand."
+        raise
+    except WhimbrelError as e:
+        logger.warning("migration %s was deleted, but not all of it: %s", name, e.message)
+        return [f"{e.message}. {e.how_to_fix}"]
+    return []
 
 
 def _job(catalog: Catalog, migration: MigrationRecord) -> Job:

@@ -67,6 +67,12 @@ class Deleted(Shape):
     deleted: Literal[True]
 
 
+class DeletedMigration(Deleted):
+    """``left``: what stays in the queue and why, a sentence each; only there when something does."""
+
+    left: list[str] | None = None
+
+
 class Connected(Shape):
     connected: Literal[True]
     message: str

@@ -12,7 +12,7 @@ from api.deleting import delete_migration
 from api.documented import responses
 from api.envelope import answer
 from api.migration_rules import check_targets, migration_record
-from api.results import Deleted, Migrations, MigrationSummary, MigrationView
+from api.results import DeletedMigration, Migrations, MigrationSummary, MigrationView
 from api.services import Deps
 from api.threads import in_thread
 from api.views import migration_summary, migration_view
@@ -68,7 +68,7 @@ async def list_migrations(request: Request, services: Deps) -> Response:
 @router.delete(
     "/{name}",
     responses=responses(
-        Deleted,
+        DeletedMigration,
         {"name": "shop", "deleted": True},
         InvalidRequest,
         MigrationNotFound,
@@ -80,8 +80,10 @@ async def delete(
     name: Name,
     request: Request,
     services: Deps,
-    force: Annotated[bool, Query(description="Leave slot and publication on a source that cannot be reached.")] = False,
+    force: Annotated[
+        bool, Query(description="Leave what it made on a source or queue that cannot be reached.")
+    ] = False,
 ) -> Response:
-    """Delete a migration, its operations, its working directory, and its slot and publication on the source."""
-    await delete_migration(services, name, force=force)
-    return answer(request, {"name": name, "deleted": True})
+    """Delete a migration, its operations and files, and what it keeps on the source and in its queue."""
+    left = await delete_migration(services, name, force=force)
+    return answer(request, {"name": name, "deleted": True, **({"left": left} if left else {})})

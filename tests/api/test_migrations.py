@@ -9,7 +9,9 @@ import pytest
 from api import connectors
 from api.results import MigrationSummary, MigrationView
 from tests.api.conftest import Client
+from tests.emulators.kafka import Kafka
 from tests.servers.postgres import Postgres
+from tests.servers.process import free_port
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.connectors.registry import engine
@@ -136,6 +138,54 @@ async def test_delete_drops_slot_and_publication(
     assert postgres15.psql(left, database) == "1|1"
     await client.ok("DELETE", "/v1/migrations/shop")
     assert postgres15.psql(left, database) == "0|0"
+
+
+def feeding(catalog: Catalog, brokers: str) -> str:
+    """A migration ``events`` that once fed a topic, whose name this is."""
+    topic = f"told-{uuid.uuid4().hex[:8]}"
+    catalog.put_target(connectors.parse("target", "queue", "kafka", {"brokers": brokers, "topic": topic}))
+    catalog.put_migration(MigrationRecord("events", "old", ("a.b",), queue_target="queue"))
+    catalog.begin_operation("events", Mode.CHANGE_QUEUE, "fed", "h", {})
+    catalog.finish_operation("fed", Status.CANCELLED)
+    return topic
+
+
+async def test_delete_takes_the_position_in_the_queue_along(
+    client: Client, shop: Catalog, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connectors, "remove_capture", lambda *_: None)
+    topic = feeding(shop, kafka.brokers)
+    for name in (topic, f"{topic}-whimbrel-events", f"{topic}-whimbrel-event"):
+        kafka.make_topic(name)
+    assert await client.ok("DELETE", "/v1/migrations/events") == {"name": "events", "deleted": True}
+    assert {t for t in kafka.topics() if t.startswith(topic)} == {topic, f"{topic}-whimbrel-event"}
+
+
+async def test_what_may_not_be_deleted_in_the_queue_is_named(
+    client: Client, shop: Catalog, kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connectors, "remove_capture", lambda *_: None)
+    position = f"{feeding(shop, kafka.brokers)}-whimbrel-events"
+    kafka.make_topic(position, 2)
+    found = await client.ok("DELETE", "/v1/migrations/events")
+    assert found["deleted"] is True
+    (left,) = found["left"]
+    assert f"{position} has 2 partitions" in left
+    assert "by hand" in left
+    assert position in kafka.topics()
+    assert (await client.refused("GET", "/v1/migrations/events"))[:2] == (404, "MIGRATION_NOT_FOUND")
+
+
+async def test_a_queue_that_may_hold_a_position_must_answer(
+    client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connectors, "remove_capture", lambda *_: None)
+    feeding(shop, f"127.0.0.1:{free_port()}")
+    status, code, error = await client.refused("DELETE", "/v1/migrations/events")
+    assert (status, code) == (500, "CONNECTION_REFUSED")
+    assert "force=true" in error["details"]["remedy"]
+    await client.ok("GET", "/v1/migrations/events")
+    await client.ok("DELETE", "/v1/migrations/events?force=true")
 
 
 async def test_a_delete_that_was_cut_off_is_finished_by_the_next(client: Client, shop: Catalog) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -81,6 +81,10 @@ class Kafka:
         client = self._admin()  # the answer never comes once it is gone
         client.create_topics([NewTopic(name, partitions, 1, config=settings)])[name].result(10)
 
+    def remove_topic(self, name: str) -> None:
+        client = self._admin()
+        client.delete_topics([name])[name].result(10)
+
     def topics(self) -> set[str]:
         return set(self._admin().list_topics(timeout=5).topics)
 
@@ -92,28 +96,48 @@ class Kafka:
         """How many messages the topic has."""
         return len(self._messages(topic, "read_committed"))
 
-    def _messages(self, topic: str, isolation: str) -> list[Any]:
-        partitions = list(self._admin().list_topics(timeout=5).topics[topic].partitions)
-        consumer = Consumer(
+    def end(self, topic: str) -> int:
+        """The offsets behind the last message of each partition, added up: messages, aborted ones, and marks of
+        commits. Cheap, however much the topic holds."""
+        consumer = self._consumer("read_uncommitted")
+        try:
+            return sum(high for _, high in self._ends(consumer, topic))
+        finally:
+            consumer.close()
+
+    def _ends(self, consumer: Any, topic: str) -> list[tuple[int, int]]:
+        """The first offset of each partition, and the one behind its last."""
+        partitions = self._admin().list_topics(timeout=5).topics[topic].partitions
+        return [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5) for p in sorted(partitions)]
+
+    def _consumer(self, isolation: str) -> Any:
+        return Consumer(
             {
                 "bootstrap.servers": self.brokers,
                 "group.id": "tests",
                 "isolation.level": isolation,
                 "enable.auto.commit": False,
                 "enable.partition.eof": True,
+                "fetch.wait.max.ms": 10,  # what is there is asked for, not what may come
                 "log_level": 0,
             }
         )
+
+    def _messages(self, topic: str, isolation: str) -> list[Any]:
+        consumer = self._consumer(isolation)
         try:
-            consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING) for p in partitions])
+            # Asked for beforehand: OFFSET_BEGINNING costs half a second, in which the client looks for the leader.
+            ends = self._ends(consumer, topic)
+            consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in enumerate(ends)])
             found, ended, deadline = [], set(), time.monotonic() + READ_SECONDS
-            while len(ended) < len(partitions):
+            while len(ended) < len(ends):
                 assert time.monotonic() < deadline, f"{topic} was not read within {READ_SECONDS} s"
-                for message in consumer.consume(1000, 0.1):
+                # Given a time to wait for, consume() waits until it is up, whatever has come.
+                for message in consumer.consume(10_000, 0) or filter(None, [consumer.poll(1.0)]):
                     error = message.error()
                     if error is None:
                         found.append(message)
-                        ended.discard(message.partition())  # a batch may hold an end and what was committed just after
+                        ended.discard(message.partition())  # an end may be told and then what was committed just after
                     elif error.code() == KafkaError._PARTITION_EOF:
                         ended.add(message.partition())
             return found

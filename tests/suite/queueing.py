@@ -9,9 +9,10 @@ from typing import Any
 
 from tests.emulators.kafka import Kafka, Read
 from tests.suite.running import Running
-from tests.suite.world import World
+from tests.suite.world import SCHEMA, World
 from whimbrel.connectors.registry import engine
 from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
 from whimbrel.pipeline.replication import replicate
 
 
@@ -25,6 +26,7 @@ class Queued:
     type: str = "kafka"
     beside: bool = False
     parameters: dict[str, Any] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)  # tables beside those of the suite
 
     @property
     def endpoint(self) -> Endpoint:
@@ -34,9 +36,8 @@ class Queued:
     def job(self, operation: str) -> Job:
         work = self.world.job(operation)
         target = work.target if self.beside else self.endpoint
-        return Job(
-            work.migration, operation, work.source, target, work.tables, work.workdir, queue=self.endpoint, threads=2
-        )
+        tables = (*work.tables, *(TableName(SCHEMA, name) for name in self.more))
+        return Job(work.migration, operation, work.source, target, tables, work.workdir, queue=self.endpoint, threads=2)
 
     @contextmanager
     def following(

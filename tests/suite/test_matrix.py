@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from tests.servers.fleet import SERVERS
+from tests.suite import test_queue
 from tests.suite.conftest import PAIRS
-from tests.suite.test_queue import FLAVOURS
-from tests.suite.test_queue_beside import PAIRS as BESIDE
+from tests.suite.test_queue import PAIRS as QUEUES
 from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
 
@@ -89,11 +89,14 @@ def test_each_test_of_the_suite_proves_exactly_one_capability() -> None:
 def test_every_source_and_queue_is_listed_as_the_suite_runs_it() -> None:
     types = {type: engine(type).capabilities for type in known_types()}
     pairs = {f"{s} → {q}" for s, can in types.items() if can.changes for q, may in types.items() if may.queue}
-    run = {f"{SERVERS[source]} → {queue}" for source, queue in FLAVOURS}
-    run &= {f"{SERVERS[source]} → {queue}" for source, _, queue in BESIDE}
-    listed = matrix()["queues"]
-    assert listed["pairs"] == {pair: "test" if pair in run else "gap" for pair in pairs}
-    assert sorted(listed["tests"]) == sorted(file.name for file in SUITE.glob("test_queue*.py"))
+    run = {f"{SERVERS[source]} → {queue}" for source, queue in QUEUES}
+    assert matrix()["queues"]["pairs"] == {pair: "test" if pair in run else "gap" for pair in pairs}
+    on_all = {
+        f"test_queue.py::{name}"
+        for name, test in inspect.getmembers(test_queue, inspect.isfunction)
+        if any(mark.args[1] is QUEUES for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize")
+    }
+    assert sorted(matrix()["queues"]["every pair"]) == sorted(on_all)
 
 
 @pytest.mark.parametrize("type", sorted(known_types()))

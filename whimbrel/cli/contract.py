@@ -74,9 +74,9 @@ class Contract(ApiClient):
         """All migrations by name, their tables counted."""
         return cast(shapes.Migrations, self.call("GET", path("migrations")))
 
-    def delete_migration(self, name: str, *, force: bool | None = None) -> shapes.Deleted:
-        """Delete a migration, its operations, its working directory, and its slot and publication on the source."""
-        return cast(shapes.Deleted, self.call("DELETE", path("migrations", name), query={"force": force}))
+    def delete_migration(self, name: str, *, force: bool | None = None) -> shapes.DeletedMigration:
+        """Delete a migration, its operations and files, and what it keeps on the source and in its queue."""
+        return cast(shapes.DeletedMigration, self.call("DELETE", path("migrations", name), query={"force": force}))
 
     def prereqs(self, body: shapes.PrerequisitesBody) -> shapes.Prerequisites:
         """The SQL to run on source and target before a migration works."""

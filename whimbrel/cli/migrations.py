@@ -63,11 +63,13 @@ def list_all() -> None:
 @app.command("delete")
 def delete(
     name: Name,
-    force: Annotated[bool, typer.Option("--force", help="Also when its source cannot be reached.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also when its source or queue cannot be reached.")] = False,
 ) -> None:
-    """Delete it with its working directory and what it left on the source."""
+    """Delete it with its working directory and what it left on the source and in its queue."""
     with current().client() as api:
-        show.result(api.delete_migration(name, force=force), f"migration {name} is deleted")
+        found = api.delete_migration(name, force=force)
+    left = "".join(f"; left: {sentence}" for sentence in found.get("left") or ())
+    show.result(found, f"migration {name} is deleted{left}")
 
 
 def prereqs(name: Name, mode: Mode = "data+replication") -> None:

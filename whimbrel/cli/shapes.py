@@ -62,6 +62,12 @@ class Deleted(TypedDict):
     deleted: Literal[True]
 
 
+class DeletedMigration(TypedDict):
+    name: str
+    deleted: Literal[True]
+    left: NotRequired[list[str] | None]
+
+
 class EmptyBody(TypedDict):
     pass
 

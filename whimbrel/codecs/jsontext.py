@@ -27,6 +27,7 @@ class Form(Enum):
     BOOL = "bool"
     TEXT = "text"
     MOMENT = "moment"  # ISO 8601: T between date and time, Z for UTC
+    TIME = "time"  # like those of moments, fractions end with their last digit that is not 0
     BASE64 = "base64"
     NUMBERS = "numbers"  # arrays of each kind
     BOOLS = "bools"
@@ -48,6 +49,8 @@ def form_of(type: ColumnType) -> Form:
         return Form.BASE64
     if pa.types.is_timestamp(arrow):
         return Form.MOMENT
+    if pa.types.is_time(arrow) or type.annotation is Annotation.DURATION:
+        return Form.TIME
     return Form.TEXT
 
 
@@ -74,8 +77,10 @@ def values(column: pa.BinaryArray, form: Form) -> pa.BinaryArray:
     if form is Form.FLOAT:
         return pc.if_else(pc.match_substring_regex(column, "^-?[0-9]"), column, _in_quotes(column))
     if form is Form.MOMENT:
-        iso = pc.replace_substring_regex(column, r"^([0-9]{4,}-[0-9]{2}-[0-9]{2}) ([0-9:.]+)$", r"\1T\2")
-        return _in_quotes(pc.replace_substring_regex(iso, r"^([0-9]{4,}-[0-9]{2}-[0-9]{2}) ([0-9:.]+)\+00$", r"\1T\2Z"))
+        iso = pc.replace_substring_regex(column, rf"^{_DATE} {_TIME}$", r"\1T\2\3")
+        return _in_quotes(pc.replace_substring_regex(iso, rf"^{_DATE} {_TIME}\+00$", r"\1T\2\3Z"))
+    if form is Form.TIME:
+        return _in_quotes(pc.replace_substring_regex(column, rf"^{_TIME}$", r"\1\2"))
     if form is Form.BASE64:
         return _in_quotes(base64(column))
     if form is Form.TEXT:
@@ -164,5 +169,7 @@ def _arrays(column: pa.BinaryArray, kind: Render) -> pa.BinaryArray:
     return pa.array(found, pa.binary())
 
 
+_DATE = r"([0-9]{4,}-[0-9]{2}-[0-9]{2})"
+_TIME = r"(-?[0-9]{2,}:[0-9]{2}:[0-9]{2})(\.[0-9]*[1-9])?\.?0*"  # MySQL pads fractions to their width, others do not
 _ESCAPES = {0x5C: "\\\\", 0x22: '\\"', 0x0A: "\\n", 0x0D: "\\r", 0x09: "\\t"}
 _ARRAYS = {Form.NUMBERS: Render.ARRAY_NUMBER, Form.BOOLS: Render.ARRAY_BOOL, Form.TEXTS: Render.ARRAY_TEXT}

@@ -32,12 +32,22 @@ class QueueEngine(Engine, Protocol):
     def end_transactions(self, endpoint: Endpoint, job: Job) -> None:
         """End what a writer of this migration may have left open. Called twice it is no error."""
 
+    def forget(self, endpoint: Endpoint, job: Job) -> None:
+        """Remove what a migration keeps in the queue for itself; never a message. Called twice it is no error.
+
+        Raises leaves of ConnectionRefused; TargetPermissionDenied or LoaderFailed when it stays where it is.
+        """
+
 
 class QueueWriter(Protocol):
     """Writes changes as messages, in transactions that hold the position too. For one thread.
 
     After any error it is of no use but to be closed; what its last transaction came to, ``recover`` of the next tells.
     """
+
+    @property
+    def keeps_position_in(self) -> str:
+        """What in which queue holds the position, as its users know it; known once ``recover`` was called."""
 
     def recover(self) -> QueueState | None:
         """Take the migration over: shut out older writers, end what they left open, read what is stored.

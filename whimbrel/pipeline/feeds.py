@@ -15,6 +15,7 @@ from whimbrel.model.change import Segment
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.packet import QueueMirror
 from whimbrel.pipeline.pair import Pair
 
 IDLE_COMMIT = 1.0  # seconds between commits of a position that moved without changes of ours; comparisons wait for it
@@ -92,10 +93,11 @@ class DatabaseFeed:
 
 
 class QueueFeed:
-    """Sends segments as messages, with the position in the producer's own transaction."""
+    """Sends segments as messages, with the position in the producer's own transaction. ``owner``: the operation that
+    began it."""
 
-    def __init__(self, writer: QueueWriter, start: Position) -> None:
-        self.writer = writer
+    def __init__(self, writer: QueueWriter, start: Position, owner: str) -> None:
+        self.writer, self.owner = writer, owner
         self.committed = start
         self.in_transaction = False
         self._start = start
@@ -118,6 +120,10 @@ class QueueFeed:
         if self.committed.order < position.order and time.monotonic() - self._committed_at >= seconds:
             self.writer.commit(position)
             self._committed(position)
+
+    @property
+    def mirror(self) -> QueueMirror:
+        return QueueMirror(self.committed, self.writer.keeps_position_in, self.owner)
 
     def caught_up(self) -> None:
         """Nothing waits."""

@@ -1,13 +1,16 @@
 """``position.pkt`` in the migration's working directory: a readable mirror of what the target's progress table holds.
 
 The target's table decides, because it commits with the rows; the file is for people and for scripts that look for it.
+Only where a queue has lost its position does it decide something: that one was there.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
@@ -16,26 +19,47 @@ from whimbrel.pipeline.pair import open_target
 NAME = "position.pkt"
 
 
+@dataclass(frozen=True)
+class QueueMirror:
+    """How far the queue has come, in what it keeps its position, and the operation that began there."""
+
+    position: Position
+    kept_in: str
+    begun_by: str
+
+
 def write_packet(
-    workdir: Path, migration: str, position: Position | None, *, data_complete: bool, queue: Position | None = None
+    workdir: Path, migration: str, position: Position | None, *, data_complete: bool, queue: QueueMirror | None = None
 ) -> None:
     """Replace the file in one step: a reader sees the old content or the new, never half of either.
 
     ``position`` is how far the database has come, ``queue`` how far the queue; None for the one that there is not.
     """
     workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    content = {
+    content: dict[str, Any] = {
         "migration": migration,
         "position": json.loads(position.to_json()) if position else None,
         "data_complete": data_complete,
-        **({"queue": json.loads(queue.to_json())} if queue else {}),
     }
+    if queue is not None:
+        content["queue"] = json.loads(queue.position.to_json())
+        content["queue_position"] = {"kept_in": queue.kept_in, "begun_by": queue.begun_by}
     temporary = workdir / f".{NAME}.{os.getpid()}"
     with temporary.open("w") as f:
         json.dump(content, f, indent=1)
         f.flush()
         os.fsync(f.fileno())
     temporary.replace(workdir / NAME)
+
+
+def read_queue(workdir: Path) -> QueueMirror | None:
+    """What was last written about the queue; None when nothing was, or nothing that can be read."""
+    try:
+        content = json.loads((workdir / NAME).read_text())
+        position = Position.from_json(json.dumps(content["queue"]))
+        return QueueMirror(position, content["queue_position"]["kept_in"], content["queue_position"]["begun_by"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def remove_packet(workdir: Path) -> None:

@@ -77,7 +77,7 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
             source.check_capture(tables)
             writer = stack.enter_context(_writer(job, tables))
             start = start_of_queue(source, job, tables, writer, resume=resume, position=position)
-            yield _Work(source, tables, None, QueueFeed(writer, start))
+            yield _Work(source, tables, None, QueueFeed(writer, start, job.operation))
             return
         pair = stack.enter_context(open_pair(job))
         pair.require_target_tables()
@@ -89,7 +89,8 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
             state = checkpoint.state()
         if job.queue is not None:
             writer = stack.enter_context(_writer(job, pair.tables))
-            queue = QueueFeed(writer, start_of_queue_beside(writer, state.operation, start))
+            owner = state.operation
+            queue = QueueFeed(writer, start_of_queue_beside(job, writer, owner, start), owner)
         applier = stack.enter_context(closing(pair.target.open_applier(job, pair.tables, pair.target_tables)))
         keys_wait = handoff and state.snapshots > 1
         database = DatabaseFeed(pair, control, applier, epoch, start, keys_wait=keys_wait)
@@ -229,7 +230,7 @@ class _Changes:
             self.job.migration,
             database.committed if database else None,
             data_complete=database is not None,
-            queue=queue.committed if queue else None,
+            queue=queue.mirror if queue else None,
         )
 
     def end(self) -> None:

@@ -12,6 +12,7 @@ from whimbrel.errors import DataFailed, LayoutChanged, PositionLost, Replication
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
+from whimbrel.pipeline.packet import read_queue
 from whimbrel.pipeline.pair import Pair
 
 
@@ -52,15 +53,18 @@ def _require_known_layouts(pair: Pair, state: LoadState) -> None:
         )
 
 
-def start_of_queue_beside(writer: QueueWriter, owner: str, database: Position) -> Position:
+def start_of_queue_beside(job: Job, writer: QueueWriter, owner: str, database: Position) -> Position:
     """Where the queue goes on beside a database, whose present state ``owner`` began.
 
     A queue that knows of another beginning, or of none, begins where the database stands. It is asked before the first
-    change is applied, so that at a fresh start that is the beginning of both.
+    change is applied, so that at a fresh start that is the beginning of both. Raises PositionLost when it knew of this
+    one: the database may be ahead of it.
     """
     stored = writer.recover()
     if stored is not None and stored.operation == owner:
         return stored.position
+    if stored is None:
+        _require_never_begun(job, writer, owner)
     writer.restart(QueueState(owner, database))
     return database
 
@@ -70,13 +74,37 @@ def start_of_queue(
 ) -> Position:
     """Where a queue without a database goes on."""
     stored = writer.recover()
+    if stored is None:
+        _require_never_begun(job, writer, None if resume else job.operation)
     if resume and stored is None:
         raise _nothing_stored(job)
     if stored is not None and (resume or stored.operation == job.operation):
         return stored.position
     start = _fresh(source, job, tables, position, stored.position if stored else None)
-    writer.restart(QueueState(job.operation, start))
+    try:
+        writer.restart(QueueState(job.operation, start))
+    except WhimbrelError as e:
+        if position is None and not e.retryable:
+            with suppress(WhimbrelError):
+                source.cleanup(job)  # nobody could go on from the slot, and it makes the source keep its log
+        raise
     return start
+
+
+def _require_never_begun(job: Job, writer: QueueWriter, operation: str | None) -> None:
+    """Raise PositionLost if the queue had a position of ``operation`` (None: of any), as an earlier attempt saw it.
+
+    Somebody has deleted it, or let it expire. To begin anew would leave out what was changed since, and tell nobody.
+    """
+    seen = read_queue(job.workdir)
+    if seen is None or seen.kept_in != writer.keeps_position_in or operation not in (None, seen.begun_by):
+        return
+    raise PositionLost(
+        f"{seen.kept_in} no longer holds the position of migration {job.migration}, which was {seen.position.text}",
+        remedy="Start with that position, if the source still has its log from there on; otherwise start afresh with "
+        "resume=false, and know that the changes in between are not in the queue. Keep that topic from expiring.",
+        position=seen.position.text,
+    )
 
 
 def _fresh(

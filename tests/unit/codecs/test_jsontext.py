@@ -54,6 +54,24 @@ def test_moments_are_iso_8601_where_they_can_be() -> None:
     ]
 
 
+def test_fractions_of_seconds_end_with_their_last_digit() -> None:
+    """MySQL pads them to the column's width, PostgreSQL does not; readers shall not see where a row comes from."""
+    assert cells(
+        Form.MOMENT, b"2026-11-23 13:00:00.500000", b"2026-11-23 13:00:00.000000+00", b"2026-11-23 13:00:10"
+    ) == [
+        b'"2026-11-23T13:00:00.5"',
+        b'"2026-11-23T13:00:00Z"',
+        b'"2026-11-23T13:00:10"',
+    ]
+    assert cells(Form.TIME, b"13:00:00.050", b"-838:59:50.000000", b"24:00:00", b"10:20:30.123456", None) == [
+        b'"13:00:00.05"',
+        b'"-838:59:50"',
+        b'"24:00:00"',
+        b'"10:20:30.123456"',
+        None,
+    ]
+
+
 def test_booleans_and_arrays() -> None:
     assert cells(Form.BOOL, b"t", b"f", None) == [b"true", b"false", None]
     assert [json.loads(v or b"0") for v in cells(Form.NUMBERS, b"{1,NULL}", None)] == [[1, None], 0]
@@ -76,6 +94,8 @@ def test_text_that_is_not_utf8_is_refused() -> None:
         (pa.binary(), Annotation.SPATIAL, Form.BASE64),
         (pa.timestamp("us", "UTC"), Annotation.NONE, Form.MOMENT),
         (pa.date32(), Annotation.NONE, Form.TEXT),
+        (pa.time64("us"), Annotation.NONE, Form.TIME),
+        (pa.string(), Annotation.DURATION, Form.TIME),
         (pa.list_(pa.list_(pa.float64())), Annotation.ARRAY, Form.NUMBERS),
         (pa.list_(pa.decimal128(9, 2)), Annotation.ARRAY, Form.TEXTS),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.codecs.ordering import after
+from whimbrel.codecs.ordering import after, pieces
 from whimbrel.connectors.kafka.envelope import Envelopes
 from whimbrel.errors import LayoutChanged, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Counts, Segment, Transaction
@@ -197,6 +198,42 @@ def test_a_target_that_is_ahead_gets_only_what_it_lacks() -> None:
     assert rest.counts == {KEYED: Counts(2), BARE: Counts(2, 0, 0, 1)}
     assert (rest.transactions, rest.position) == (2, at(30))
     assert after(segment, at(30)).steps == ()
+
+
+def test_pieces_say_what_the_whole_says() -> None:
+    """However it is cut; a new image stays with its old one, and a transaction ends in the piece of its last change."""
+    log = Log()
+    for n in range(4):
+        log.begin()
+        log.row(KEYED, INSERT, str(n).encode(), b"a", None)
+        log.row(BARE, UPDATE_BEFORE, b"1")
+        log.row(BARE, UPDATE, b"2")
+        log.row(KEYED, UPDATE_BEFORE, str(n).encode(), None, None)
+        log.row(KEYED, UPDATE, str(n + 10).encode(), MISSING, None)
+        if n == 2:
+            log.builder.truncate((KEYED, BARE))
+        log.commit()
+    log.begin()
+    log.row(BARE, INSERT, b"1")
+    segment = log.builder.cut()
+    whole = envelopes().messages(segment)
+    ends = [(n, mark.transaction.id, mark.commit) for n, mark in whole.ends]
+    for part in (after(segment, at(10)), segment):
+        for most in range(1, 24):
+            made, values, keys, seen, sent = envelopes(), [], [], [], 0
+            for piece in pieces(part, most):
+                found = made.messages(piece)
+                assert len(found.values) <= most + 2  # an image that is kept together, a truncate of two tables
+                seen += [(sent + n, m.transaction.id, m.commit) for n, m in found.ends]
+                values += [re.sub(rb'"ts_ms":\d+,"transaction"', b"", v) for v in found.values]
+                keys += found.keys
+                sent += len(found.values)
+            behind = len(whole.values) - sent
+            expected = [re.sub(rb'"ts_ms":\d+,"transaction"', b"", v) for v in whole.values[behind:]]
+            assert (values, keys) == (expected, whole.keys[behind:]), most
+            closed = [(n + behind, id, commit) for n, id, commit in seen if commit is not None]
+            assert closed == [e for e in ends if e[2] is not None and e[0] > behind], most
+            assert seen[-1][2] is None
 
 
 def test_a_value_that_is_no_text_is_refused_by_name() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from tests.conftest import running_kafka
 from tests.emulators.kafka import Kafka
 from tests.servers.process import wait_until
 from tests.unit.kafka.test_envelope import KEYED, TABLES, Log, at
-from whimbrel.connectors.kafka import ENGINE
+from whimbrel.connectors.kafka import ENGINE, producer, sizes
+from whimbrel.connectors.kafka.position import position_topic
 from whimbrel.connectors.kafka.producer import KafkaWriter, end_transactions
 from whimbrel.connectors.queues import QueueState
-from whimbrel.errors import Fenced, TargetInterrupted, TopicMissing, ValueRefused
+from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, TopicMissing, ValueRefused
 from whimbrel.model.change import INSERT, Segment
 from whimbrel.model.job import Endpoint, Job
 
@@ -84,13 +87,89 @@ def test_cleanup_ends_what_was_left_open(kafka: Kafka) -> None:
         assert len(kafka.read("left")) == 1
 
 
-def test_a_message_that_is_too_large_is_refused(kafka: Kafka) -> None:
+def test_a_message_that_is_too_large_is_named_and_small_ones_are_not_refused_with_it(kafka: Kafka) -> None:
     kafka.make_topic("narrow", 1, **{"max.message.bytes": "5000"})
-    with closing(writer(endpoint(kafka, "narrow"))) as it:
+    queue = endpoint(kafka, "narrow", batchSize=1000)
+    with closing(writer(queue)) as it:
         it.recover()
-        with pytest.raises(ValueRefused, match="too large") as refused:
-            it.write(transactions(Log(), 1, b"y" * 9000))
-        assert "max.message.bytes" in refused.value.how_to_fix
+        it.write(transactions(Log(), 200))
+        it.commit(at(2000))
+        assert len(kafka.read("narrow")) == 200
+    log = Log(2000)
+    log.begin()
+    log.row(KEYED, INSERT, b"2050", b"y" * 9000, None)
+    log.commit()
+    named = r"s\.keyed: a change \(key id\) .* column note: .*, which takes 5000"
+    with closing(writer(queue)) as it:
+        it.recover()
+
+        def send() -> None:
+            it.write(transactions(log, 5))
+            it.commit(at(3000))
+
+        with pytest.raises(ValueRefused, match=named) as no:
+            send()
+    assert "max.message.bytes" in no.value.how_to_fix
+    about = no.value.extra
+    assert (about["table"], about["key"], about["column"], about["limit"]) == ("s.keyed", ["id"], "note", 5000)
+    assert len(kafka.read("narrow")) == 200
+
+
+def test_a_message_larger_than_the_clients_buffer_is_refused_at_once(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert sizes.BUFFER_KIB << 10 > sizes.LARGEST_MESSAGE > 50_000_000
+    largest = 960_000
+    monkeypatch.setattr(producer, "BUFFER_KIB", 1000)
+    monkeypatch.setattr(producer, "LARGEST_MESSAGE", largest)
+    monkeypatch.setattr(sizes, "LARGEST_MESSAGE", largest)
+    kafka.make_topic("wide", 1, **{"max.message.bytes": "1000000000"})
+    with closing(writer(endpoint(kafka, "wide"))) as it:
+        it.recover()
+        assert it.write(transactions(Log(), 1, b"y" * (largest - 1000))) == at(10)
+        began = time.monotonic()
+        with pytest.raises(ValueRefused, match=r"s\.keyed: .*too large to be sent"):
+            it.write(transactions(Log(10), 1, b"y" * (largest + 1)))
+        assert time.monotonic() - began < 20
+
+
+def test_a_transaction_that_brokers_ended_for_its_age_is_not_tried_for_ever(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka.make_topic("aged")
+    queue = endpoint(kafka, "aged", batchSize=100)
+    with closing(writer(queue)) as it:
+        it.recover()
+        it.write(transactions(Log(), 1))
+        end_transactions(queue, it._job)  # what brokers do to one that was open for too long
+        monkeypatch.setattr(producer, "TRANSACTION_MS", 0)
+        with pytest.raises(LoaderFailed, match="open for") as failed:
+            it.commit(at(10))
+    assert not isinstance(failed.value, Fenced)
+    assert not failed.value.retryable
+
+
+def test_forgetting_removes_the_position_and_nothing_else(kafka: Kafka) -> None:
+    kafka.make_topic("told")
+    queue = endpoint(kafka, "told")
+    with closing(writer(queue)) as it:
+        it.recover()
+        it.write(transactions(Log(), 1))
+        job, name = it._job, position_topic("told", "move")
+        assert it.keeps_position_in.startswith(f"{name} on cluster ")
+    assert name in kafka.topics()
+    for _ in range(2):
+        ENGINE.forget(queue, job)
+        assert name not in kafka.topics()
+    assert len(kafka.read("told")) == 1
+    others = Producer({"bootstrap.servers": kafka.brokers, "log_level": 0})
+    kafka.make_topic(name)
+    others.produce(name, b'{"somebody": "else"}')
+    others.flush(10)
+    with pytest.raises(LoaderFailed, match="no position of ours") as kept:
+        ENGINE.forget(queue, job)
+    assert name in kept.value.how_to_fix
+    assert name in kafka.topics()
 
 
 def test_the_position_is_found_behind_many_aborted_ones(kafka: Kafka) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import pytest
 from tests.servers.postgres import Postgres
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
+from whimbrel.connectors.postgres.connection import connect
+from whimbrel.connectors.postgres.schema import unqualified_names_off
 from whimbrel.connectors.protocols import Source, Target
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint, Job
@@ -125,6 +128,15 @@ def test_schemas_are_renamed_everywhere(server: Postgres) -> None:
     expected = sorted(line.replace('"Odd ""one"', "new") for line in dumped(server, first))
     assert dumped(server, second) == expected
     assert server.psql("select count(*) from pg_namespace where nspname like 'Odd%'", second) == "0"
+
+
+def test_definitions_are_read_without_jit(server: Postgres) -> None:
+    """Seconds for each start, on servers that have it; the session's own setting is as before."""
+    with closing(connect(server.parameters(database(server)), "test")) as connection:
+        connection.execute("set jit to on")
+        with unqualified_names_off(connection):
+            assert connection.execute("show jit").fetchone() == ("off",)
+        assert connection.execute("show jit").fetchone() == ("on",)
 
 
 def test_virtual_columns(server: Postgres) -> None:

@@ -48,6 +48,11 @@ class KafkaEngine:
 
         end_transactions(endpoint, job)
 
+    def forget(self, endpoint: Endpoint, job: Job) -> None:
+        from whimbrel.connectors.kafka.position import position_topic, remove_topic
+
+        remove_topic(endpoint, job, position_topic(endpoint.parameters["topic"], job.migration))
+
     @property
     def checks(self) -> Checks:
         from whimbrel.connectors.kafka import checks

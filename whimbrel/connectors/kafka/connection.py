@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from whimbrel.errors import (
 from whimbrel.model.job import Endpoint
 
 ANSWER_SECONDS = 10.0
+_PATIENCE = (0.5, 2.0)  # before that: whoever refuses us at once shall not cost ten seconds
 logger = logging.getLogger(__name__)  # librdkafka's own lines, which would go to stderr otherwise
 
 
@@ -52,6 +54,15 @@ class Trouble:
         self.last: KafkaError | None = None
         self.lost = False  # every broker was out of reach at some moment
 
+    def forget(self) -> None:
+        """What has passed explains nothing that comes later."""
+        self.last, self.lost = None, False
+
+    @property
+    def telling(self) -> bool:
+        """Whether waiting longer would change nothing: a broker has refused us."""
+        return self.last is not None and self.last.code() in _REFUSALS and not _PASSING.search(self.last.str())
+
     def seen(self, error: KafkaError) -> None:
         """librdkafka's ``error_cb``."""
         if error.code() == KafkaError._ALL_BROKERS_DOWN:
@@ -60,10 +71,14 @@ class Trouble:
             self.last = error
 
 
-_TELLING = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError._RESOLVE)
+_REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL)
+_TELLING = (*_REFUSALS, KafkaError._RESOLVE)
+_PASSING = re.compile(r"disconnect|reset by peer|broken pipe|timed out", re.I)  # a broker that went away meanwhile
 _REFUSED = {
     KafkaError._AUTHENTICATION: AuthenticationFailed,
     KafkaError.SASL_AUTHENTICATION_FAILED: AuthenticationFailed,
+    KafkaError.UNSUPPORTED_SASL_MECHANISM: AuthenticationFailed,
+    KafkaError.ILLEGAL_SASL_STATE: AuthenticationFailed,
     KafkaError._SSL: TlsFailed,
     KafkaError._RESOLVE: HostUnreachable,
     KafkaError._TRANSPORT: HostUnreachable,
@@ -73,10 +88,14 @@ _REFUSED = {
     KafkaError.UNKNOWN_TOPIC_OR_PART: TopicMissing,
     KafkaError.TOPIC_AUTHORIZATION_FAILED: TargetPermissionDenied,
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: TargetPermissionDenied,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: TargetPermissionDenied,
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: TargetPermissionDenied,
     KafkaError._FENCED: Fenced,
     KafkaError.INVALID_PRODUCER_EPOCH: Fenced,
     KafkaError.MSG_SIZE_TOO_LARGE: ValueRefused,
+    KafkaError.RECORD_LIST_TOO_LARGE: ValueRefused,
+    KafkaError.TOPIC_EXCEPTION: LoaderFailed,
+    KafkaError.TOPIC_DELETION_DISABLED: LoaderFailed,
     KafkaError.INVALID_TRANSACTION_TIMEOUT: LoaderFailed,
     KafkaError.INVALID_RECORD: LoaderFailed,
     KafkaError.INVALID_REPLICATION_FACTOR: LoaderFailed,
@@ -91,6 +110,9 @@ _REMEDIES = {
     "topic '<topic>-whimbrel-<migration>', and Read on the latter.",
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Grant the account Write and Describe on transactional ids "
     "that begin with 'whimbrel-'.",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "Grant the account Read on groups that begin with 'whimbrel-'.",
+    KafkaError._TRANSPORT: "Check that the brokers run, that their addresses are right, and that security_protocol is "
+    "what they expect.",
     KafkaError.INVALID_RECORD: "Set cleanup.policy=delete on the topic: a compacted one needs a key in each message.",
 }
 
@@ -105,6 +127,8 @@ def refusal(error: KafkaError, doing: str, trouble: Trouble | None = None) -> Wh
         error = known
     text = f"{doing}: {error.str()}"
     leaf: type[WhimbrelError] = _REFUSED.get(error.code(), TargetInterrupted)
+    if error.code() in _REFUSALS and _PASSING.search(error.str()):
+        leaf = HostUnreachable
     if leaf is Fenced and trouble is not None and trouble.lost:
         leaf = TargetInterrupted  # brokers that were away may no longer know the producer
     return leaf(text, remedy=_REMEDIES.get(error.code()), kafka_error=error.name())
@@ -143,10 +167,14 @@ def metadata(endpoint: Endpoint, operation: str) -> Any:
     trouble = Trouble()
     client = admin(endpoint, operation, trouble)
     with mapped(f"no broker of {endpoint.parameters['brokers']} answers", trouble):
-        try:
-            return client.list_topics(timeout=ANSWER_SECONDS)
-        finally:
-            client.poll(0)
+        for seconds in _PATIENCE:
+            try:
+                return client.list_topics(timeout=seconds)
+            except KafkaException:
+                client.poll(0)  # only now is heard why
+                if trouble.lost or trouble.telling:
+                    raise
+        return client.list_topics(timeout=ANSWER_SECONDS)
 
 
 def admin(endpoint: Endpoint, operation: str, trouble: Trouble | None = None) -> AdminClient:
@@ -154,14 +182,15 @@ def admin(endpoint: Endpoint, operation: str, trouble: Trouble | None = None) ->
     settings = client_settings(endpoint.parameters, operation)
     if trouble is not None:
         settings["error_cb"] = trouble.seen
-    with configured():
+    with configured(endpoint.parameters):
         return AdminClient(settings, logger=logger)
 
 
 @contextmanager
-def configured() -> Iterator[None]:
+def configured(parameters: Mapping[str, Any]) -> Iterator[None]:
     """Raise what a client's constructor refuses: a CA file that is not there, a library without the mechanism."""
     try:
         yield
     except KafkaException as e:
-        raise TlsFailed(f"the client cannot be set up: {e.args[0].str()}") from e
+        where = f" with ssl_ca {parameters['ssl_ca']!r}" if "ssl_ca" in parameters else ""
+        raise TlsFailed(f"the client cannot be set up{where}: {e.args[0].str()}") from e

@@ -25,7 +25,7 @@ from whimbrel.connectors.kafka.connection import (
     metadata,
 )
 from whimbrel.connectors.queues import QueueState
-from whimbrel.errors import LoaderFailed, TargetInterrupted
+from whimbrel.errors import LoaderFailed, TargetInterrupted, TopicMissing
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position
 
@@ -43,16 +43,10 @@ def position_topic(topic: str, migration: str) -> str:
     return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def ensure_topic(endpoint: Endpoint, job: Job, name: str) -> None:
-    """Make the topic unless it exists. Raises TargetPermissionDenied, LoaderFailed."""
-    found = metadata(endpoint, job.operation).topics.get(name)
-    if found is not None and found.error is None:
-        if len(found.partitions) != 1:
-            raise LoaderFailed(
-                f"the topic {name} has {len(found.partitions)} partitions, not one",
-                remedy="Delete it; it is made anew with one partition and cleanup.policy=compact.",
-            )
-        return
+def ensure_topic(endpoint: Endpoint, job: Job, name: str) -> bool:
+    """Make the topic unless it exists; whether it was made. Raises TargetPermissionDenied, LoaderFailed."""
+    if _exists(endpoint, job, name):
+        return False
     client = admin(endpoint, job.operation)  # the answer never comes once it is gone
     made = client.create_topics(
         [NewTopic(name, 1, -1, config=_SETTINGS)], operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS
@@ -64,6 +58,39 @@ def ensure_topic(endpoint: Endpoint, job: Job, name: str) -> None:
         cause = e.__cause__
         if not isinstance(cause, KafkaException) or cause.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
             raise
+        return False
+    return True
+
+
+def remove_topic(endpoint: Endpoint, job: Job, name: str) -> None:
+    """Delete the topic; no error when it is not there. Raises TargetPermissionDenied, and LoaderFailed for one that
+    holds something else than positions, which is somebody's own."""
+    try:
+        if not _exists(endpoint, job, name):
+            return
+        read_state(endpoint, job, name)
+        client = admin(endpoint, job.operation)  # the answer never comes once it is gone
+        gone = client.delete_topics([name], operation_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)
+        with mapped(f"the topic {name} cannot be deleted"):
+            gone[name].result()
+    except TopicMissing:
+        return  # somebody was faster
+    except LoaderFailed as e:
+        e.how_to_fix = f"Delete the topic {name} by hand, unless somebody needs it."
+        raise
+
+
+def _exists(endpoint: Endpoint, job: Job, name: str) -> bool:
+    """Whether there is such a topic. Raises LoaderFailed for one that cannot be ours."""
+    found = metadata(endpoint, job.operation).topics.get(name)
+    if found is None or found.error is not None:
+        return False
+    if len(found.partitions) != 1:
+        raise LoaderFailed(
+            f"the topic {name} has {len(found.partitions)} partitions, not one",
+            remedy="Delete it; it is made anew with one partition and cleanup.policy=compact.",
+        )
+    return True
 
 
 def read_state(endpoint: Endpoint, job: Job, name: str) -> QueueState | None:
@@ -75,9 +102,10 @@ def read_state(endpoint: Endpoint, job: Job, name: str) -> QueueState | None:
         "isolation.level": "read_committed",
         "enable.auto.commit": False,
         "enable.partition.eof": True,
+        "fetch.wait.max.ms": 10,  # only what is there is asked for
         "error_cb": trouble.seen,
     }
-    with configured():
+    with configured(endpoint.parameters):
         consumer = Consumer(settings, logger=logger)
     try:
         with mapped(f"the position in {name} cannot be read", trouble):
@@ -99,14 +127,16 @@ def _last(consumer: Consumer, name: str, start: int, trouble: Trouble) -> bytes 
     found: bytes | None = None
     deadline = time.monotonic() + READ_SECONDS
     while time.monotonic() < deadline:
-        for message in consumer.consume(1000, 0.5):
-            error = message.error()
-            if error is None:
-                found = message.value()
-            elif error.code() == KafkaError._PARTITION_EOF:
-                return found
-            else:
-                raise KafkaException(error)
+        message = consumer.poll(0.5)
+        if message is None:
+            continue
+        error = message.error()
+        if error is None:
+            found = message.value()
+        elif error.code() == KafkaError._PARTITION_EOF:
+            return found
+        else:
+            raise KafkaException(error)
     why = trouble.last.str() if trouble.last else "no answer"
     raise TargetInterrupted(f"the position in {name} could not be read within {READ_SECONDS:g} s: {why}")
 
@@ -124,5 +154,5 @@ def _state(value: bytes, name: str) -> QueueState:
     except (ValueError, KeyError, TypeError) as e:
         raise LoaderFailed(
             f"the topic {name} holds a record that is no position of ours",
-            remedy="Delete the topic and start with resume=false.",
+            remedy="Delete that topic, unless somebody needs it, and start with resume=false.",
         ) from e

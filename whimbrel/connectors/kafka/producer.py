@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from whimbrel.codecs.ordering import pieces
 from whimbrel.connectors.kafka.connection import (
     Trouble,
     client_settings,
@@ -20,8 +21,17 @@ from whimbrel.connectors.kafka.connection import (
 )
 from whimbrel.connectors.kafka.envelope import Envelopes
 from whimbrel.connectors.kafka.position import encode, ensure_topic, position_topic, read_state
+from whimbrel.connectors.kafka.sizes import (
+    BATCH,
+    BUFFER_KIB,
+    LARGEST_MESSAGE,
+    Undelivered,
+    batch_size,
+    is_too_large,
+    largest_batch,
+)
 from whimbrel.connectors.queues import QueueState
-from whimbrel.errors import LoaderFailed, TargetInterrupted, WhimbrelError
+from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -29,10 +39,9 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
 TRANSACTION_MS = 900_000  # what brokers allow by default; a transaction of the source must be sent within it
-LARGEST_MESSAGE = 1_000_000_000  # how much a topic takes is the broker's to say
-BUFFER_KIB = 64 << 10
 ANSWER_SECONDS = 30.0
 STUCK_SECONDS = 60.0  # without a single message delivered
+PIECE = 10_000  # changes that are made messages at a time
 _SERVE_EVERY = 1000  # messages between looks at what the client's threads have to say
 
 
@@ -44,23 +53,33 @@ class KafkaWriter:
         self._job = job
         self._topic: str = endpoint.parameters["topic"]
         self._positions = position_topic(self._topic, job.migration)
+        self._cluster = ""
         self._batch: int = endpoint.parameters["batchSize"]
         self._envelopes = Envelopes(job.source, job.migration, tables)
         self._partitions: list[int] = []  # by number of table
         self._operation = job.operation
         self._trouble = Trouble()
+        self._undelivered = Undelivered(self._topic, None)
         self._producer: Producer | None = None
         self._open = False
+        self._begun_at = 0.0
         self._sent = 0  # messages of the open transaction
 
+    @property
+    def keeps_position_in(self) -> str:
+        return f"{self._positions} on cluster {self._cluster or self._endpoint.parameters['brokers']}"
+
     def recover(self) -> QueueState | None:
-        _, count = find_topic(self._endpoint, self._topic, self._job.operation)
+        self._cluster, count = find_topic(self._endpoint, self._topic, self._job.operation)
         self._partitions = [partition_of(name, count) for name in self._envelopes.tables]
-        ensure_topic(self._endpoint, self._job, self._positions)
-        self._producer = _producer(self._endpoint, self._job, self._trouble)
+        is_new = ensure_topic(self._endpoint, self._job, self._positions)
+        limit = largest_batch(self._endpoint, self._topic, self._job.operation)
+        self._undelivered = Undelivered(self._topic, limit)
+        self._producer = _producer(self._endpoint, self._job, self._trouble, self._undelivered, batch_size(limit))
         with mapped("the producer cannot begin transactions", self._trouble):
             self._producer.init_transactions(ANSWER_SECONDS)
-        found = read_state(self._endpoint, self._job, self._positions)
+        # Other brokers may not know yet of a topic that was just made.
+        found = None if is_new else read_state(self._endpoint, self._job, self._positions)
         if found is not None:
             self._operation = found.operation
         return found
@@ -70,17 +89,18 @@ class KafkaWriter:
         self.commit(state.position)
 
     def write(self, segment: Segment) -> Position | None:
-        messages = self._envelopes.messages(segment)
         committed: Position | None = None
-        at = 0
-        for end, mark in messages.ends:
-            if end > at:
-                self._begin()
-                self._send(messages.tables[at:end], messages.keys[at:end], messages.values[at:end])
-                at = end
-            if mark.commit is not None and self._open and self._sent >= self._batch:
-                self.commit(mark.commit)
-                committed = mark.commit
+        for piece in pieces(segment, PIECE):
+            messages = self._envelopes.messages(piece)
+            at = 0
+            for end, mark in messages.ends:
+                if end > at:
+                    self._begin()
+                    self._send(messages.tables[at:end], messages.keys[at:end], messages.values[at:end])
+                    at = end
+                if mark.commit is not None and self._open and self._sent >= self._batch:
+                    self.commit(mark.commit)
+                    committed = mark.commit
         return committed
 
     def commit(self, position: Position) -> None:
@@ -121,10 +141,10 @@ class KafkaWriter:
         if self._open:
             return
         self._serve()
-        self._trouble.lost = False
+        self._trouble.forget()
         with self._explained("a transaction cannot begin"):
             self._client.begin_transaction()
-        self._open = True
+        self._open, self._begun_at = True, time.monotonic()
 
     def _send(self, tables: list[int], keys: list[bytes | None], values: list[bytes]) -> None:
         partitions, topic = self._partitions, self._topic
@@ -144,6 +164,8 @@ class KafkaWriter:
             except BufferError:
                 pass  # its buffer is full: wait until brokers have taken some of it
             except KafkaException as e:
+                if is_too_large(e.args[0]) and topic == self._topic:
+                    self._undelivered.note(key, value)
                 with self._explained(f"a message was not taken for topic {topic}"):
                     raise e
             waiting_since = waiting_since or time.monotonic()
@@ -166,10 +188,28 @@ class KafkaWriter:
         try:
             yield
         except KafkaException as e:
-            raise refusal(self._cause(e.args[0]) or e.args[0], doing, self._trouble) from e
+            raise self._refusal(self._cause(e.args[0]) or e.args[0], doing) from e
         except SystemError as e:
             cause = self._cause(None)
-            raise TargetInterrupted(f"{doing}: {e}") if cause is None else refusal(cause, doing, self._trouble) from e
+            raise TargetInterrupted(f"{doing}: {e}") if cause is None else self._refusal(cause, doing) from e
+
+    def _refusal(self, error: KafkaError, doing: str) -> WhimbrelError:
+        """The leaf for an error that has met the producer."""
+        if is_too_large(error):
+            with suppress(KafkaException, SystemError):
+                if not self._undelivered.has_too_large:
+                    self._client.poll(1)  # which message it was is told a moment later
+            if self._undelivered.has_too_large:
+                return self._undelivered.refusal()
+        found = refusal(error, doing, self._trouble)
+        seconds = time.monotonic() - self._begun_at
+        if isinstance(found, Fenced | TargetInterrupted) and self._open and seconds > TRANSACTION_MS / 1000:
+            return LoaderFailed(
+                f"a transaction was open for {seconds:.0f} s, and brokers end one after {TRANSACTION_MS // 1000}: "
+                f"{found.message}",
+                remedy="Make transactions of the source smaller, or batchSize, or give the brokers more bandwidth.",
+            )
+        return found
 
     def _cause(self, error: KafkaError | None) -> KafkaError | None:
         """Why a producer has failed: told to abort or commit, it says so. It is past committing when it is told to."""
@@ -203,10 +243,13 @@ class KafkaWriter:
             return int(self._client.flush(0.5))
 
     def _require_kept(self) -> None:
-        """Raise when the open transaction can no longer be trusted.
+        """Raise when the open transaction has failed, or can no longer be trusted.
 
         Brokers that all went away may have come back without it; a new writer asks them what they have.
         """
+        error = self._undelivered.error
+        if error is not None:
+            raise self._refusal(self._cause(error) or error, "a message was not delivered")
         if self._trouble.lost:
             raise TargetInterrupted("every broker was out of reach while a transaction was open")
 
@@ -218,7 +261,7 @@ class KafkaWriter:
 def end_transactions(endpoint: Endpoint, job: Job) -> None:
     """Shut older writers out, which aborts what they left open."""
     trouble = Trouble()
-    producer = _producer(endpoint, job, trouble)
+    producer = _producer(endpoint, job, trouble, Undelivered(endpoint.parameters["topic"], None), BATCH)
     with mapped("transactions that were left open cannot be ended", trouble):
         producer.init_transactions(ANSWER_SECONDS)
 
@@ -228,7 +271,7 @@ def partition_of(table: TableName, count: int) -> int:
     return zlib.crc32(str(table).encode()) % count
 
 
-def _producer(endpoint: Endpoint, job: Job, trouble: Trouble) -> Producer:
+def _producer(endpoint: Endpoint, job: Job, trouble: Trouble, undelivered: Undelivered, batch: int) -> Producer:
     settings = {
         **client_settings(endpoint.parameters, job.operation),
         "transactional.id": f"whimbrel-{endpoint.parameters['topic']}-{job.migration}",
@@ -236,8 +279,11 @@ def _producer(endpoint: Endpoint, job: Job, trouble: Trouble) -> Producer:
         "transaction.timeout.ms": TRANSACTION_MS,
         "compression.type": endpoint.parameters["compression"],
         "message.max.bytes": LARGEST_MESSAGE,
+        "batch.size": batch,
         "queue.buffering.max.kbytes": BUFFER_KIB,
+        "delivery.report.only.error": True,
+        "on_delivery": undelivered.told,
         "error_cb": trouble.seen,
     }
-    with configured():
+    with configured(endpoint.parameters):
         return Producer(settings, logger=logger)
