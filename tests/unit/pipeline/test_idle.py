@@ -24,6 +24,9 @@ class Source:
     def current_position(self) -> Position:
         return READ
 
+    def retained(self, job: Job) -> None:
+        """Keeps nothing for us alone."""
+
 
 class Capture:
     """Hands over one segment that only moves the position, then nothing."""

@@ -105,8 +105,8 @@ class Actors:
         self._play("validate_data", job, control, sample_percent=sample_percent)
         return {"valid": True, "sample_percent": sample_percent, "tables": []}
 
-    def repair_data(self, job: Job, control: Control, report: dict[str, Any]) -> dict[str, Any]:
-        self._play("repair_data", job, control, report=report)
+    def repair_data(self, job: Job, control: Control, report: dict[str, Any], comparison: str) -> dict[str, Any]:
+        self._play("repair_data", job, control, report=report, comparison=comparison)
         return {"valid": True, "sample_percent": report["sample_percent"], "repaired": 1, "tables": []}
 
     def clean_up(self, job: Job, *, remove_capture: bool) -> None:

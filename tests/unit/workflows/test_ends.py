@@ -95,7 +95,8 @@ async def test_repair_goes_by_the_last_comparison(house: House) -> None:
         record = await house.ended(await house.begin("validate", repair=True))
         assert record.result is not None
         assert (record.result["report"], record.result["repaired"]) == (compared.id, 1)
-    assert [told["report"] for told in house.actors.called("repair_data")] == [compared.result] * 2
+    told = {"report": compared.result, "comparison": compared.id}
+    assert house.actors.called("repair_data") == [told] * 2
 
 
 @pytest.mark.slow
