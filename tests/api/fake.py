@@ -87,3 +87,13 @@ class FakeOrchestrator:
         await asyncio.sleep(0)
         if self.down:
             raise OrchestratorFailed("Temporal does not answer")
+
+
+def completing(catalog: Catalog, result: dict[str, object]) -> Behaviour:
+    """A behaviour: the workflow writes a log line and completes."""
+
+    def run(request: OperationRequest) -> None:
+        catalog.append_log(request.operation, "extractor", "one line")
+        catalog.finish_operation(request.operation, Status.COMPLETED, result)
+
+    return run

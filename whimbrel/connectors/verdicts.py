@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import InvalidRequest
 from whimbrel.model.names import TableName
+from whimbrel.model.table import Annotation, Table
 
 MODES = ("data", "replication", "data+replication")
 SHOWN = 20  # names in one message
+_OWN = (Annotation.NATIVE, Annotation.SPATIAL)
 
 
 def verdict(
@@ -25,6 +27,28 @@ def offenders(
 ) -> CheckResult:
     """A check that holds when nothing was found; ``problem`` is followed by what was."""
     return verdict(id, not found, ok, f"{problem}: {listed(found)}", remedy, otherwise)
+
+
+def definitions(engine: str, only: str, family: str, tables: Sequence[Table]) -> Iterator[CheckResult]:
+    """What a source's definitions mean for a migration. ``only``: who has the engine's own types; ``family``: who takes
+    them."""
+    yield offenders(
+        f"{engine}.tables_without_key",
+        [str(t.name) for t in tables if not t.key],
+        "every table has a key",
+        "tables without a primary key or a unique key of NOT NULL columns",
+        "Add a key. Without one an interrupted load starts the table again, changes are found by the whole row, which "
+        "is slow, and validation compares rows as multisets.",
+        otherwise="warn",
+    )
+    yield offenders(
+        f"{engine}.types",
+        [f"{t.name}.{c.name} ({c.type.native})" for t in tables for c in t.loaded_columns if c.type.annotation in _OWN],
+        "every column type travels to other engines",
+        f"columns of types that only {only} has",
+        f"They are copied to {family} targets only; leave the tables out, or change the types, for any other.",
+        otherwise="warn",
+    )
 
 
 def listed(names: Iterable[str]) -> str:

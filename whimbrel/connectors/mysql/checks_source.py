@@ -14,10 +14,10 @@ from whimbrel.connectors.mysql.grants import Grants, read_grants
 from whimbrel.connectors.mysql.log import DENIED
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.protocols import CheckResult
-from whimbrel.connectors.verdicts import offenders, schemas_of, verdict
+from whimbrel.connectors.verdicts import definitions, offenders, schemas_of, verdict
 from whimbrel.errors import SchemaFailed, SourcePermissionDenied, TableMissing
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Table
+from whimbrel.model.table import Table
 
 LONG_SECONDS: Final = 300
 DAY: Final = 86_400
@@ -84,23 +84,7 @@ def _snapshot_lock(grants: Grants, patterns: Sequence[TableName]) -> CheckResult
 
 
 def _definitions(session: Session, reflected: Sequence[Table]) -> Iterator[CheckResult]:
-    yield offenders(
-        "mysql.tables_without_key",
-        [str(t.name) for t in reflected if not t.key],
-        "every table has a key",
-        "tables without a primary key or a unique key of NOT NULL columns",
-        "Add a key. Without one an interrupted load starts the table again, changes are found by the whole row, which "
-        "is slow, and validation compares rows as multisets.",
-        otherwise="warn",
-    )
-    yield offenders(
-        "mysql.types",
-        [name for table in reflected for name in _native_columns(table)],
-        "every column type travels to other engines",
-        "columns of types that only MySQL has",
-        "They are copied to MySQL and MariaDB targets only; leave the tables out, or change the types, for any other.",
-        otherwise="warn",
-    )
+    yield from definitions("mysql", "MySQL", "MySQL and MariaDB", reflected)
     yield offenders(
         "mysql.table_engines",
         _untransactional(session, [t.name for t in reflected]),
@@ -109,12 +93,6 @@ def _definitions(session: Session, reflected: Sequence[Table]) -> Iterator[Check
         "ALTER TABLE ... ENGINE=InnoDB, or keep writers away while the data is loaded.",
         otherwise="warn",
     )
-
-
-def _native_columns(table: Table) -> Iterator[str]:
-    for column in table.loaded_columns:
-        if column.type.annotation in (Annotation.NATIVE, Annotation.SPATIAL):
-            yield f"{table.name}.{column.name} ({column.type.native})"
 
 
 def _untransactional(session: Session, tables: Sequence[TableName]) -> list[str]:

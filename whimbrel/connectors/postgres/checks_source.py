@@ -19,10 +19,9 @@ from whimbrel.connectors.postgres.checks_server import (
 )
 from whimbrel.connectors.postgres.connection import identifier
 from whimbrel.connectors.protocols import CheckResult
-from whimbrel.connectors.verdicts import offenders, verdict
+from whimbrel.connectors.verdicts import definitions, offenders, verdict
 from whimbrel.errors import SchemaFailed, TableMissing
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Table
 
 OLDEST: Final = 110000  # sha256() and the catalog columns that we read
 OLDEST_PUBLISHER: Final = 130000  # publications that follow partitions through their root
@@ -73,23 +72,7 @@ def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterato
     except SchemaFailed as e:
         yield CheckResult("postgres.types", "fail", e.message, e.how_to_fix)
         return
-    yield offenders(
-        "postgres.tables_without_key",
-        [str(t.name) for t in reflected if not t.key],
-        "every table has a key",
-        "tables without a primary key or a unique key of NOT NULL columns",
-        "Add a key. Without one an interrupted load starts the table again, changes are found by the whole row, which "
-        "is slow, and validation compares rows as multisets.",
-        otherwise="warn",
-    )
-    yield offenders(
-        "postgres.types",
-        [name for table in reflected for name in _native_columns(table)],
-        "every column type travels to other engines",
-        "columns of types that only PostgreSQL has",
-        "They are copied to PostgreSQL targets only; leave the tables out, or change the types, for any other.",
-        otherwise="warn",
-    )
+    yield from definitions("postgres", "PostgreSQL", "PostgreSQL", reflected)
     hidden = {use.qualified for t in reflected for use in sequences.of_table(t).values() if use.next_value is None}
     yield offenders(
         "postgres.sequence_select",
@@ -99,12 +82,6 @@ def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterato
         f"GRANT SELECT ON SEQUENCE ... for each, or: {RUN}",
         otherwise="warn",
     )
-
-
-def _native_columns(table: Table) -> Iterator[str]:
-    for column in table.loaded_columns:
-        if column.type.annotation in (Annotation.NATIVE, Annotation.SPATIAL):
-            yield f"{table.name}.{column.name} ({column.type.native})"
 
 
 def _primary(connection: Connection, changes: bool) -> CheckResult:
