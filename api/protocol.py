@@ -9,12 +9,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from api.envelope import failure
 from whimbrel.errors import InvalidRequest
 
+LINGER = 0.5  # seconds in which a client may still send; closing upon it would take the answer from it
+
 
 class EnvelopeProtocol(H11Protocol):
     """Bytes that are no request never reach the application; uvicorn would answer them in plain text."""
 
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
+
     def send_400_response(self, msg: str) -> None:
-        """Answer and close. Nothing is sent where an answer has begun already."""
+        """Answer, heed nothing more, and close. Nothing is sent where an answer has begun already."""
+        self._refused = True
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             scope: Scope = {"type": "http"}
             answer = failure(scope, InvalidRequest(f"request: {msg}", field="request"))
@@ -25,4 +34,4 @@ class EnvelopeProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+        self.loop.call_later(LINGER, self.transport.close)
