@@ -3,8 +3,8 @@
 SHELL := /bin/sh
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
-# Tests wait for servers more than they compute: a process more than there are cores; JOBS=0 runs them one by one.
-JOBS ?= 3
+# Tests wait for servers as much as they compute: two processes a core on small machines; JOBS=0 runs them one by one.
+JOBS ?= 4
 ALL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 SOURCE ?= postgres
 ARGS ?=

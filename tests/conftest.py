@@ -57,6 +57,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return by_module_and_pair(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    from tests.sharing import by_length
+
+    items.sort(key=lambda item: by_length(item.nodeid))
+
+
 def chosen_engines(config: pytest.Config) -> frozenset[str]:
     return frozenset(name for name in config.getoption("--engines").split(",") if name)
 

@@ -20,5 +20,21 @@ class ByModuleAndPair(LoadScopeScheduling):  # type: ignore[misc]
         return nodeid.partition("::")[0] + (f" {pair[1]}" if pair else "")
 
 
+# Where a scope of minutes begins last, all other processes wait for it at the end.
+LONG_FIRST = (
+    "tests/faults/test_kills",
+    "tests/demo",
+    "tests/unit/workflows",
+    "tests/faults",
+    "tests/suite",
+    "tests/api",
+)
+
+
+def by_length(nodeid: str) -> int:
+    """A key for sorting tests: those of long scopes before the others."""
+    return next((n for n, start in enumerate(LONG_FIRST) if nodeid.startswith(start)), len(LONG_FIRST))
+
+
 def by_module_and_pair(config: pytest.Config, log: Any) -> ByModuleAndPair:
     return ByModuleAndPair(config, log)

@@ -71,15 +71,23 @@ def test_tables_that_cannot_be_captured_are_named(server: Postgres) -> None:
         create table by_index (code int not null unique);
         alter table by_index replica identity using index by_index_code_key;
         create unlogged table forgetful (id int primary key);
+        create table parted (id int primary key) partition by range (id);
+        create table silent partition of parted for values from (0) to (9);
+        alter table silent replica identity nothing;
     """
-    with Rig(server, ddl, "good", "bare", "whole", "nothing", "other", "by_index", "forgetful") as rig:
-        good, bare, whole, nothing, other, by_index, forgetful = rig.tables
+    names = ("good", "bare", "whole", "nothing", "other", "by_index", "forgetful", "parted")
+    with Rig(server, ddl, *names) as rig:
+        good, bare, whole, nothing, other, by_index, forgetful, parted = rig.tables
         slots.check_capture(rig.connection, [good, whole, by_index])
         with pytest.raises(ReplicaIdentityMissing) as refused:
             slots.check_capture(rig.connection, [good, bare, whole, nothing, other, by_index])
         assert refused.value.extra["tables"] == ["public.bare", "public.nothing", "public.other"]
         with pytest.raises(LogDisabled, match=r"public\.forgetful"):
             slots.check_capture(rig.connection, [forgetful])
+        with pytest.raises(ReplicaIdentityMissing, match=r"public\.silent"):
+            slots.check_capture(rig.connection, [parted])
+        rig.sql("alter table silent replica identity default")
+        slots.check_capture(rig.connection, [parted])
 
 
 def test_missing_rights_are_named(server: Postgres) -> None:

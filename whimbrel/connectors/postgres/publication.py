@@ -89,33 +89,39 @@ def blocked(connection: Connection, what: str) -> SlotBlocked:
     )
 
 
+# Partitions have an identity of their own, by which their rows are logged.
 _TABLES = """
-select n.nspname, c.relname, c.relkind::text, c.relpersistence::text, c.relreplident::text,
+select wanted.schema, wanted.name, n.nspname || '.' || c.relname, c.oid = w.oid,
+       c.relkind::text, c.relpersistence::text, c.relreplident::text,
        array(select a.attname::text
              from pg_index i join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
              where i.indrelid = c.oid and case c.relreplident when 'd' then i.indisprimary else i.indisreplident end),
        pg_has_role(c.relowner, 'usage')
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-join unnest(%s::text[], %s::text[]) as wanted(schema, name) on n.nspname = wanted.schema and c.relname = wanted.name
+from unnest(%s::text[], %s::text[]) as wanted(schema, name)
+join pg_namespace wn on wn.nspname = wanted.schema
+join pg_class w on w.relnamespace = wn.oid and w.relname = wanted.name
+cross join lateral (select w.oid union select relid from pg_partition_tree(w.oid) where w.relkind = 'p') as tree(part)
+join pg_class c on c.oid = tree.part join pg_namespace n on n.oid = c.relnamespace
 """
 
 
 def check_tables(connection: Connection, tables: Sequence[Table]) -> None:
-    """Raise LogDisabled, ReplicaIdentityMissing or SourcePermissionDenied, naming tables that cannot be captured."""
+    """Raise LogDisabled, ReplicaIdentityMissing or SourcePermissionDenied, naming tables that cannot be captured, and
+    partitions of them."""
     names = [t.name for t in tables]
     keys = {(t.name.schema, t.name.table): set(t.key) for t in tables}
     foreign, unlogged, unidentified, not_owned = [], [], [], []
-    for schema, name, kind, persistence, identity, columns, owned in connection.execute(
+    for schema, name, table, whole, kind, persistence, identity, columns, owned in connection.execute(
         _TABLES, [[n.schema for n in names], [n.table for n in names]]
     ):
-        table, key = f"{schema}.{name}", keys[schema, name]
+        key = keys[schema, name]
         if kind not in "rp":
             foreign.append(table)
         if persistence != "p":
             unlogged.append(table)
         if identity != "f" and (identity == "n" or not columns or not key or not key <= set(columns)):
             unidentified.append(table)
-        if not owned:
+        if whole and not owned:
             not_owned.append(table)
     if foreign:
         raise LogDisabled(f"not tables whose changes are logged: {_listed(foreign)}", remedy=_LEAVE_OUT, tables=foreign)
