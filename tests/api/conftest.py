@@ -32,6 +32,7 @@ ON_BOTH = {
     "test_metrics",
     "test_migrations",
     "test_operations",
+    "test_request_ids",
     "test_reconciler",
     "test_reference",
     "test_statuses",
