@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pwd
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ PORTS = (10_000, 32_000)
 
 
 def free_port() -> int:
-    """A port on loopback that was free a moment ago.
+    """A port on loopback that was free a moment ago and that no other process of the tests is given while we live.
 
     From below the range of ports that the kernel gives to outgoing connections: a server that is killed and started
     again must not find its port taken by somebody's connection.
@@ -33,7 +35,25 @@ def free_port() -> int:
                 s.bind(("127.0.0.1", port))
             except OSError:
                 continue
+        if _reserve(port):
             return port
+
+
+def _reserve(port: int) -> bool:
+    """Take the port among all processes of this account; the kernel gives it back when we end."""
+    folder = Path(tempfile.gettempdir()) / f"whimbrel-ports-{os.geteuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    held = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(held)
+        return False
+    _held.append(held)
+    return True
+
+
+_held: list[int] = []  # open as long as we live
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:
