@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -71,7 +71,7 @@ class Kafka:
     def _answers(self) -> bool:
         try:
             return bool(self._admin().list_topics(timeout=1).brokers)
-        except Exception:
+        except KafkaException:  # not yet, or it ended: its log tells
             return False
 
     def _admin(self) -> AdminClient:
