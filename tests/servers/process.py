@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
+import errno
 import os
 import pwd
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -40,20 +39,23 @@ def free_port() -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Take the port among all processes of this account; the kernel gives it back when we end."""
-    folder = Path(tempfile.gettempdir()) / f"whimbrel-ports-{os.geteuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    held = os.open(folder / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    """Take the port among all processes of the tests; the kernel gives it back when we end.
+
+    By a socket whose name lives in the kernel: it has the scope of the ports themselves and leaves no file behind.
+    """
+    claim = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(held)
+        claim.bind(f"\0whimbrel-port-{port}")
+    except OSError as error:
+        claim.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
         return False
-    _held.append(held)
+    _held.append(claim)
     return True
 
 
-_held: list[int] = []  # open as long as we live
+_held: list[socket.socket] = []  # open as long as we live
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str, every: float = 0.05) -> None:
