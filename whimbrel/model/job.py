@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from whimbrel.model.names import TableName
+
+Role = Literal["source", "target"]
+
+
+def session_name(operation: str, role: Role) -> str:
+    """What the sessions of one side of an operation are known by on their server, where the other side's may be too."""
+    return operation if role == "source" else f"{operation}:{role}"
 
 
 @dataclass(frozen=True)

@@ -102,13 +102,15 @@ def test_sessions_speak_utc_strictly(opened: Callable[..., Session]) -> None:
     assert (zone, charset) == ("+00:00", "utf8mb4")
 
 
-def test_end_sessions_finds_only_its_operation(opened: Callable[..., Session], parameters: dict[str, Any]) -> None:
-    doomed = [opened("op-1") for _ in range(3)]
-    other = opened("op-2")
-    assert len(sessions(other, "op-1")) == 3
+def test_end_sessions_finds_only_its_operation_and_side(
+    opened: Callable[..., Session], parameters: dict[str, Any]
+) -> None:
+    doomed = [opened("op-1", role="target") for _ in range(3)]
+    other, source = opened("op-2", role="target"), opened("op-1")
+    assert len(sessions(other, "op-1", "target")) == 3
     assert end_sessions(parameters, "op-1", "target") == 3
     assert end_sessions(parameters, "op-1", "target") == 0
-    assert query(other, "SELECT 1") == [(1,)]
+    assert query(other, "SELECT 1") == query(source, "SELECT 1") == [(1,)]
     with pytest.raises(errors.TargetInterrupted), mapped("target"):
         execute(doomed[0], "SELECT 1")
     doomed[0].close()
@@ -123,10 +125,10 @@ def test_end_sessions_needs_no_privilege(server: MySQL) -> None:
 
 def test_a_lost_client_leaves_nothing_to_find(opened: Callable[..., Session]) -> None:
     watcher, lost = opened("op-4"), opened("op-5")
-    assert sessions(watcher, "op-5")
+    assert sessions(watcher, "op-5", "source")
     lost._sock.close()
     lost._force_close()
-    wait_until(lambda: not sessions(watcher, "op-5"), 10, "the server to notice")
+    wait_until(lambda: not sessions(watcher, "op-5", "source"), 10, "the server to notice")
 
 
 def test_errors_never_carry_values() -> None:

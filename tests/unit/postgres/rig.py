@@ -149,8 +149,9 @@ class Rig:
 
 
 def backends(server: Postgres, operation: str) -> int:
-    """How many sessions an operation has."""
-    return int(server.psql(f"select count(*) from pg_stat_activity where application_name = 'whimbrel:{operation}'"))
+    """How many sessions an operation has, on both sides."""
+    ours = f"application_name in ('whimbrel:{operation}', 'whimbrel:{operation}:target')"
+    return int(server.psql(f"select count(*) from pg_stat_activity where {ours}"))
 
 
 def session(server: Postgres, database: str) -> psycopg.Connection[tuple[object, ...]]:

@@ -102,7 +102,7 @@ def test_a_lost_connection_interrupts_and_leaves_nothing(server: Postgres) -> No
         applier.apply(one, rig.refetch)
         server.psql(
             "select pg_terminate_backend(pid) from pg_stat_activity "
-            f"where application_name = 'whimbrel:{rig.job.operation}'"
+            f"where application_name = 'whimbrel:{rig.job.operation}:target'"
         )
         with pytest.raises(TargetInterrupted):
             applier.commit(rig.epoch, one.position)

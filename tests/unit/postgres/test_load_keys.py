@@ -122,17 +122,18 @@ def test_the_next_number_does_not_collide(server: Postgres) -> None:
     assert sequence(server, second, "up") == "43"
 
 
-def test_cleanup_ends_the_other_sessions_of_the_operation(move: Move) -> None:
+def test_cleanup_ends_the_other_sessions_of_the_operation_on_its_side(move: Move) -> None:
     target = ENGINE.target(endpoint(move.server, move.second), "gone")
     with (
-        closing(connect(endpoint(move.server, move.second).parameters, "gone")) as doomed,
-        closing(connect(endpoint(move.server, move.second).parameters, "stays")) as kept,
+        closing(connect(endpoint(move.server, move.second).parameters, "gone", role="target")) as doomed,
+        closing(connect(endpoint(move.server, move.second).parameters, "stays", role="target")) as kept,
+        closing(connect(endpoint(move.server, move.second).parameters, "gone")) as source,
     ):
         doomed.execute("begin; create temp table staged (a int)")
         for _ in range(2):
             target.cleanup(job(operation="gone"))
-        assert kept.execute("select 1").fetchone() == (1,)
-        left = "select count(*) from pg_stat_activity where application_name = 'whimbrel:gone'"
+        assert kept.execute("select 1").fetchone() == source.execute("select 1").fetchone() == (1,)
+        left = "select count(*) from pg_stat_activity where application_name = 'whimbrel:gone:target'"
         assert move.server.psql(left) == "0"
 
 

@@ -219,10 +219,9 @@ def test_cancel_ends_it_and_leaves_no_session(equal: tuple[Job, Server, Server])
 def _sessions(server: Server) -> int:
     if isinstance(server, shop.Postgres):
         return int(server.psql("select count(*) from pg_stat_activity where application_name like 'whimbrel:%'"))
-    locks = (
-        "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE IS_USED_LOCK(CONCAT('whimbrel:validate-test:', ID))"
-    )
-    return int(server.client(locks))
+    lock = "IS_USED_LOCK(CONCAT('whimbrel:validate-test:{}', ID))"
+    either = f"{lock.format('')} OR {lock.format('target:')}"
+    return int(server.client(f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE {either}"))
 
 
 # --- while the source is written to -----------------------------------------------------------------------------------

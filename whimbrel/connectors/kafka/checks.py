@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from whimbrel.connectors.kafka.connection import find_topic
 from whimbrel.connectors.protocols import CheckResult, Checks, Statement
 from whimbrel.errors import TopicMissing
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
-
-Role = Literal["source", "target"]
 
 
 class KafkaChecks:

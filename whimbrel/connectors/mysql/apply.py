@@ -48,7 +48,7 @@ class MySQLApplier:
         self._open = False
         self._made: set[tuple[int, str]] = set()  # staging tables of this session
         self._filled: set[tuple[int, str]] = set()  # those that may hold rows
-        self._session: Session = connect(parameters, job.operation, local_infile=True)
+        self._session: Session = connect(parameters, job.operation, role="target", local_infile=True)
         try:
             with mapped("target"):
                 ensure_tables(self._session)

@@ -109,7 +109,7 @@ class MySQLCheckpoint:
 
     def __init__(self, parameters: Mapping[str, Any], operation: str, migration: str) -> None:
         self.migration = migration
-        self.session = connect(parameters, operation)
+        self.session = connect(parameters, operation, role="target")
         try:
             with mapped("target"):
                 ensure_tables(self.session)

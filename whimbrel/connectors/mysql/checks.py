@@ -27,7 +27,7 @@ class MySQLChecks:
     ) -> tuple[CheckResult, ...]:
         """Connect and check. Raises a ConnectionRefused leaf when that is not possible."""
         changes = needs_changes(mode)
-        with closing(connect(endpoint.parameters, "checks")) as session, mapped(role):
+        with closing(connect(endpoint.parameters, "checks", role=role)) as session, mapped(role):
             if role == "target":
                 return tuple(checks_target.target(session, tables))
             return tuple(checks_source.source(session, tables, changes))

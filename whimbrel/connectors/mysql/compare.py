@@ -11,11 +11,10 @@ from pymysql.cursors import SSCursor
 
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.mysql.connection import connect, execute, mapped, qualified, query, quote_identifier
-from whimbrel.connectors.mysql.refusals import Role
 from whimbrel.connectors.mysql.rowtext import separate
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.chunk import Format
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import split_form
 from whimbrel.model.table import Column
@@ -247,7 +246,7 @@ class MySQLComparison(SqlComparison):
         self._role: Role = role
         self._parameters, self._operation = endpoint.parameters, operation
         # A default database is needed even by functions; every server has this one.
-        self._session = connect(endpoint.parameters, operation, database="information_schema")
+        self._session = connect(endpoint.parameters, operation, role=role, database="information_schema")
         with mapped(role):
             execute(self._session, f"SET SESSION sql_mode = '{self._sql_mode}'")
             execute(self._session, "SET SESSION TRANSACTION READ ONLY")
@@ -284,7 +283,7 @@ class MySQLComparison(SqlComparison):
         return [tuple(None if v is None else _raw(v) for v in row) for row in self.rows(sql)]
 
     def cancel(self) -> None:
-        with mapped(self._role), closing(connect(self._parameters, self._operation)) as other:
+        with mapped(self._role), closing(connect(self._parameters, self._operation, role=self._role)) as other:
             execute(other, f"KILL QUERY {self._thread}")
 
     def close(self) -> None:

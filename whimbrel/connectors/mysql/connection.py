@@ -14,8 +14,9 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
-from whimbrel.connectors.mysql.refusals import Role, connection_refusal, server_refusal
+from whimbrel.connectors.mysql.refusals import connection_refusal, server_refusal
 from whimbrel.errors import IdentifierRefused, TlsFailed
+from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
 
 CONNECT_SECONDS = 15
@@ -82,12 +83,13 @@ def connect(
     parameters: Mapping[str, Any],
     operation: str,
     *,
+    role: Role = "source",
     autocommit: bool = True,
     database: str | None = None,
     local_infile: bool = False,
     multi: bool = False,
 ) -> Session:
-    """Open a session that cleanup can find by ``operation``, in UTC, utf8mb4 and strict mode.
+    """Open a session that cleanup can find by ``operation`` and ``role``, in UTC, utf8mb4 and strict mode.
 
     ``parameters`` are those of an endpoint after ``config.parse``; ``database`` becomes the default database (by
     default there is none). ``local_infile`` permits ``infile.load_local`` and nothing else that sends a file;
@@ -107,25 +109,25 @@ def connect(
             autocommit=autocommit,
             client_flag=flags,
             connect_timeout=CONNECT_SECONDS,
-            program_name=f"whimbrel:{operation}",
+            program_name=f"whimbrel:{session_name(operation, role)}",
             ssl=tls,
             ssl_disabled=parameters.get("ssl_mode") == "disabled",
         )
     except pymysql.MySQLError as e:
         raise connection_refusal(e, parameters) from e
     try:
-        _prepare(session, operation)
+        _prepare(session, session_name(operation, role))
     except pymysql.MySQLError as e:
         session.close()
         raise connection_refusal(e, parameters) from e
     return session
 
 
-def _prepare(session: Session, operation: str) -> None:
+def _prepare(session: Session, name: str) -> None:
     session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS)
     execute(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
-    execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(operation),))
+    execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(name),))
 
 
 def _tls(parameters: Mapping[str, Any]) -> ssl.SSLContext | None:
@@ -171,35 +173,36 @@ def query(session: Session, sql: str, arguments: Sequence[Any] = ()) -> list[tup
 
 
 # --- finding and ending our sessions ----------------------------------------------------------------------------------
-# Each session holds a user lock whose name carries operation and connection id. Locks end with their session, whoever
-# killed the client, and can be asked for by name everywhere; the program name cannot (performance_schema may be off).
+# Each session holds a user lock whose name carries operation, side and connection id. Locks end with their session,
+# whoever killed the client, and can be asked for by name everywhere; the program name cannot (performance_schema may
+# be off).
 
 
-def _lock_prefix(operation: str) -> str:
+def _lock_prefix(name: str) -> str:
     """At most 46 characters, so that the whole name keeps to MySQL's 64."""
-    name = operation if len(operation) <= 36 else hashlib.sha256(operation.encode()).hexdigest()[:36]
+    name = name if len(name) <= 36 else hashlib.sha256(name.encode()).hexdigest()[:36]
     return f"whimbrel:{name}:"
 
 
-def sessions(session: Session, operation: str) -> tuple[int, ...]:
-    """The connection ids of the operation's other sessions on this server."""
+def sessions(session: Session, operation: str, role: Role) -> tuple[int, ...]:
+    """The connection ids of the operation's other sessions on this server, of one side: both may be on it."""
     rows = query(
         session,
         "SELECT ID FROM information_schema.PROCESSLIST"
         " WHERE ID <> CONNECTION_ID() AND IS_USED_LOCK(CONCAT(%s, ID)) = ID",
-        (_lock_prefix(operation),),
+        (_lock_prefix(session_name(operation, role)),),
     )
     return tuple(int(row[0]) for row in rows)
 
 
 def end_sessions(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
-    """Kill every session of the operation and wait until the server has let go of them; how many there were."""
+    """Kill every session of the operation's side and wait until the server has let go of them; how many there were."""
     with closing(connect(parameters, f"cleanup-{operation}")) as session, mapped(role):
-        found = sessions(session, operation)
+        found = sessions(session, operation, role)
         for number in found:
             _kill(session, number)
         deadline = time.monotonic() + END_SECONDS
-        while sessions(session, operation) and time.monotonic() < deadline:
+        while sessions(session, operation, role) and time.monotonic() < deadline:
             time.sleep(0.05)
         return len(found)
 

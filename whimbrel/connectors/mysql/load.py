@@ -35,7 +35,7 @@ class MySQLLoader:
 
     def __init__(self, parameters: Mapping[str, Any], job: Job) -> None:
         self.parameters, self.job = parameters, job
-        self.session = connect(parameters, job.operation, local_infile=True)
+        self.session = connect(parameters, job.operation, role="target", local_infile=True)
         try:
             with mapped("target"):
                 ensure_tables(self.session)
@@ -93,7 +93,10 @@ class MySQLLoader:
             hold(self.session, self.job.migration, epoch, "SHARE")
             execute(self.session, f"UPDATE whimbrel.chunks SET loaded_rows = NULL WHERE {of_table}", name)  # noqa: S608
             execute(self.session, f"UPDATE whimbrel.tables SET finished = 0 WHERE {of_table}", name)  # noqa: S608
-        with closing(connect(self.parameters, self.job.operation)) as guard, transaction(guard, str(target)):
+        with (
+            closing(connect(self.parameters, self.job.operation, role="target")) as guard,
+            transaction(guard, str(target)),
+        ):
             hold(guard, self.job.migration, epoch, "SHARE")
             with mapped("target", str(target)):
                 execute(self.session, f"TRUNCATE TABLE {qualified(target)}")

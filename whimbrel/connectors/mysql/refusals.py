@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import pymysql
 
 from whimbrel import errors
 from whimbrel.errors import WhimbrelError
+from whimbrel.model.job import Role
 
-Role = Literal["source", "target"]
 _Side = tuple[type[WhimbrelError], type[WhimbrelError]]  # as seen on the source, on the target
 
 _CONNECT: dict[type[WhimbrelError], tuple[int, ...]] = {

@@ -48,7 +48,7 @@ class MySQLTarget:
         """The session for DDL and questions, opened when first needed and again after it was lost."""
         with self._lock:
             if self._session is None or not self._session.open:
-                self._session = connect(self.endpoint.parameters, self.operation)
+                self._session = connect(self.endpoint.parameters, self.operation, role="target")
             return self._session
 
     @property
@@ -124,7 +124,7 @@ class MySQLTarget:
             finish.finish_table(self.session, target, stop)
 
     def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
-        with closing(connect(self.endpoint.parameters, self.operation)) as session:
+        with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session:
             finish.finish_keys(session, target)
 
     def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
@@ -140,7 +140,7 @@ class MySQLTarget:
     def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
         done = failed = 0
         verb = "DROP TABLE IF EXISTS" if mode == "drop" else "TRUNCATE TABLE"
-        with closing(connect(self.endpoint.parameters, self.operation)) as session, mapped("target"):
+        with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session, mapped("target"):
             execute(session, "SET SESSION foreign_key_checks = 0")
             for name in names:
                 try:

@@ -222,7 +222,7 @@ def open_applier(endpoint: Endpoint, job: Job, source: Sequence[Table], target: 
 
     Raises TargetPermissionDenied when the user may not silence triggers and foreign keys and there are some.
     """
-    connection = connect(endpoint.parameters, job.operation)
+    connection = connect(endpoint.parameters, job.operation, role="target")
     try:
         with mapped("target"):
             ensure_schema(connection)

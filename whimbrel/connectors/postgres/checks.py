@@ -27,7 +27,7 @@ class PostgresChecks:
     ) -> tuple[CheckResult, ...]:
         """Connect and check. Raises a ConnectionRefused leaf when that is not possible."""
         changes = needs_changes(mode)
-        with closing(connect(endpoint.parameters, "checks")) as connection, mapped(role):
+        with closing(connect(endpoint.parameters, "checks", role=role)) as connection, mapped(role):
             if role == "target":
                 return tuple(checks_target.target(connection, tables))
             return tuple(checks_source.source(connection, tables, changes))

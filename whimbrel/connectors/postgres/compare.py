@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from whimbrel.connectors.comparison import Dialect, SqlComparison
-from whimbrel.connectors.postgres.connection import Role, connect, identifier, literal, mapped, qualified
+from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.refetch import canonical
 from whimbrel.errors import ValidateFailed
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import split_form
 from whimbrel.model.table import Column
@@ -242,7 +242,7 @@ class PostgresComparison(SqlComparison):
         super().__init__()
         self._role: Role = role
         self._sources: dict[TableName, str] = {}
-        self._connection = connect(endpoint.parameters, operation)
+        self._connection = connect(endpoint.parameters, operation, role=role)
         with mapped(role):
             for setting in SETTINGS:
                 self._connection.pgconn.exec_(setting.encode())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 
 from whimbrel.connectors.postgres.refusals import connection_refusal, server_refusal
 from whimbrel.errors import IdentifierRefused
+from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
-
-Role = Literal["source", "target"]
 
 IDENTIFIER_BYTES = 63
 CONNECT_SECONDS = 15
@@ -38,9 +37,14 @@ SESSION_SETTINGS = {
 
 
 def connect(
-    parameters: Mapping[str, Any], operation: str, *, autocommit: bool = True, replication: bool = False
+    parameters: Mapping[str, Any],
+    operation: str,
+    *,
+    role: Role = "source",
+    autocommit: bool = True,
+    replication: bool = False,
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a session named ``whimbrel:<operation>`` with the settings that our formats need.
+    """Open a session named after ``operation`` and ``role`` with the settings that our formats need.
 
     ``parameters`` are those of an endpoint after ``config.parse``. ``replication`` makes it a walsender that also
     takes simple SQL. Raises a leaf of ConnectionRefused, or SlotsExhausted when no walsender is free.
@@ -52,7 +56,7 @@ def connect(
         "password": parameters["password"],
         "dbname": parameters["database"],
         "sslmode": parameters.get("sslmode", "prefer"),
-        "application_name": f"whimbrel:{operation}",
+        "application_name": f"whimbrel:{session_name(operation, role)}",
         "client_encoding": "UTF8",
         "connect_timeout": CONNECT_SECONDS,
         "keepalives": 1,

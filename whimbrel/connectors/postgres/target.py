@@ -15,7 +15,7 @@ from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
 from whimbrel.errors import TargetInterrupted
-from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -31,7 +31,7 @@ class PostgresTarget:
         self._operation = operation
 
     def _connect(self) -> Connection:
-        return connect(self._endpoint.parameters, self._operation)
+        return connect(self._endpoint.parameters, self._operation, role="target")
 
     @contextmanager
     def _session(self) -> Iterator[Connection]:
@@ -117,6 +117,6 @@ def _terminate_others(connection: Connection, operation: str) -> int:
     found = connection.execute(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity"
         " where application_name = %s and datname = current_database() and pid <> pg_backend_pid()",
-        [f"whimbrel:{operation}"],
+        [f"whimbrel:{session_name(operation, 'target')}"],
     ).fetchone()
     return int(found[0]) if found else 0

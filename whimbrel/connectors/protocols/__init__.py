@@ -6,8 +6,9 @@ has, and a test keeps that true. All methods are synchronous and blocking: they 
 processes. Each raises only errors of ``whimbrel.errors`` (drivers' exceptions are mapped in the connector's one
 ``connection.py``), and each says what happens when it is called twice.
 
-Connections: each opened one names itself ``whimbrel:<operation>`` (application_name, program_name) so that cleanup can
-find it. What has ``close()`` is used with ``contextlib.closing``; closing twice is no error.
+Connections: each opened one names itself ``whimbrel:<operation>`` (application_name, program_name), or on the target's
+side ``whimbrel:<operation>:target``: the cleanup of one side finds its own and spares the other's on the same server.
+What has ``close()`` is used with ``contextlib.closing``; closing twice is no error.
 """
 
 from __future__ import annotations
