@@ -85,8 +85,6 @@ class _Load:
         self.control.all_tables([self.figures(table) for table in self.work])
         with ThreadPoolExecutor(max_workers=_builders(self.pair.job), thread_name_prefix="indexes") as builders:
             try:
-                for table in self.work:
-                    self.finish_when_loaded(table, builders)
                 if any(w.waiting for w in self.work):
                     self.copy(builders)
                 self.finish(builders)
@@ -109,20 +107,24 @@ class _Load:
         earlier = self.checkpoint.state().snapshots
         formats = self.pair.formats()
         self.staging.open()
-        with closing(
-            self.pair.source.open_snapshot(self.pair.job, self.pair.tables, capture=self.capture, lanes=lanes_wanted)
-        ) as snapshot:
-            self.checkpoint.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
-            write_packet(
-                self.pair.job.workdir, self.pair.job.migration, self.checkpoint.position(), data_complete=False
-            )
-            self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {lanes_wanted} lanes")
-            tables = tuple((w.source, w.target, formats[w.source.name]) for w in self.work)
-            spec = LaneSpec(self.pair.job, snapshot.token, self.epoch, tables)
-            with Lanes(spec, lanes_wanted) as lanes:
-                lanes.opened(self.control.check, snapshot.lane_opened)
+        tables = tuple((w.source, w.target, formats[w.source.name]) for w in self.work)
+        with Lanes(LaneSpec(self.pair.job, self.epoch, tables), lanes_wanted) as lanes:
+            lanes.started(self.control.check)
+            with closing(
+                self.pair.source.open_snapshot(
+                    self.pair.job, self.pair.tables, capture=self.capture, lanes=lanes_wanted
+                )
+            ) as snapshot:
+                # Nothing is written to the target until the source has thawed: they may be one server.
+                lanes.join(snapshot.token, self.control.check, snapshot.lane_opened)
                 snapshot.release()
+                self.checkpoint.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
+                write_packet(
+                    self.pair.job.workdir, self.pair.job.migration, self.checkpoint.position(), data_complete=False
+                )
+                self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {lanes_wanted} lanes")
                 self.control.phase("data")
+                self.finish_loaded(builders)
                 self.dispatch(lanes, queue, snapshot, builders)
 
     def takes(self) -> deque[Take]:
@@ -173,6 +175,11 @@ class _Load:
             self.finish_when_loaded(table, builders)
         self.report(table)
 
+    def finish_loaded(self, builders: ThreadPoolExecutor) -> None:
+        """What an earlier attempt loaded. Never before the snapshot: on one server a build would hold up its lock."""
+        for table in self.work:
+            self.finish_when_loaded(table, builders)
+
     def finish_when_loaded(self, table: TableWork, builders: ThreadPoolExecutor) -> None:
         if not table.waiting and not table.finished and table.number not in self.finishing:
             self.finishing[table.number] = builders.submit(self.finish_table, table)
@@ -206,6 +213,7 @@ class _Load:
     def finish(self, builders: ThreadPoolExecutor) -> None:
         """Wait for the last indexes, then what needs all tables: foreign keys and sequences."""
         self.control.phase("indexes")
+        self.finish_loaded(builders)
         self.wait_for(self.finishing.values())
         self.wait_for([builders.submit(self.finish_all)])
 

@@ -33,9 +33,20 @@ class LaneSpec:
     """What a lane is born with; it travels over the pipe between the processes, never over a command line."""
 
     job: Job
-    token: Any
     epoch: int
     tables: tuple[tuple[Table, Table, Format], ...]
+
+
+@dataclass(frozen=True)
+class Started:
+    """The lane runs, and waits for the snapshot's token."""
+
+
+@dataclass(frozen=True)
+class Join:
+    """Open a reader inside the snapshot."""
+
+    token: Any
 
 
 @dataclass(frozen=True)
@@ -116,8 +127,8 @@ class _Lane:
             self.send(Failed(InternalError(f"a lane failed: {type(e).__name__}")))
             raise
 
-    def extract_all(self) -> None:
-        with closing(self.source.open_reader(self.spec.job, self.spec.token)) as reader:
+    def extract_all(self, token: Any) -> None:
+        with closing(self.source.open_reader(self.spec.job, token)) as reader:
             self.send(Opened())
             while (take := self.takes.get()) is not None:
                 extract = partial(self._extract, reader, take)
@@ -175,12 +186,15 @@ def main(spec: LaneSpec, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     lane = _Lane(spec, pipe)
-    threads = [
-        threading.Thread(target=lane.guarded, args=(work,), daemon=True) for work in (lane.extract_all, lane.load_all)
-    ]
-    for thread in threads:
-        thread.start()
+    threads: list[threading.Thread] = []
     try:
+        lane.send(Started())
+        join: Join | None = pipe.recv()
+        if join is None:
+            return
+        for work in (partial(lane.extract_all, join.token), lane.load_all):
+            threads.append(threading.Thread(target=lane.guarded, args=(work,), daemon=True))
+            threads[-1].start()
         while True:
             take = pipe.recv()
             lane.takes.put(take)

@@ -10,7 +10,7 @@ from typing import Any
 
 from whimbrel.errors import LaneLost, SourceInterrupted
 from whimbrel.pipeline import lane
-from whimbrel.pipeline.lane import Extracted, Failed, LaneSpec, Loaded, Opened, Take, Waiting
+from whimbrel.pipeline.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take, Waiting
 from whimbrel.pipeline.processes import Process, context
 
 IN_HAND = 2  # chunks given to a lane at once: one loads while the next is read
@@ -60,14 +60,26 @@ class Lanes:
                 handle.process.join()
             handle.pipe.close()
 
-    def opened(self, check: Callable[[], None], tell: Callable[[], None]) -> None:
+    def started(self, check: Callable[[], None]) -> None:
+        """Wait until every lane can join a snapshot at once: the source may be frozen until all have."""
+        self._each(Started, check, lambda: None)
+
+    def join(self, token: Any, check: Callable[[], None], tell: Callable[[], None]) -> None:
         """Wait until every lane stands inside the snapshot, calling ``tell`` once for each. Raises a lane's error."""
+        for handle in self._handles:
+            try:
+                handle.pipe.send(Join(token))
+            except OSError:
+                continue  # it has ended, which is told below
+        self._each(Opened, check, tell)
+
+    def _each(self, awaited: type[Started | Opened], check: Callable[[], None], tell: Callable[[], None]) -> None:
         missing = {h.pipe for h in self._handles}
         deadline = time.monotonic() + OPENING
         while missing:
             check()
             for handle, message in self._receive(0.2):
-                if isinstance(message, Opened):
+                if isinstance(message, awaited):
                     missing.discard(handle.pipe)
                     tell()
             if time.monotonic() > deadline:
