@@ -17,6 +17,7 @@ from activities.errors import masked_json
 from activities.journal import Journal
 from activities.masking import mask
 from activities.patience import Trouble
+from whimbrel.catalog.records import REPLICATING, Mode
 from whimbrel.errors import Interrupted, WhimbrelError
 from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_EVERY = 0.5  # seconds; the worker throttles what is too much
 POLL_EVERY = 0.2
 WRITE_EVERY = 0.5
+
+_FOLLOWING = REPLICATING - {Mode.CHANGE_QUEUE}  # that one moves no position of a database
 
 
 class OperationControl:
@@ -81,6 +84,15 @@ class OperationControl:
 
     def pause_wanted(self) -> bool:
         return self._pause_wanted
+
+    def followed(self) -> bool:
+        try:
+            migration = self._catalog.get_operation(self._operation, detail=False).migration
+            other = self._catalog.running_operation(migration)
+        except WhimbrelError as e:
+            self._catalog_failed(e)
+            return True  # nobody knows: what moves is waited for
+        return other is not None and other.mode in _FOLLOWING and not other.paused
 
     def at_rest(self, resting: bool) -> None:
         if resting is not self._resting:

@@ -18,6 +18,10 @@ class Control(Protocol):
     def pause_wanted(self) -> bool:
         """Whether the operation should come to rest at the next safe point."""
 
+    def followed(self) -> bool:
+        """Whether an operation of the migration follows the source's changes now, and does not rest. One look at the
+        catalog."""
+
     def at_rest(self, resting: bool) -> None:
         """Tell that the step has come to rest (True) or goes on (False)."""
 

@@ -68,7 +68,7 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
             closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,
             open_lines(job, control.check) as lines,
         ):
-            live = replication(job, pair.source, checkpoint)
+            live = replication(job, pair.source, checkpoint, control.followed)
             tables = [
                 _Repair(pair, _planned(plans, name), lines, applier, live, control, kept).of(table)
                 for name, table in named.items()

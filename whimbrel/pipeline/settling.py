@@ -26,7 +26,7 @@ from whimbrel.model.position import Position
 # A row that goes back and forth between two values can look unchanged while it moves; not so often in a row.
 CONFIRMATIONS: Final = 3
 ROUNDS: Final = 40
-STALLED_SECONDS: Final = 20.0
+STALLED_SECONDS: Final = 60.0  # without a commit of a replication that should run: its source or target is away
 SETTLE_SECONDS: Final = 600.0
 LOOKUP_KEYS: Final = 1000
 WATCHED: Final = 200  # rows; so many or fewer are looked up again and again, to catch states that last a moment
@@ -44,12 +44,15 @@ class Live(Protocol):
 
     def target_position(self) -> Position | None: ...
 
+    def followed(self) -> bool:
+        """Whether it runs, and is not paused."""
+
 
 class Reached(Enum):
     """What became of waiting for the target."""
 
     PASSED = 1
-    STALLED = 2  # it does not move: nothing replicates
+    STALLED = 2  # it does not move, or nothing replicates
     LATE = 3  # it moves, but too slowly to wait for
 
 
@@ -105,7 +108,7 @@ class Settling:
             position = self.live.source_position()
             reached = self.wait(position, deadline, lambda window=window: self._watch(window))  # type: ignore[misc]
             if reached is Reached.STALLED:
-                return Settled({**real, **self._compared(keys, window.latest)})
+                return Settled({**real, **self._compared(keys, self.look_source(keys))})
             if reached is Reached.LATE:
                 break
             target, in_step = self._look(window, keys)
@@ -145,7 +148,7 @@ class Settling:
         seen, since, pause = self.live.target_position(), self.clock(), 0.05
         while seen is None or not position <= seen:
             now = self.clock()
-            if now - since > STALLED_SECONDS:
+            if now - since > STALLED_SECONDS or not self.live.followed():
                 return Reached.STALLED
             if now > deadline:
                 return Reached.LATE
@@ -207,6 +210,7 @@ class Replication:
 
     source: Source
     checkpoint: Checkpoint
+    followed: Callable[[], bool]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def source_position(self) -> Position:
@@ -218,11 +222,12 @@ class Replication:
             return self.checkpoint.position()
 
 
-def replication(job: Job, source: Source, checkpoint: Checkpoint) -> Live | None:
-    """The replication that may be running; None when the target has never followed this source, or cannot any more."""
+def replication(job: Job, source: Source, checkpoint: Checkpoint, followed: Callable[[], bool]) -> Live | None:
+    """The replication that runs while ``followed`` says so; None when the target has never followed this source, or
+    cannot any more."""
     position = checkpoint.position()
     if position is None:
         return None
     current = source.current_position()
     same_server = (position.engine, position.server) == (current.engine, current.server)
-    return Replication(source, checkpoint) if same_server and source.holds(job, position) else None
+    return Replication(source, checkpoint, followed) if same_server and source.holds(job, position) else None

@@ -36,7 +36,7 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
         findings = Findings(job.workdir, job.operation)
         try:
             with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-                live = replication(job, pair.source, checkpoint)
+                live = replication(job, pair.source, checkpoint, control.followed)
                 tables = _all_tables(job, control, plans, sample, live, findings)
             try:
                 findings.finish()

@@ -14,7 +14,7 @@ from activities import running
 from activities.control import OperationControl
 from activities.patience import Trouble
 from tests.servers.process import wait_until
-from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode
+from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import CatalogUnreachable, Interrupted, SourceInterrupted
 from whimbrel.model.progress import TableChangeTotals, TableProgress
@@ -46,6 +46,28 @@ def test_pause_is_seen_and_rest_is_shown(catalog: Catalog, environment: Activity
             control.at_rest(True)
             wait_until(lambda: catalog.get_operation("op").paused, 2, "rest to be shown")
 
+    environment.run(step)
+
+
+def test_changes_are_followed_while_an_operation_that_follows_them_runs_and_does_not_rest(
+    catalog: Catalog, environment: ActivityEnvironment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step() -> None:
+        with OperationControl("look", catalog) as control:
+            assert control.followed()
+            catalog.set_paused("op", True)
+            assert not control.followed()
+            catalog.set_paused("op", False)
+            with monkeypatch.context() as broken:
+                broken.setattr(catalog, "running_operation", away)
+                assert control.followed(), "nobody knows"
+            catalog.finish_operation("op", Status.COMPLETED)
+            assert not control.followed()
+
+    def away(_: str) -> None:
+        raise CatalogUnreachable("database is locked")
+
+    catalog.begin_operation("m", Mode.VALIDATE, "look", "other", {})
     environment.run(step)
 
 

@@ -49,6 +49,9 @@ class QuietControl:
     def pause_wanted(self) -> bool:
         return False
 
+    def followed(self) -> bool:
+        return True
+
     def at_rest(self, resting: bool) -> None: ...
 
     def phase(self, name: str) -> None: ...

@@ -24,7 +24,8 @@ class Pair:
     """A source with a log of (key, value) and a target that applies it ``lag`` entries behind, as time passes."""
 
     lag: int = 0
-    stuck: bool = False  # nothing replicates
+    stuck: bool = False  # it commits nothing
+    running: bool = True
     log: list[tuple[Key, int | None]] = field(default_factory=list)
     broken: dict[Key, int | None] = field(default_factory=dict)  # what the target holds instead, whatever comes
     applied: int = 0
@@ -39,6 +40,9 @@ class Pair:
 
     def target_position(self) -> Position | None:
         return at(self.applied)
+
+    def followed(self) -> bool:
+        return self.running
 
     def look_source(self, keys: list[Key]) -> Seen:
         state = dict(self.log)
@@ -118,7 +122,27 @@ def test_missing_extra_and_changed_rows_are_told_apart() -> None:
 def test_when_nothing_replicates_what_differs_differs() -> None:
     pair = Pair(log=[(A, 1), (A, 2)], applied=1, stuck=True)
     assert pair.settle(A).real == {A: (rows_of(2), rows_of(1))}
-    assert pair.now < 30
+    assert pair.now < 90
+
+
+def test_nobody_waits_for_a_replication_that_does_not_run() -> None:
+    pair = Pair(log=[(A, 1), (A, 2), (B, 3)], applied=1, stuck=True, running=False)
+    assert pair.settle(A, B).real == {A: (rows_of(2), rows_of(1)), B: (rows_of(3), Counter())}
+    assert pair.now == 0
+
+
+class Ending(Pair):
+    """Its replication makes its last commit and ends when it is asked whether it runs."""
+
+    def followed(self) -> bool:
+        self.applied = len(self.log)
+        return False
+
+
+def test_rows_of_the_last_commit_before_a_replication_ended_are_no_difference() -> None:
+    pair = Ending(log=[(A, 1)], applied=1, stuck=True)
+    pair.writer = lambda: pair.write(A, 2) if len(pair.log) == 1 else None
+    assert pair.settle(A) == Settled({}, 0)
 
 
 def test_without_replication_one_look_decides() -> None:
