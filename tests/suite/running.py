@@ -13,6 +13,8 @@ from whimbrel.errors import Interrupted, WhimbrelError
 from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 from whimbrel.pipeline.replication import replicate
 
+_following: list[World] = []  # the worlds whose changes are followed now
+
 
 class Watch:
     """A Control that remembers what it was told, and tells what attempts ``before`` it told. ``stop`` and ``pause`` are
@@ -38,6 +40,9 @@ class Watch:
 
     def pause_wanted(self) -> bool:
         return self.pause.is_set()
+
+    def followed(self) -> bool:
+        return bool(_following)
 
     def at_rest(self, resting: bool) -> None:
         if resting:
@@ -147,9 +152,11 @@ def replicating(
     """The change phase, for as long as the block runs."""
     job = replace(world.job(operation), verbose=verbose)
     running = Running(lambda watch: replicate(job, watch, resume=resume, position=position, handoff=handoff), before)
+    _following.append(world)
     try:
         yield running
     finally:
+        _following.remove(world)
         running.end()
 
 

@@ -68,7 +68,7 @@ def test_the_target_numbers_its_own_rows_afterwards(world: World) -> None:
     prepare(world)
     copy_data(world.job("data"), Watch(), capture=False, resume=False)
     world.target.change("insert into item (small) values (7)")
-    assert int(world.target.run("select max(id) from suite.item")) > ROWS
+    assert int(world.target.run(f"select max(id) from {world.target.schema}.item")) > ROWS
 
 
 def test_a_second_fresh_load_refuses_rows_that_are_there(world: World) -> None:

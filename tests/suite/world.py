@@ -132,6 +132,7 @@ class Side:
     server: Server
     type: str
     database: str
+    schema: str = SCHEMA
 
     @property
     def is_postgres(self) -> bool:
@@ -149,16 +150,16 @@ class Side:
         return self.server.client("set time_zone='+00:00';" + sql)
 
     def change(self, postgres: str, mysql: str | None = None) -> None:
-        """Run a script in the schema of the suite; ``mysql`` where it must read differently there."""
+        """Run a script in this side's schema; ``mysql`` where it must read differently there."""
         if self.is_postgres:
-            self.run(f"set search_path = {SCHEMA};\n{postgres}")
+            self.run(f"set search_path = {self.schema};\n{postgres}")
         else:
-            self.run(f"use {SCHEMA};\n{postgres if mysql is None else mysql}")
+            self.run(f"use {self.schema};\n{postgres if mysql is None else mysql}")
 
     def rows(self) -> dict[str, list[str]]:
         """All rows of all tables of the suite, as text that every engine prints alike."""
         queries = POSTGRES_ROWS if self.is_postgres else MYSQL_ROWS
-        return {table: self.run(q.format(SCHEMA)).splitlines() for table, q in queries.items()}
+        return {table: self.run(q.format(self.schema)).splitlines() for table, q in queries.items()}
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,11 @@ class World:
     home: Path
     name: str
 
+    @property
+    def on_one_server(self) -> bool:
+        """Whether what is written to the target moves the log of the source."""
+        return self.source.server is self.target.server
+
     def job(self, operation: str, *, threads: int = 2, rows_per_file: int = 200_000) -> Job:
         return Job(
             migration=self.name,
@@ -180,6 +186,7 @@ class World:
             workdir=self.home / "migrations" / self.name,
             threads=threads,
             rows_per_file=rows_per_file,
+            schema_rename={} if self.target.schema == SCHEMA else {SCHEMA: self.target.schema},
         )
 
     def make(self, rows: int) -> None:
@@ -212,7 +219,7 @@ def _settings_for(side: Side, script: str) -> str:
 def drop_leftovers(side: Side) -> None:
     """Make a shared server ready for the next world."""
     if isinstance(side.server, MySQL):
-        side.server.client(f"drop database if exists {SCHEMA}; drop database if exists whimbrel")
+        side.server.client(f"drop database if exists {side.schema}; drop database if exists whimbrel")
         return
     side.server.psql(
         "select pg_drop_replication_slot(slot_name) from pg_replication_slots "
