@@ -197,8 +197,8 @@ def compare(connection: Connection, before: Look, now: Look) -> Differences:
             named = ", ".join(sorted(map(str, maybe))[:20])
             line = (
                 f"{old.name}: its partition {named} is empty, in another file. After DELETE and VACUUM FULL all is "
-                "well; if it was truncated by itself and analysed, the target still has its rows, as the log does not show "
-                "that: validate the table"
+                "well; if it was truncated by itself and analysed, the target still has its rows, as the log does not "
+                "show that: validate the table"
             )
             if whole:
                 doubted[oid] = line

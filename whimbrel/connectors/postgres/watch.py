@@ -101,8 +101,11 @@ def kept(connection: Connection, publication: str, oids: Mapping[int, TableName]
 
 
 def keep_present(connection: Connection, publication: str, tables: Sequence[Table]) -> None:
-    """Keep the tables as they are, whatever was kept before: capture begins here."""
-    keep(connection, publication, look(connection, publication, list(oids_of(connection, tables))))
+    """Keep the tables as they are, whatever was kept before: capture begins here. Raises PositionLost when one has left
+    the publication meanwhile."""
+    now = look(connection, publication, list(oids_of(connection, tables)))
+    require_published(now, publication)
+    keep(connection, publication, now)
 
 
 def require_unchanged(connection: Connection, publication: str, tables: Sequence[Table]) -> None:
