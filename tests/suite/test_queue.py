@@ -16,7 +16,7 @@ from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.queueing import Queued, fold, of, short
 from tests.suite.world import Side, World, drop_leftovers
 from whimbrel.connectors.kafka.producer import KafkaWriter
-from whimbrel.errors import Fenced, PositionLost, ReplicationFailed, TopicMissing
+from whimbrel.errors import Fenced, LayoutChanged, PositionLost, ReplicationFailed, TopicMissing
 from whimbrel.pipeline.cleanup import clean_up
 
 PAIRS = (  # every source with every queue: the scenarios of the first tests
@@ -226,6 +226,25 @@ def test_it_goes_on_from_the_position_in_the_queue(queued: Queued) -> None:
     assert found[-1].value["after"]["name"] == "not lost"
     clean_up(queued.job("later"), remove_capture=True)
     assert name in queued.kafka.topics(), "whoever resumes needs it"
+
+
+@on(FLAVOURS)
+def test_columns_that_changed_while_nothing_was_sent(queued: Queued) -> None:
+    """PostgreSQL's log says what its rows look like; MariaDB's does not, unless it is told to."""
+    source = queued.world.source
+    with queued.following("op") as running:
+        source.change("insert into parent values (900, 'a', 'a900')")
+        queued.wait(running, 1)
+    if source.is_postgres:
+        source.change("alter table parent add extra int; insert into parent values (901, 'b', 'b901', 7)")
+        with queued.following("later", resume=True) as running:
+            assert queued.wait(running, 2)[-1].value["after"]["extra"] == 7
+            assert [line for _, line in running.watch.lines if "suite.parent: other columns on the source" in line]
+    else:
+        source.change("alter table parent modify email varchar(80) not null after id")
+        with pytest.raises(LayoutChanged, match=r"suite\.parent"), queued.following("later", resume=True):
+            pass
+    clean_up(queued.job("later"), remove_capture=True)
 
 
 def seen_whole(queued: Queued, messages: int) -> bool:

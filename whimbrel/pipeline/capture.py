@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -55,15 +56,23 @@ class Applied:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A line for people."""
+
+    line: str
+
+
+@dataclass(frozen=True)
 class Failed:
     error: WhimbrelError
 
 
 class Capture:
-    """The capture process, as the applier sees it. Use as a context manager."""
+    """The capture process, as the applier sees it. Use as a context manager. ``tell`` gets its lines for people."""
 
-    def __init__(self, spec: CaptureSpec) -> None:
+    def __init__(self, spec: CaptureSpec, tell: Callable[[str], None]) -> None:
         processes = context()
+        self._tell = tell
         self._pipe, self._theirs = processes.Pipe()
         self._process = processes.Process(target=main, args=(spec, self._theirs), name="whimbrel-capture", daemon=True)
 
@@ -92,6 +101,9 @@ class Capture:
             ) from None
         if isinstance(message, Failed):
             raise message.error
+        if isinstance(message, Notice):
+            self._tell(message.line)
+            return None
         segment: Segment = message
         return segment
 
@@ -148,6 +160,8 @@ def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection) -> Non
             continue
         if not full:
             stream.read(builder, WAIT if builder.empty else HURRY, SLICE)
+            for line in stream.notices():
+                pipe.send(Notice(line))
         elif time.monotonic() - told > ALIVE:
             told = time.monotonic()
             stream.confirm(committed)

@@ -19,7 +19,7 @@ from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.lane import Extracted, LaneSpec, Loaded, Take, Waiting
 from whimbrel.pipeline.lanes import Event, Lanes
-from whimbrel.pipeline.load_plan import TableWork, plan_load
+from whimbrel.pipeline.load_plan import TableWork, plan_load, require_planned
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import Pair, open_pair, open_target
 from whimbrel.pipeline.patience import patiently
@@ -118,6 +118,7 @@ class _Load:
                 # Nothing is written to the target until the source has thawed: they may be one server.
                 lanes.join(snapshot.token, self.control.check, snapshot.lane_opened)
                 snapshot.release()
+                require_planned(self.pair, self.work)
                 self.checkpoint.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
                 write_packet(
                     self.pair.job.workdir, self.pair.job.migration, self.checkpoint.position(), data_complete=False

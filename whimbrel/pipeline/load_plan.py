@@ -7,12 +7,12 @@ table that is not complete yet makes the whole load start again; such tables are
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from whimbrel.connectors.protocols import Checkpoint, LoadState, TableLoad
-from whimbrel.errors import LayoutChanged, TargetNotEmpty
+from whimbrel.errors import LayoutChanged, PositionLost, SourceInterrupted, TargetNotEmpty
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -21,6 +21,7 @@ from whimbrel.pipeline.packet import remove_packet
 from whimbrel.pipeline.pair import Pair
 
 CHUNK_BYTES = 64 << 20
+_AFRESH = "Reset the target with mode drop, run schema/extract and schema/apply, and load again."
 
 
 @dataclass
@@ -55,7 +56,7 @@ def plan_load(
     """
     state = checkpoint.state()
     goes_on = state.operation != "" and (resume or state.operation == pair.job.operation)
-    if goes_on and state.snapshots and not _can_mix(pair, state, capture=capture):
+    if goes_on and state.snapshots and not _can_mix(pair, control, state, capture=capture):
         control.log(
             "orchestrator", "the first snapshot is gone and its rows cannot be completed: loading again from the start"
         )
@@ -63,14 +64,24 @@ def plan_load(
     if not goes_on:
         _start_over(pair, checkpoint, epoch, state)
         state = checkpoint.state()
+    elif capture and not state.snapshots:
+        # A slot that was made for a snapshot of which nothing was read begins before the next one: changes in between
+        # would come twice to tables without a key.
+        pair.source.cleanup(pair.job)
     work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
     if goes_on and state.snapshots:
         _prepare_mixing(pair, control, work)
     return work
 
 
-def _can_mix(pair: Pair, state: LoadState, *, capture: bool) -> bool:
+def _can_mix(pair: Pair, control: Control, state: LoadState, *, capture: bool) -> bool:
     """Whether a second snapshot may complete the first."""
+    if capture and state.position is not None:
+        try:
+            pair.source.require_unchanged(pair.job, pair.tables)
+        except (LayoutChanged, PositionLost) as e:
+            control.log("orchestrator", e.message)
+            return False
     work = [
         TableWork(n, s, t, state.tables[s.name].chunks, dict(state.tables[s.name].loaded))
         for n, (s, t) in enumerate(pair.both)
@@ -112,7 +123,7 @@ def _table_work(
     if load is not None and load.fingerprint != source.fingerprint:
         raise LayoutChanged(
             f"{source.name} changed its columns since its load began",
-            remedy="Reset the target with mode drop, run schema/extract and schema/apply, and load again.",
+            remedy=_AFRESH,
         )
     work = load and TableWork(number, source, target, load.chunks, dict(load.loaded), load.finished)
     if work and (not work.waiting or pair.source.plan_holds(source, work.chunks)):
@@ -123,6 +134,36 @@ def _table_work(
     chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
     checkpoint.save_plan(epoch, source, chunks)
     return TableWork(number, source, target, chunks)
+
+
+def require_planned(pair: Pair, work: Sequence[TableWork]) -> None:
+    """Asked once the snapshot is open: whether what it will be read by is what there is. What happens to a table from
+    here on, the change phase is told of by the source, or reading it fails.
+
+    Raises SourceInterrupted (retryable: it is planned again) when rows lie elsewhere by now, in a new partition or
+    another file; LayoutChanged when a table has other columns or keys than it was planned with.
+    """
+    waiting = [w for w in work if w.waiting]
+    now = pair.source.reflect([w.source.name for w in waiting])
+    both = [(w.source, t) for w, t in zip(waiting, now, strict=True)]
+    changed = sorted(str(s.name) for s, t in both if s.fingerprint != t.fingerprint or _unique(s) - _unique(t))
+    if changed:
+        raise LayoutChanged(
+            f"{', '.join(changed[:20])}: changed columns or keys while the load was prepared",
+            remedy=_AFRESH,
+            tables=changed[:100],
+        )
+    moved = sorted(str(w.source.name) for w in waiting if not pair.source.plan_holds(w.source, w.chunks))
+    if moved:
+        raise SourceInterrupted(
+            f"{', '.join(moved[:20])}: changed between the plan of the load and its snapshot (a partition that came or "
+            "went, TRUNCATE, VACUUM FULL, another table of that name): planning again",
+            tables=moved[:100],
+        )
+
+
+def _unique(table: Table) -> set[tuple[str, ...]]:
+    return {(*i.columns, i.expression or "") for i in table.indexes if i.unique}
 
 
 def _prepare_mixing(pair: Pair, control: Control, work: list[TableWork]) -> None:

@@ -42,7 +42,8 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
     with _open_work(job, control, resume=resume, position=position, handoff=handoff) as work:
         start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
-        with Capture(CaptureSpec(job, work.tables, start, ordered=work.queue is not None)) as capture:
+        spec = CaptureSpec(job, work.tables, start, ordered=work.queue is not None)
+        with Capture(spec, lambda line: control.log("extractor", line)) as capture:
             changes = _Changes(job, work, control, capture, start)
             try:
                 changes.run()
@@ -76,7 +77,7 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
             tables = source.reflect(source.resolve(job.tables))
             source.check_capture(tables)
             writer = stack.enter_context(_writer(job, tables))
-            start = start_of_queue(source, job, tables, writer, resume=resume, position=position)
+            start = start_of_queue(source, job, tables, writer, control, resume=resume, position=position)
             yield _Work(source, tables, None, QueueFeed(writer, start, job.operation))
             return
         pair = stack.enter_context(open_pair(job))
@@ -85,7 +86,9 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
         queue = None
         with closing(pair.target.checkpoint(job.migration)) as checkpoint:
             epoch = checkpoint.claim()
-            start = start_of_database(pair, checkpoint, epoch, resume=resume, position=position, handoff=handoff)
+            start = start_of_database(
+                pair, checkpoint, epoch, control, resume=resume, position=position, handoff=handoff
+            )
             state = checkpoint.state()
         if job.queue is not None:
             writer = stack.enter_context(_writer(job, pair.tables))

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from whimbrel.connectors.protocols import Checkpoint, LoadState, Source
+from whimbrel.connectors.protocols import Checkpoint, Source
 from whimbrel.connectors.queues import QueueState, QueueWriter
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import DataFailed, LayoutChanged, PositionLost, ReplicationFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
+from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.layouts import read_layouts, write_layouts
 from whimbrel.pipeline.packet import read_queue
 from whimbrel.pipeline.pair import Pair
 
 
 def start_of_database(
-    pair: Pair, checkpoint: Checkpoint, epoch: int, *, resume: bool, position: str | None, handoff: bool
+    pair: Pair,
+    checkpoint: Checkpoint,
+    epoch: int,
+    control: Control,
+    *,
+    resume: bool,
+    position: str | None,
+    handoff: bool,
 ) -> Position:
     """Where the database goes on. Only a fresh start changes anything: it forgets the stored position and stores its
     own. A retry by the same operation always goes on from what the target has committed."""
@@ -27,30 +37,53 @@ def start_of_database(
     if handoff or resume or state.operation == job.operation:
         if state.position is None:
             raise _nothing_stored(job)
-        _require_known_layouts(pair, state)
+        changed = _changed_layouts(pair.job, pair.tables, state.layouts)
+        _follow_layouts(pair, checkpoint, epoch, control, changed)
+        unknown = [t for t in pair.tables if t.name not in state.layouts]
+        if unknown:
+            checkpoint.save_layouts(epoch, unknown)
         return state.position
     start = _fresh(pair.source, job, pair.tables, position, state.position)
     checkpoint.clear(epoch, job.operation)
+    checkpoint.save_layouts(epoch, pair.tables)
     checkpoint.set_position(epoch, start)
     return start
 
 
-def _require_known_layouts(pair: Pair, state: LoadState) -> None:
-    """Raise LayoutChanged for tables that are not what they were when they were loaded.
+def _changed_layouts(job: Job, tables: Sequence[Table], known: Mapping[TableName, str]) -> tuple[Table, ...]:
+    """The tables whose columns or key are not what they were when they were loaded, or when replication began.
 
-    A log that does not say what its rows looked like is read by what the tables look like now; rows that were written
-    before a change of which we are still behind would be read wrongly.
+    Raises LayoutChanged where the log does not say what its rows looked like: they are read by what the tables look
+    like now, and those that were written before a change of which we are still behind would be read wrongly.
     """
-    if engine(pair.job.source.type).capabilities.layouts_in_log:
-        return
-    known = {name: load.fingerprint for name, load in state.tables.items()}
-    changed = sorted(str(t.name) for t in pair.tables if known.get(t.name, t.fingerprint) != t.fingerprint)
-    if changed:
+    changed = tuple(t for t in tables if known.get(t.name, t.fingerprint) != t.fingerprint)
+    if changed and not engine(job.source.type).capabilities.layouts_in_log:
+        names = sorted(str(t.name) for t in changed)
         raise LayoutChanged(
-            f"{', '.join(changed[:20])}: not the columns and key any more that were loaded; their changes cannot be "
-            "read by the new ones",
-            tables=changed[:100],
+            f"{', '.join(names[:20])}: not the columns and key any more that replication began with; their changes "
+            "cannot be read by the new ones",
+            tables=names[:100],
         )
+    return changed
+
+
+def _follow_layouts(pair: Pair, checkpoint: Checkpoint, epoch: int, control: Control, changed: Sequence[Table]) -> None:
+    """Go on by the new columns where the target has got them too; the source refuses to where it has not."""
+    if not changed:
+        return
+    targets = {source.name: target for source, target in pair.both}
+    differing = pair.target.differences([targets[t.name] for t in changed])
+    followed = [t for t in changed if not any(d.startswith(_beginnings(targets[t.name])) for d in differing)]
+    accepted = set(pair.source.accept_columns(pair.job, followed))
+    if accepted:
+        checkpoint.save_layouts(epoch, [t for t in followed if t.name in accepted])
+        named = ", ".join(sorted(map(str, accepted))[:20])
+        control.log("orchestrator", f"{named}: going on with the new columns, which the target has too")
+
+
+def _beginnings(table: Table) -> tuple[str, str]:
+    """How ``Target.differences`` begins about a table, and about a column of it."""
+    return f"{table.name}:", f"{table.name}."
 
 
 def start_of_queue_beside(job: Job, writer: QueueWriter, owner: str, database: Position) -> Position:
@@ -70,7 +103,14 @@ def start_of_queue_beside(job: Job, writer: QueueWriter, owner: str, database: P
 
 
 def start_of_queue(
-    source: Source, job: Job, tables: Sequence[Table], writer: QueueWriter, *, resume: bool, position: str | None
+    source: Source,
+    job: Job,
+    tables: Sequence[Table],
+    writer: QueueWriter,
+    control: Control,
+    *,
+    resume: bool,
+    position: str | None,
 ) -> Position:
     """Where a queue without a database goes on."""
     stored = writer.recover()
@@ -79,6 +119,14 @@ def start_of_queue(
     if resume and stored is None:
         raise _nothing_stored(job)
     if stored is not None and (resume or stored.operation == job.operation):
+        known = read_layouts(job.workdir, stored.operation)
+        if not known:
+            write_layouts(job.workdir, stored.operation, tables)
+        _changed_layouts(job, tables, known)
+        accepted = source.accept_columns(job, tables)
+        if accepted:  # no message ever says what an ALTER TABLE did to the rows that were there
+            named = ", ".join(sorted(map(str, accepted))[:20])
+            control.log("orchestrator", f"{named}: other columns on the source; messages have them from here on")
         return stored.position
     start = _fresh(source, job, tables, position, stored.position if stored else None)
     try:
@@ -88,6 +136,7 @@ def start_of_queue(
             with suppress(WhimbrelError):
                 source.cleanup(job)  # nobody could go on from the slot, and it makes the source keep its log
         raise
+    write_layouts(job.workdir, job.operation, tables)
     return start
 
 

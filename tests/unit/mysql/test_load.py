@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def row(number: int, **values: str) -> bytes:
     """A staged row of nulls but for ``values``."""
     names = ["txt", "num", "bin", "bits", "doc", "d", "ts", "dt", "du", "l", "s", "f", "y", "g", "lat"]
     return "\t".join([str(number), *(values.get(name, r"\N") for name in names)]).encode() + b"\n"
+
+
+def test_layouts_are_stored_beside_plans_and_are_none(loading: Loading, loader: MySQLLoader) -> None:
+    loading.load(loader, row(1), chunk=1)
+    changed, other = replace(loading.table, primary_key=()), loading.table.on_target(TableName("s", "other"))
+    loading.checkpoint.save_layouts(loading.epoch, [changed, other])
+    state = loading.checkpoint.state()
+    assert state.layouts == {t.name: t.fingerprint for t in (changed, other)}
+    assert list(state.tables) == [changed.name]
+    assert state.tables[changed.name].loaded == {1: 1}
+    with pytest.raises(Fenced):
+        loading.checkpoint.save_layouts(loading.epoch - 1, [other])
 
 
 def test_every_kind_of_value(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:

@@ -12,7 +12,7 @@ import pytest
 from whimbrel.errors import LaneLost, LayoutChanged
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position
-from whimbrel.pipeline.capture import Applied, Capture, CaptureSpec, Failed
+from whimbrel.pipeline.capture import Applied, Capture, CaptureSpec, Failed, Notice
 from whimbrel.pipeline.lanes import Lanes, _Handle
 
 HERE = Position("postgres", "s", "0/10", (16,))
@@ -20,9 +20,12 @@ HERE = Position("postgres", "s", "0/10", (16,))
 
 def test_the_last_word_is_heard_after_a_segment_was_given_back() -> None:
     nowhere = Endpoint("e", "postgres", {})
-    capture = Capture(CaptureSpec(Job("m", "op", nowhere, nowhere, (), Path("unused")), (), HERE))
+    lines: list[str] = []
+    capture = Capture(CaptureSpec(Job("m", "op", nowhere, nowhere, (), Path("unused")), (), HERE), lines.append)
     capture.applied(HERE)
     assert capture._theirs.recv() == Applied(HERE)
+    capture._theirs.send(Notice("look at s.t"))
+    assert (capture.receive(5), lines) == (None, ["look at s.t"])
     capture.applied(HERE)
     capture._theirs.send(Failed(LayoutChanged("s.t: changed")))
     capture._theirs.close()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from whimbrel.connectors.protocols import LoadState, TableLoad
+from tests.suite.running import Watch
+from whimbrel.connectors.protocols import LoadState
 from whimbrel.errors import LayoutChanged
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Column, ColumnType, Table
+from whimbrel.pipeline.pair import Pair
 from whimbrel.pipeline.starting import start_of_database
 
 NUMBER = ColumnType(pa.int32(), "int")
@@ -22,21 +25,54 @@ SWAPPED = replace(TABLE, columns=tuple(Column(name, NUMBER) for name in ("id", "
 HERE = Position("mysql", "uuid", "binlog.000001:4", (1, 4))
 
 
-def start(type: str, tables: dict[TableName, TableLoad]) -> Position:
-    """Go on with a table whose columns have changed places since it was loaded."""
-    pair: Any = SimpleNamespace(
-        job=SimpleNamespace(migration="m", operation="op", source=SimpleNamespace(type=type)), tables=(SWAPPED,)
-    )
-    state = LoadState(1, "op", HERE, data_complete=True, snapshots=1, tables=tables)
-    checkpoint: Any = SimpleNamespace(state=lambda: state)
-    return start_of_database(pair, checkpoint, 1, resume=True, position=None, handoff=False)
+@dataclass
+class Ends:
+    """Both ends, and the progress that the target keeps: a table whose columns changed places since it was known."""
+
+    layouts: dict[TableName, str]
+    differing: tuple[str, ...] = ()
+    asked: list[TableName] = field(default_factory=list)
+
+    def state(self) -> LoadState:
+        return LoadState(1, "op", HERE, data_complete=True, snapshots=1, layouts=self.layouts)
+
+    def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
+        self.layouts |= {t.name: t.fingerprint for t in tables}
+
+    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+        return self.differing
+
+    def accept_columns(self, job: Any, tables: Sequence[Table]) -> tuple[TableName, ...]:
+        self.asked += [t.name for t in tables]
+        return tuple(t.name for t in tables)
+
+
+def start(type: str, ends: Ends) -> Position:
+    job: Any = SimpleNamespace(migration="m", operation="op", source=SimpleNamespace(type=type))
+    both: Any = ends
+    pair = Pair(job, both, both, (SWAPPED,), (SWAPPED.on_target(TableName("x", "t")),), {})
+    return start_of_database(pair, both, 1, Watch(), resume=True, position=None, handoff=False)
 
 
 def test_a_log_without_names_is_not_read_by_another_layout() -> None:
-    loaded = {TABLE.name: TableLoad(TABLE.fingerprint, (), {}, finished=True)}
     for type in ("mysql", "mariadb"):
         with pytest.raises(LayoutChanged, match=r"s\.t"):
-            start(type, loaded)
-    assert start("postgres", loaded) == HERE  # its log names them
-    assert start("mysql", {TABLE.name: TableLoad(SWAPPED.fingerprint, (), {}, finished=True)}) == HERE
-    assert start("mysql", {}) == HERE  # replicated without a load
+            start(type, Ends({TABLE.name: TABLE.fingerprint}))
+    assert start("mysql", Ends({TABLE.name: SWAPPED.fingerprint})) == HERE
+
+
+def test_what_nobody_has_stored_is_stored_at_the_next_start() -> None:
+    ends = Ends({})
+    assert start("mysql", ends) == HERE
+    assert ends.layouts == {TABLE.name: SWAPPED.fingerprint}
+
+
+@pytest.mark.parametrize(
+    ("differing", "followed"),
+    [((), True), (("x.t.b: is missing",), False), (("x.t: is no table",), False), (("x.tt.b: is missing",), True)],
+)
+def test_the_source_goes_on_by_new_columns_that_the_target_has(differing: tuple[str, ...], followed: bool) -> None:
+    ends = Ends({TABLE.name: TABLE.fingerprint}, differing)
+    assert start("postgres", ends) == HERE  # its log names them
+    assert ends.asked == [TABLE.name] * followed
+    assert ends.layouts == {TABLE.name: (SWAPPED if followed else TABLE).fingerprint}

@@ -8,10 +8,21 @@ from typing import Any
 
 import pytest
 
+from tests.suite.running import Watch
+from tests.unit.pipeline.test_starting import SWAPPED, TABLE
 from whimbrel.connectors.queues import QueueState
-from whimbrel.errors import PositionLost, ReplicationFailed, TargetInterrupted, TargetPermissionDenied, WhimbrelError
+from whimbrel.errors import (
+    LayoutChanged,
+    PositionLost,
+    ReplicationFailed,
+    TargetInterrupted,
+    TargetPermissionDenied,
+    WhimbrelError,
+)
 from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
+from whimbrel.model.table import Table
 from whimbrel.pipeline.packet import QueueMirror, write_packet
 from whimbrel.pipeline.starting import start_of_queue, start_of_queue_beside
 
@@ -23,6 +34,7 @@ class Source:
     """Stands at NOW and has its log since OLD."""
 
     slot: bool = False
+    accepts: tuple[TableName, ...] = ()
 
     def prepare_changes(self, job: Job, tables: Any) -> Position:
         self.slot = True
@@ -36,6 +48,9 @@ class Source:
 
     def cleanup(self, job: Job) -> None:
         self.slot = False
+
+    def accept_columns(self, job: Job, tables: Any) -> tuple[TableName, ...]:
+        return self.accepts
 
 
 @dataclass
@@ -60,9 +75,17 @@ def job(tmp_path: Path) -> Job:
     return Job("m", "op", end, end, (), tmp_path)
 
 
-def begin(job: Job, source: Source, writer: Writer, *, resume: bool = False, position: str | None = None) -> Position:
+def begin(
+    job: Job,
+    source: Source,
+    writer: Writer,
+    *tables: Table,
+    resume: bool = False,
+    position: str | None = None,
+    watch: Watch | None = None,
+) -> Position:
     found: Any = (source, writer)
-    return start_of_queue(found[0], job, (), found[1], resume=resume, position=position)
+    return start_of_queue(found[0], job, tables, found[1], watch or Watch(), resume=resume, position=position)
 
 
 def remember(job: Job, kept_in: str = "t-whimbrel-m", begun_by: str = "op") -> None:
@@ -122,3 +145,23 @@ def test_a_slot_that_nobody_can_go_on_from_is_dropped(
     with pytest.raises(type(refuses)):
         begin(job, source, Writer(refuses=refuses), position=position)
     assert source.slot is kept
+
+
+def test_what_tables_looked_like_is_remembered_where_the_log_does_not_say(job: Job) -> None:
+    """Also by a migration that began before it was: from its next start on."""
+    mysql = replace(job, source=Endpoint("e", "mysql", {}))
+    writer = Writer(QueueState("op", OLD))
+    assert begin(mysql, Source(), writer, TABLE) == OLD
+    with pytest.raises(LayoutChanged, match=r"s\.t"):
+        begin(mysql, Source(), writer, SWAPPED, resume=True)
+    assert begin(mysql, Source(), Writer(), SWAPPED) == NOW
+    with pytest.raises(LayoutChanged, match=r"s\.t"):
+        begin(mysql, Source(), writer, TABLE)
+    assert begin(mysql, Source(), Writer(QueueState("another", OLD)), TABLE, resume=True) == OLD
+
+
+def test_columns_that_a_queue_goes_on_with_are_told(job: Job) -> None:
+    watch = Watch()
+    found = Source(accepts=(TABLE.name,))
+    assert begin(job, found, Writer(QueueState("op", OLD)), TABLE, watch=watch) == OLD
+    assert [line for _, line in watch.lines if line.startswith("s.t: other columns")]

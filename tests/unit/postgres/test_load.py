@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -52,6 +53,20 @@ def test_two_at_once_load_a_chunk_once(move: Move) -> None:
         thread.join()
     assert rows == [3001] * 3
     assert move.contents(move.second) == move.contents(move.first)
+
+
+def test_layouts_are_stored_beside_plans_and_are_none(move: Move) -> None:
+    (chunk,) = move.plan("true")
+    move.load(chunk, move.staged(chunk))
+    other = replace(move.tables[0], primary_key=())
+    for tables in (move.tables, (other,)):
+        move.checkpoint.save_layouts(move.epoch, tables)
+    state = move.checkpoint.state()
+    assert state.layouts == {t.name: t.fingerprint for t in (other, move.tables[1])}
+    assert list(state.tables) == [other.name]
+    assert state.tables[other.name].loaded == {0: 3001}
+    with pytest.raises(errors.Fenced):
+        move.checkpoint.save_layouts(move.epoch - 1, move.tables)
 
 
 def test_an_old_epoch_is_fenced_everywhere(move: Move) -> None:

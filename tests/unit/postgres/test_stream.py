@@ -166,10 +166,10 @@ def test_a_table_that_was_never_published_is_lost(server: Postgres) -> None:
 def test_a_changed_layout_stops_the_stream_behind_what_came_before(server: Postgres, ddl: str, expected: str) -> None:
     with Rig(server, TABLE, "t") as rig:
         start = rig.start()
-        rig.sql("insert into t values (1, 'a', 1)")
-        rig.sql(ddl)
         builder = SegmentBuilder(start)
         with closing(rig.open_changes(start)) as stream:
+            rig.sql("insert into t values (1, 'a', 1)")
+            rig.sql(ddl)
             rig.sql("delete from t")
             with pytest.raises(LayoutChanged, match=expected):
                 read_on(stream, builder)

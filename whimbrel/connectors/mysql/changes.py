@@ -105,6 +105,10 @@ class BinlogStream:
             if left <= 0 or not self._dump.receive(left):
                 return False
 
+    def notices(self) -> Sequence[str]:
+        """None: whatever is done to a table is in the log."""
+        return ()
+
     def confirm(self, position: Position) -> None:
         """Nothing to do: the server keeps its log by its own rules, and its heartbeats keep the link alive."""
 

@@ -145,10 +145,17 @@ class MySQLCheckpoint:
                 position=Position.from_json(position) if position else None,
                 data_complete=bool(complete),
                 snapshots=int(snapshots),
-                tables=self._tables(),
+                tables=self._tables(layouts := self._layouts()),
+                layouts={name: fingerprint for name, (fingerprint, _) in layouts.items()},
             )
 
-    def _tables(self) -> dict[TableName, TableLoad]:
+    def _layouts(self) -> dict[TableName, tuple[str, bool]]:
+        """Fingerprint, and whether its keys are built."""
+        sql = "SELECT source_schema, source_table, fingerprint, finished FROM whimbrel.tables WHERE migration = %s"
+        rows = query(self.session, sql, (self.migration,))
+        return {TableName(schema, name): (fingerprint, bool(finished)) for schema, name, fingerprint, finished in rows}
+
+    def _tables(self, layouts: Mapping[TableName, tuple[str, bool]]) -> dict[TableName, TableLoad]:
         chunks: dict[TableName, list[Chunk]] = {}
         loaded: dict[TableName, dict[int, int]] = {}
         for schema, name, number, bounds, rows, size, done in query(
@@ -161,16 +168,10 @@ class MySQLCheckpoint:
             chunks.setdefault(table, []).append(Chunk(table, int(number), json.loads(bounds), int(rows), int(size)))
             if done is not None:
                 loaded.setdefault(table, {})[int(number)] = int(done)
-        plans = query(
-            self.session,
-            "SELECT source_schema, source_table, fingerprint, finished FROM whimbrel.tables WHERE migration = %s",
-            (self.migration,),
-        )
         return {
-            (table := TableName(schema, name)): TableLoad(
-                fingerprint, tuple(chunks.get(table, ())), loaded.get(table, {}), bool(finished)
-            )
-            for schema, name, fingerprint, finished in plans
+            name: TableLoad(fingerprint, tuple(chunks[name]), loaded.get(name, {}), finished)
+            for name, (fingerprint, finished) in layouts.items()
+            if name in chunks  # of a replication without a load there are only layouts
         }
 
     def clear(self, epoch: int, operation: str) -> None:
@@ -188,6 +189,14 @@ class MySQLCheckpoint:
             cursor.executemany(
                 "INSERT INTO whimbrel.chunks VALUES (%s, %s, %s, %s, %s, %s, %s, NULL)",
                 [(*name, c.number, json.dumps(c.bounds), c.rows, c.bytes) for c in chunks],
+            )
+
+    def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
+        with self._fenced(epoch), self.session.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO whimbrel.tables VALUES (%s, %s, %s, %s, 0)"
+                " ON DUPLICATE KEY UPDATE fingerprint = VALUES(fingerprint)",
+                [(self.migration, t.name.schema, t.name.table, t.fingerprint) for t in tables],
             )
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:

@@ -70,6 +70,13 @@ class MySQLSource:
     def check_capture(self, tables: Sequence[Table]) -> None:
         log.check_capture(self._endpoint.parameters, self._operation, tables)
 
+    def require_unchanged(self, job: Job, tables: Sequence[Table]) -> None:
+        """Whatever is done to a table is in the log."""
+
+    def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
+        """Rows in the log are read by the columns that the tables had when replication began, and by no others."""
+        return ()
+
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
         return changes.open_changes(job, tables, start)
 

@@ -39,6 +39,8 @@ _DATA_HEADER = 25  # 'w', where the data starts, where the log ends, the server'
 _DATA_START = struct.Struct(">Q").unpack_from
 _KEEPALIVE = struct.Struct(">cQqB")  # 'k', where the log ends, the server's clock, whether it wants an answer
 _STATUS = struct.Struct(">cQQQqB").pack
+_TRUNCATE = ord("T")  # the message that lists truncated tables: their number, options, their oids
+_COUNT = struct.Struct(">IB").unpack_from
 _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, log file removed
 
 
@@ -79,6 +81,9 @@ class PostgresChanges:
         self._watch.look(self._reached)
         return taken > 0
 
+    def notices(self) -> Sequence[str]:
+        return self._watch.lines()
+
     def confirm(self, position: Position) -> None:
         """Let the server forget its log up to ``position``, which the target has committed."""
         self._confirmed = max(self._confirmed, position.order[0])
@@ -95,6 +100,8 @@ class PostgresChanges:
         if kind == b"w":
             self._reached = max(self._reached, _DATA_START(data, 1)[0])
             self._decoder.decode(data[_DATA_HEADER:], sink)
+            if data[_DATA_HEADER] == _TRUNCATE:
+                self._watch.truncated(_truncated(data))
         elif kind == b"k" and len(data) == _KEEPALIVE.size:
             _, end, _, reply = _KEEPALIVE.unpack(data)
             if not self._decoder.in_transaction:
@@ -125,11 +132,17 @@ class PostgresChanges:
         raise SourceInterrupted("the source ended the replication stream")
 
 
+def _truncated(data: bytes) -> tuple[int, ...]:
+    """The oids in a message that the decoder has found to be whole."""
+    count, _ = _COUNT(data, _DATA_HEADER + 1)
+    return struct.unpack_from(f">{count}I", data, _DATA_HEADER + 1 + 5)
+
+
 def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: Position) -> PostgresChanges:
     """Read the migration's slot from ``start`` on.
 
     Raises PositionForeign, PositionLost (no slot, an invalidated one, one that has moved past ``start``, or a table
-    that was not published), LayoutChanged.
+    that was not published), LayoutChanged (also for what was done to a table while nobody followed).
     """
     name = capture_name(job.migration)
     with ExitStack() as stack:
@@ -140,8 +153,8 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
         _require_slot(connection, name, start)
         _require_published(connection, name, tables)
         oids = oids_of(connection, tables)
-        layouts = Layouts(connection, tables, oids)
         watch = Watch(connection, name, oids)
+        layouts = Layouts(connection, tables, oids)
         session = stack.enter_context(closing(connect(endpoint.parameters, job.operation, replication=True)))
         _start(session, name, start)
         stack.pop_all()

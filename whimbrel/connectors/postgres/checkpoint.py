@@ -126,6 +126,7 @@ class PostgresCheckpoint:
             data_complete=progress["data_complete"],
             snapshots=progress["snapshots"],
             tables=_table_loads(tables, chunks),
+            layouts={TableName(r["schema_name"], r["table_name"]): r["fingerprint"] for r in tables},
         )
 
     def clear(self, epoch: int, operation: str) -> None:
@@ -155,6 +156,21 @@ class PostgresCheckpoint:
                     [json.dumps(c.bounds) for c in chunks],
                     [c.rows for c in chunks],
                     [c.bytes for c in chunks],
+                ],
+            )
+            fence(self._connection, self._migration, epoch)
+
+    def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
+        with mapped("target"), self._connection.transaction():
+            self._connection.execute(
+                "insert into whimbrel.tables (migration, schema_name, table_name, fingerprint)"
+                " select %s, * from unnest(%s::text[], %s::text[], %s::text[])"
+                " on conflict (migration, schema_name, table_name) do update set fingerprint = excluded.fingerprint",
+                [
+                    self._migration,
+                    [t.name.schema for t in tables],
+                    [t.name.table for t in tables],
+                    [t.fingerprint for t in tables],
                 ],
             )
             fence(self._connection, self._migration, epoch)
@@ -217,4 +233,5 @@ def _table_loads(tables: list[dict[str, Any]], chunks: list[dict[str, Any]]) -> 
     return {
         name: TableLoad(row["fingerprint"], tuple(planned[name]), loaded[name], row["finished"])
         for name, row in names.items()
+        if name in planned  # of a replication without a load there are only layouts
     }

@@ -20,6 +20,7 @@ from whimbrel.connectors.postgres.publication import (
     published,
 )
 from whimbrel.connectors.postgres.server import system_identifier
+from whimbrel.connectors.postgres.watch import keep_present
 from whimbrel.connectors.postgres.wire import Connection, results, run_script, send
 from whimbrel.errors import (
     InvalidRequest,
@@ -225,11 +226,15 @@ def create_slot(endpoint: Endpoint, operation: str, name: str, *, export: bool) 
 
 
 def prepare_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> Position:
-    """Make publication and slot without a snapshot and return where capturing can start. Called twice it keeps them."""
+    """Make publication and slot without a snapshot and return where capturing can start. Called twice it keeps them.
+
+    The tables count as known as they are now: whoever starts anew has seen what was done to them.
+    """
     name = capture_name(job.migration)
     with closing(connect(endpoint.parameters, job.operation)) as connection:
         server = server_identity(connection)
         slot = prepare(connection, name, tables)
+        keep_present(connection, name, tables)
         if slot is not None and slot.confirmed is not None:
             return position_at(server, slot.confirmed)
         session, lsn, _ = create_slot(endpoint, job.operation, name, export=False)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.slots import create_slot, current_lsn, position_at, prepare, server_identity
+from whimbrel.connectors.postgres.watch import keep_present
 from whimbrel.connectors.postgres.wire import Connection, copy_out
 from whimbrel.connectors.protocols import Buffer
 from whimbrel.errors import SourceInterrupted, TableMissing
@@ -187,7 +188,7 @@ def open_snapshot(
         server = server_identity(connection)
         slot = prepare(connection, capture_name(job.migration), tables) if capture else None
         if capture and slot is None:
-            return _open_at_slot(endpoint, job, server)
+            return _open_at_slot(endpoint, job, server, connection, tables)
         start = current_lsn(connection) if slot is None or slot.confirmed is None else slot.confirmed
     holder = connect(endpoint.parameters, job.operation)
     try:
@@ -199,13 +200,20 @@ def open_snapshot(
         raise
 
 
-def _open_at_slot(endpoint: Endpoint, job: Job, server: str) -> PostgresSnapshot:
-    """Make the slot and take its snapshot over into an ordinary session, which can be kept alive and asked things."""
+def _open_at_slot(
+    endpoint: Endpoint, job: Job, server: str, connection: Connection, tables: Sequence[Table]
+) -> PostgresSnapshot:
+    """Make the slot and take its snapshot over into an ordinary session, which can be kept alive and asked things.
+
+    What the tables look like now is kept: whoever compares a plan with the catalog after this and finds it equal may
+    be sure that what happens to them later is noticed once their changes are followed.
+    """
     session, lsn, snapshot = create_slot(endpoint, job.operation, capture_name(job.migration), export=True)
     with closing(session):
         holder = connect(endpoint.parameters, job.operation)
         try:
             _join(holder, snapshot)
+            keep_present(connection, capture_name(job.migration), tables)
             return PostgresSnapshot(holder, position_at(server, lsn))
         except BaseException:
             holder.close()

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot
+from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot, watch
 from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
@@ -66,6 +67,14 @@ class PostgresSource:
     def check_capture(self, tables: Sequence[Table]) -> None:
         with self._session() as connection:
             slots.check_capture(connection, tables)
+
+    def require_unchanged(self, job: Job, tables: Sequence[Table]) -> None:
+        with self._session() as connection:
+            watch.require_unchanged(connection, capture_name(job.migration), tables)
+
+    def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
+        with self._session() as connection:
+            return watch.accept_columns(connection, capture_name(job.migration), tables)
 
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
         return changes.open_changes(self._endpoint, job, tables, start)

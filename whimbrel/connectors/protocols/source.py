@@ -60,16 +60,25 @@ class Source(Protocol):
     def prepare_changes(self, job: Job, tables: Sequence[Table]) -> Position:
         """Make what capturing needs (slot, publication) without a snapshot and return the current position.
 
-        Called twice it keeps what exists. Raises LogDisabled, LogFormatRefused, ReplicaIdentityMissing,
-        SlotsExhausted.
+        Called twice it keeps what exists; what was done to the tables before counts as known. Raises LogDisabled,
+        LogFormatRefused, ReplicaIdentityMissing, SlotsExhausted.
         """
 
     def check_capture(self, tables: Sequence[Table]) -> None:
         """Raise what would stop capturing these tables (LogDisabled, LogFormatRefused, ReplicaIdentityMissing,
         SourcePermissionDenied), having changed nothing. Called before a data-replication or replication starts."""
 
+    def require_unchanged(self, job: Job, tables: Sequence[Table]) -> None:
+        """Raise LayoutChanged when something was done to a table, since the job's capture began or was last followed,
+        that its log does not show: so that rows of two snapshots do not fit together."""
+
+    def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
+        """Take the columns of these tables as known: the target has the same. Return the tables whose columns differ
+        from what was known, and only by ones that were added, dropped or renamed; the others stay changed."""
+
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
-        """Read changes from ``start`` on. Raises PositionLost, PositionForeign."""
+        """Read changes from ``start`` on. Raises PositionLost, PositionForeign, LayoutChanged for what was done to a
+        table while nobody followed."""
 
     def holds(self, job: Job, position: Position) -> bool:
         """Whether the source still has everything from ``position`` on for this job (slot alive, log not purged)."""
@@ -146,6 +155,9 @@ class ChangeStream(Protocol):
         Returns after about ``limit`` bytes even inside a transaction, so that large ones can be cut into slices.
         False when nothing came. Raises LayoutChanged, LogFormatRefused, PositionLost, SourceInterrupted.
         """
+
+    def notices(self) -> Sequence[str]:
+        """What people should be told of the source's tables, each line once."""
 
     def confirm(self, position: Position) -> None:
         """The target has committed everything up to here; the source may forget it. Also keeps the link alive."""

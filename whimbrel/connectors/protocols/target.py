@@ -32,7 +32,10 @@ class Rendered:
 
 @dataclass(frozen=True)
 class LoadState:
-    """What the target says was planned and loaded, by source table."""
+    """What the target says was planned and loaded, by source table.
+
+    ``layouts`` are the fingerprints of the tables when they were planned, or when a replication without a load began.
+    """
 
     epoch: int
     operation: str  # the operation that began this load; '' when none did
@@ -40,6 +43,7 @@ class LoadState:
     data_complete: bool
     snapshots: int  # how many snapshots were opened so far for this load
     tables: Mapping[TableName, TableLoad] = field(default_factory=dict)
+    layouts: Mapping[TableName, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,9 @@ class Checkpoint(Protocol):
 
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         """Replace the table's plan; marks none of it loaded."""
+
+    def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
+        """Store the fingerprints of tables beside those that are stored; plans and chunks stay as they are."""
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         """Count a snapshot. Its position is stored unless ``keep_older`` and one is stored already."""
