@@ -1,10 +1,11 @@
 """A private broker that speaks Kafka's protocol: ``noida-db``, one small process.
 
 What it proves: the client library's own protocol, transactions with read_committed readers, the shutting out of older
-producers, compressions, and a broker that goes away and comes back. What it does not: several brokers, replication,
-authentication and TLS, the timeout of transactions, and durability: it loses the last second or two when it is killed,
-so it is stopped with SIGTERM; it loses transactions that were open then, and what it acknowledges while it is stopping.
-Redpanda has no server on any package registry: its tests are the same ones under the type ``redpanda``.
+producers, compressions, a broker that goes away and comes back, and TLS with ``tls.py`` in front of it. What it does
+not: several brokers, replication, authentication, the timeout of transactions, and durability: it loses the last second
+or two when it is killed, so it is stopped with SIGTERM; it loses transactions that were open then, and what it
+acknowledges while it is stopping. Redpanda has no server on any package registry: its tests are the same ones under the
+type ``redpanda``.
 """
 
 from __future__ import annotations

@@ -188,3 +188,26 @@ def running(version: str = "15", **settings: Any) -> Iterator[Postgres]:
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standby_of(primary: Postgres, **settings: Any) -> Iterator[Postgres]:
+    """A started streaming replica of a running server, in a folder of its own; stopped and removed at the end."""
+    folder = Path(tempfile.mkdtemp(prefix=f"whimbrel-standby{primary.version}-"))
+    try:
+        account = unprivileged_user("postgres")
+        _let_in(folder, account)
+        argv = [str(primary.bindir / "pg_basebackup"), "-D", str(folder / "data"), "-d", primary.dsn()]
+        done = subprocess.run(
+            [*argv, "-R", "-c", "fast", "--no-sync"], user=account, cwd="/", capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"pg_basebackup failed: {done.stderr}")
+        server = Postgres(folder, primary.version, **settings)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

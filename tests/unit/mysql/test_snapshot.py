@@ -211,18 +211,6 @@ def test_all_readers_see_one_moment_and_writers_wait_no_longer_than_that(server:
     assert end_sessions(job.source.parameters, job.operation, "source") == 0
 
 
-def test_a_lock_that_cannot_be_had_names_who_is_in_the_way(
-    server: MySQL, job: Job, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1);")
-    monkeypatch.setattr(snapshot, "LOCK_SECONDS", 1)
-    with closing(connect(job.source.parameters, "blocker", autocommit=False)) as blocker:
-        execute(blocker, f"LOCK TABLES {SOURCE}.t WRITE")
-        with pytest.raises(SourceInterrupted, match="within 1 s"):
-            snapshot.open_snapshot(job, reflected(job, SOURCE), capture=True, lanes=1)
-    snapshot.open_snapshot(job, reflected(job, SOURCE), capture=True, lanes=1).close()
-
-
 def test_without_the_global_lock_tables_are_locked(server: MySQL, job: Job) -> None:
     make(server, "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1);")
     monitor = "BINLOG MONITOR" if server.flavor == "mariadb" else "REPLICATION CLIENT"

@@ -52,6 +52,37 @@ def test_a_purged_log_and_a_foreign_position(server: MySQL, job: Job) -> None:
         changes.open_changes(job, [table], start)
 
 
+def test_a_log_that_was_reset_is_another_one(server: MySQL, job: Job) -> None:
+    """Files and transactions are numbered from one again: only what stands at the place tells the two logs apart."""
+    reset = "RESET MASTER" if server.flavor == "mariadb" else "RESET BINARY LOGS AND GTIDS"
+    server.client(reset)
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, v TEXT);")
+    server.client("FLUSH BINARY LOGS")
+    table, begun = reflected(job, SOURCE)[0], now(job)
+    server.client("INSERT INTO t VALUES (1, 'a'); INSERT INTO t VALUES (2, 'b')", SOURCE)
+    middle = now(job)
+    server.client("INSERT INTO t VALUES (3, 'c')", SOURCE)
+    for start in (begun, middle, now(job)):
+        changes.open_changes(job, [table], start).close()
+
+    server.client(reset)
+    rows = [f"INSERT INTO t VALUES ({n}, REPEAT('x', {500 + n}));" for n in range(10, 50)]
+    server.client(f"{''.join(rows[:20])} FLUSH BINARY LOGS; {''.join(rows[20:])}", SOURCE)
+    file, offset = log.file_and_offset(middle)
+    assert log.file_and_offset(begun)[0] == file
+    begins = [int(pos) for pos, kind in _events(server, file) if kind == "Gtid" and int(pos) >= offset]
+    earlier = [int(pos) for pos, kind in _events(server, "binlog.000001") if kind == "Gtid"]
+    places = [(file, begins[0]), ("binlog.000001", earlier[1]), ("binlog.000001", earlier[1] + 1)]
+    for text in (begun.text, middle.text, *(f"{name}:{at}" for name, at in places)):
+        with pytest.raises(PositionForeign, match="reset"):
+            changes.open_changes(job, [table], replace(middle, text=text))
+
+
+def _events(server: MySQL, file: str) -> list[list[str]]:
+    """Where each event of a log file begins, and its kind."""
+    return [line.split("\t")[1:3] for line in server.client(f"SHOW BINLOG EVENTS IN '{file}'").splitlines()]
+
+
 def _read_on(stream: changes.BinlogStream, start: Position) -> None:
     """Read until the stream raises; the test's own time limit ends it otherwise."""
     while True:

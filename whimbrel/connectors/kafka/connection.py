@@ -111,6 +111,8 @@ _REMEDIES = {
     KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Grant the account Write and Describe on transactional ids "
     "that begin with 'whimbrel-'.",
     KafkaError.GROUP_AUTHORIZATION_FAILED: "Grant the account Read on groups that begin with 'whimbrel-'.",
+    KafkaError._SSL: "Give the CA that signed the brokers' certificates as ssl_ca, and name the brokers as their "
+    "certificates do.",
     KafkaError._TRANSPORT: "Check that the brokers run, that their addresses are right, and that security_protocol is "
     "what they expect.",
     KafkaError.INVALID_RECORD: "Set cleanup.policy=delete on the topic: a compacted one needs a key in each message.",
@@ -127,11 +129,12 @@ def refusal(error: KafkaError, doing: str, trouble: Trouble | None = None) -> Wh
         error = known
     text = f"{doing}: {error.str()}"
     leaf: type[WhimbrelError] = _REFUSED.get(error.code(), TargetInterrupted)
+    remedy = _REMEDIES.get(error.code())
     if error.code() in _REFUSALS and _PASSING.search(error.str()):
-        leaf = HostUnreachable
+        leaf, remedy = HostUnreachable, _REMEDIES[KafkaError._TRANSPORT]
     if leaf is Fenced and trouble is not None and trouble.lost:
         leaf = TargetInterrupted  # brokers that were away may no longer know the producer
-    return leaf(text, remedy=_REMEDIES.get(error.code()), kafka_error=error.name())
+    return leaf(text, remedy=remedy, kafka_error=error.name())
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,8 +12,9 @@ import pymysql
 from whimbrel.connectors.mysql.charsets import Charsets
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
 from whimbrel.connectors.mysql.dump import Dump
-from whimbrel.connectors.mysql.gtids import same_mariadb
+from whimbrel.connectors.mysql.gtids import MySQLGtids, same_mariadb
 from whimbrel.connectors.mysql.layout import captured
+from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.log import file_and_offset, gtids_at, no_position
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.server import server_identity
@@ -24,12 +26,16 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
 _GONE = 1094  # no such thread
+_NO_EVENT = 1220  # nothing begins at that offset
+_NEXT_GTID = re.compile(r"SET @@SESSION\.GTID_NEXT= '(?P<gtid>[0-9a-f-]{36}:\d+)'$", re.I)
 
 
 def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogStream:
     """Read changes from ``start`` on. Raises PositionLost, PositionForeign, SourcePermissionDenied."""
     session = connect(job.source.parameters, job.operation)
     try:
+        with mapped("source"):
+            bound_waits(session)
         start.require_same_server(no_position(server_identity(session)))
         require_kept(session, start)
         with mapped("source"):
@@ -67,11 +73,28 @@ def require_kept(session: Session, start: Position) -> None:
 
 
 def _stands_for(session: Session, file: str, offset: int, gtids: str) -> bool:
-    """Whether the point may have that GTID set: MariaDB tells, MySQL must at least have executed what is in it."""
+    """Whether the point may have that GTID set.
+
+    MariaDB tells. MySQL must have executed what is in it; and since a log that was reset counts from one again, what
+    the file begins behind must not be newer than the set, and what comes next at the point must not be in it. A set
+    may lack what was being committed when the server was asked for it, so no more than that can be demanded.
+    """
     if session.mariadb:
         return same_mariadb(gtids, gtids_at(session, file, offset))
     with mapped("source"):
-        return bool(query(session, "SELECT GTID_SUBSET(%s, @@global.gtid_executed)", (gtids,))[0][0])
+        if not query(session, "SELECT GTID_SUBSET(%s, @@global.gtid_executed)", (gtids,))[0][0]:
+            return False
+        head = query(session, "SHOW BINLOG EVENTS IN %s LIMIT 2", (file,))
+        if any(row[2] == "Previous_gtids" and MySQLGtids(gtids).is_older_than(str(row[5])) for row in head):
+            return False
+        try:
+            after = query(session, "SHOW BINLOG EVENTS IN %s FROM %s LIMIT 1", (file, offset))
+        except pymysql.MySQLError as e:
+            if number_and_text(e)[0] == _NO_EVENT:
+                return False
+            raise
+        found = _NEXT_GTID.match(str(after[0][5])) if after else None
+        return found is None or not query(session, "SELECT GTID_SUBSET(%s, %s)", (found["gtid"], gtids))[0][0]
 
 
 class BinlogStream:

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-import pymysql
-
 from whimbrel.connectors.mysql import prerequisites, schema
 from whimbrel.connectors.mysql.checks_server import Settings, on, read_settings, server
 from whimbrel.connectors.mysql.connection import Session, query
 from whimbrel.connectors.mysql.grants import Grants, read_grants
-from whimbrel.connectors.mysql.log import DENIED
-from whimbrel.connectors.mysql.refusals import number_and_text
+from whimbrel.connectors.mysql.log import replicates
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import definitions, offenders, schemas_of, verdict
 from whimbrel.errors import SchemaFailed, SourcePermissionDenied, TableMissing
@@ -148,15 +145,7 @@ def _log(session: Session, settings: Settings) -> Iterator[CheckResult]:
 def _relayed(session: Session, settings: Settings) -> CheckResult:
     """A replica that does not log what it replicates hides those changes."""
     logs = on(settings, "log_replica_updates", settings.get("log_slave_updates", "ON"))
-    newer = not session.mariadb and session.version >= (8, 0, 22)
-    ask = "SHOW ALL SLAVES STATUS" if session.mariadb else "SHOW REPLICA STATUS" if newer else "SHOW SLAVE STATUS"
-    replica = None
-    if not logs:
-        try:
-            replica = bool(query(session, ask))
-        except pymysql.MySQLError as e:
-            if number_and_text(e)[0] not in DENIED:
-                raise
+    replica = None if logs else replicates(session, settings)
     state = {True: "this server is a replica, and", False: "", None: "if this server is a replica,"}[replica]
     return verdict(
         "mysql.log_slave_updates",

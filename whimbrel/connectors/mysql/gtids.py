@@ -50,6 +50,16 @@ class MySQLGtids:
             for source, intervals in sorted(self._sets.items())
         )
 
+    def is_older_than(self, text: str) -> bool:
+        """Whether another set has a newer transaction of some server; never, when either is untracked."""
+        other = MySQLGtids(text)
+        if not self._tracked or not other._tracked:
+            return False
+        return any(
+            max(last for _, last in intervals) > max((last for _, last in self._sets.get(source, [])), default=0)
+            for source, intervals in other._sets.items()
+        )
+
     def encode(self) -> bytes:
         """The form of COM_BINLOG_DUMP_GTID. Raises InvalidRequest when the set has tags."""
         if not self._tracked:

@@ -122,7 +122,7 @@ def prepare_changes(parameters: Mapping[str, Any], operation: str, tables: Seque
 def _settings(session: Session) -> dict[str, str]:
     names = (
         *("log_bin", "binlog_format", "binlog_row_image", "binlog_row_value_options", "server_id"),
-        *("log_slave_updates", "log_replica_updates", "innodb_native_foreign_keys"),
+        *("log_slave_updates", "log_replica_updates", "innodb_native_foreign_keys", "wsrep_on"),
     )
     listed = ", ".join(quote_literal(n) for n in names)
     return {
@@ -160,19 +160,32 @@ def _check_filters(status: tuple[Any, ...], tables: Sequence[Table]) -> None:
         )
 
 
-def _check_relayed(session: Session, settings: Mapping[str, str]) -> None:
-    """A replica that does not log what it replicates would hide those changes from us."""
-    logs = settings.get("log_replica_updates", settings.get("log_slave_updates", "ON")).upper()
-    if logs in ("ON", "1"):
-        return
-    replicas = "SHOW REPLICA STATUS" if not session.mariadb and session.version >= (8, 0, 22) else "SHOW SLAVE STATUS"
+def replicates(session: Session, settings: Mapping[str, str]) -> bool | None:
+    """Whether the server applies what others have written; None when the account may not know.
+
+    MariaDB shows to everybody what runs, and only to some accounts what is set up and stands still. In a Galera cluster
+    each node applies what the others have written.
+    """
+    if settings.get("wsrep_on", "OFF").upper() in ("ON", "1"):
+        return True
+    newer = not session.mariadb and session.version >= (8, 0, 22)
+    ask = "SHOW ALL SLAVES STATUS" if session.mariadb else "SHOW REPLICA STATUS" if newer else "SHOW SLAVE STATUS"
     try:
-        found = query(session, "SHOW ALL SLAVES STATUS" if session.mariadb else replicas)
+        return bool(query(session, ask))
     except pymysql.MySQLError as e:
         if number_and_text(e)[0] not in DENIED:
             raise
-        return  # an account that may not see replication is taken at its word: most sources are no replicas
-    if found:
+    running = query(session, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slaves_running', 'Slave_running')")
+    return True if any(str(value).upper() not in ("0", "OFF") for _, value in running) else None
+
+
+def _check_relayed(session: Session, settings: Mapping[str, str]) -> None:
+    """A replica that does not log what it replicates would hide those changes from us.
+
+    Where the account may not know, most sources are no replicas.
+    """
+    logs = settings.get("log_replica_updates", settings.get("log_slave_updates", "ON")).upper()
+    if logs not in ("ON", "1") and replicates(session, settings):
         raise LogFormatRefused(
             "the source is a replica that does not log what it replicates (log_slave_updates is OFF)",
             remedy="Start the source with log_slave_updates=ON, or read from its primary.",

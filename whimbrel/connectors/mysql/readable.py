@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pymysql
 
 from whimbrel.connectors.mysql.connection import Session, qualified, query
+from whimbrel.connectors.mysql.locks import locked, timed_out
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.errors import SourcePermissionDenied
 from whimbrel.model.names import TableName
@@ -16,7 +17,10 @@ _AT_ONCE = 100
 
 
 def require_readable(session: Session, names: Sequence[TableName]) -> None:
-    """Raise SourcePermissionDenied naming every table of which the account may not read every column."""
+    """Raise SourcePermissionDenied naming every table of which the account may not read every column.
+
+    SourceInterrupted names one that others have locked for too long.
+    """
     denied: list[TableName] = []
     for start in range(0, len(names), _AT_ONCE):
         batch = names[start : start + _AT_ONCE]
@@ -32,11 +36,17 @@ def require_readable(session: Session, names: Sequence[TableName]) -> None:
         )
 
 
+def _probe(name: TableName) -> str:
+    return f"(SELECT 1 FROM (SELECT * FROM {qualified(name)} LIMIT 0) AS probe)"  # noqa: S608 - quoted
+
+
 def _refused(session: Session, names: Sequence[TableName]) -> bool:
-    probes = (f"(SELECT 1 FROM (SELECT * FROM {qualified(n)} LIMIT 0) AS probe)" for n in names)  # noqa: S608 - quoted
+    probes = (_probe(n) for n in names)
     try:
         query(session, " UNION ALL ".join(probes))
     except pymysql.MySQLError as e:
+        if timed_out(e):
+            raise locked(session, list(names), lambda name: query(session, _probe(name))) from e
         if number_and_text(e)[0] in _DENIED:
             return True
         if len(names) == 1:

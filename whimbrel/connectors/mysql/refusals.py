@@ -45,6 +45,7 @@ _NUMBERS: dict[_Side, tuple[int, ...]] = {
     ),
 }
 _BY_NUMBER: dict[int, _Side] = {number: side for side, numbers in _NUMBERS.items() for number in numbers}
+LOCK_TIMEOUT = 1205
 _LOCAL_INFILE_OFF = (1148, 3948, 4166)
 _FILE_ERRORS = (3, 20, 1026, 1030)  # the disk is full when they carry errno 28
 

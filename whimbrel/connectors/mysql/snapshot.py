@@ -27,6 +27,8 @@ from whimbrel.connectors.mysql.connection import (
     query,
     quote_identifier,
 )
+from whimbrel.connectors.mysql.freeze import freeze, thaw
+from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.refusals import number_and_text, server_refusal
 from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.connectors.protocols import Buffer
@@ -37,11 +39,8 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Column, Table
 
 _LOG = logging.getLogger(__name__)
-LOCK_SECONDS = 10  # a lock that waits also stops every writer behind it
-READ_LOCK_SECONDS = 30
 OUT_BYTES = 256 * 1024
 IN_BYTES = 1 << 20
-_LOCK_TIMEOUT = 1205
 _TRANSACTIONAL = frozenset({"", "innodb", "rocksdb", "tokudb"})
 
 
@@ -73,7 +72,7 @@ class MySQLSnapshot:
         if not self._frozen:
             return
         with mapped("source"):
-            execute(self._session, "UNLOCK TABLES")
+            thaw(self._session)
             execute(self._session, "SELECT RELEASE_LOCK(%s)", (self.token.lock,))
         self._frozen = False
 
@@ -90,13 +89,14 @@ class MySQLSnapshot:
 def open_snapshot(job: Job, tables: Sequence[Table], *, capture: bool, lanes: int) -> MySQLSnapshot:
     """Freeze the source and read its position; it thaws with ``release`` or when all ``lanes`` have opened.
 
-    Raises SourceInterrupted when the lock is not had within ``LOCK_SECONDS``, SourcePermissionDenied when the account
-    may not lock and the tables cannot do without.
+    Raises SourceInterrupted when the lock is not had soon (see ``freeze``), SourcePermissionDenied when the account may
+    not lock and the tables cannot do without.
     """
     session = connect(job.source.parameters, job.operation)
     try:
         _require_transactional(tables, capture=capture)
-        notes = _freeze(session, tables, needed=not _converges(tables, capture=capture, lanes=lanes))
+        needed = not _converges(tables, capture=capture, lanes=lanes)
+        notes = freeze(session, job.source.parameters, job.operation, tables, needed=needed)
         for note in notes:
             _LOG.warning(note)
         position = _position(session, capture=capture)
@@ -129,53 +129,6 @@ def _require_transactional(tables: Sequence[Table], *, capture: bool) -> None:
         _LOG.warning("%s: its engine has no snapshots; rows are read as they are at that moment", table.name)
 
 
-def _freeze(session: Session, tables: Sequence[Table], *, needed: bool) -> tuple[str, ...]:
-    """Stop writes, and say what could not be done."""
-    names = ", ".join(f"{qualified(t.name)} READ" for t in tables)
-    with mapped("source"):
-        execute(session, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
-    if _locked(session, "FLUSH TABLES WITH READ LOCK"):
-        return ()
-    if names and _locked(session, f"LOCK TABLES {names}"):
-        return ("the account may not lock all tables at once (RELOAD): only the migrated tables were locked",)
-    if needed:
-        raise SourcePermissionDenied(
-            "the account may neither FLUSH TABLES WITH READ LOCK nor LOCK TABLES; a table without a key, or several "
-            "threads without change capture, need one moment for all",
-            remedy="GRANT RELOAD ON *.* or GRANT LOCK TABLES on the schemas to the account, or use threads=1.",
-        )
-    return ("the account may not lock tables: the snapshot is made without a lock, and changes since are replayed",)
-
-
-def _locked(session: Session, sql: str) -> bool:
-    """Whether the lock was had; False when the account may not ask for it."""
-    with mapped("source"):
-        try:
-            execute(session, sql)
-        except pymysql.MySQLError as e:
-            number = number_and_text(e)[0]
-            if number == _LOCK_TIMEOUT:
-                raise SourceInterrupted(
-                    f"the source could not be frozen within {LOCK_SECONDS} s: {_blockers(session)}",
-                    remedy="Wait for the sessions named, or end them; it is tried again by itself.",
-                ) from e
-            if number in log.DENIED:
-                return False
-            raise
-    return True
-
-
-def _blockers(session: Session) -> str:
-    """The sessions that have been at work longest; their statements may hold values and are not told."""
-    rows = query(
-        session,
-        "SELECT ID, USER, TIME, COALESCE(STATE, '') FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()"
-        " AND COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID') ORDER BY TIME DESC LIMIT 5",
-    )
-    told = [f"session {number} of {user}, {seconds} s ({state})" for number, user, seconds, state in rows]
-    return "; ".join(told) or "open transactions hold the tables (their sessions are not visible to the account)"
-
-
 def _position(session: Session, *, capture: bool) -> Position:
     """Where the log stands. A plain data load does without a log, and without the right to see it."""
     try:
@@ -192,7 +145,7 @@ def open_reader(job: Job, token: Token) -> MySQLReader:
     try:
         with mapped("source"):
             # Behind an ALTER TABLE that waits for another reader of this load there is nothing to wait for.
-            execute(session, f"SET SESSION lock_wait_timeout = {READ_LOCK_SECONDS}")
+            bound_waits(session)
             execute(session, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             execute(session, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
             holder = query(session, "SELECT IS_USED_LOCK(%s)", (token.lock,))[0][0]

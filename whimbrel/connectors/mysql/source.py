@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped
+from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
@@ -34,6 +35,7 @@ class MySQLSource:
         with self._lock, mapped("source"):
             if self._opened is None or not self._opened.open:
                 self._opened = connect(self._endpoint.parameters, self._operation)
+                bound_waits(self._opened)
             yield self._opened
 
     def resolve(self, patterns: Sequence[TableName]) -> tuple[TableName, ...]:

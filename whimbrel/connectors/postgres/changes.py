@@ -14,7 +14,14 @@ from whimbrel.codecs.pgoutput import POSTGRES_EPOCH_US, Decoder, Layout, Relatio
 from whimbrel.connectors.postgres.connection import connect, mapped
 from whimbrel.connectors.postgres.publication import capture_name, published
 from whimbrel.connectors.postgres.schema import unqualified_names_off
-from whimbrel.connectors.postgres.slots import END_SECONDS, own_slot, position_at, release_slot, server_identity
+from whimbrel.connectors.postgres.slots import (
+    END_SECONDS,
+    own_slot,
+    position_at,
+    release_slot,
+    require_primary,
+    server_identity,
+)
 from whimbrel.connectors.postgres.watch import Watch, oids_of
 from whimbrel.connectors.postgres.wire import Connection, flush, readable, results, send
 from whimbrel.connectors.protocols import ChangeSink
@@ -142,11 +149,13 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
     """Read the migration's slot from ``start`` on.
 
     Raises PositionForeign, PositionLost (no slot, an invalidated one, one that has moved past ``start``, or a table
-    that was not published), LayoutChanged (also for what was done to a table while nobody followed).
+    that was not published), LogDisabled (a standby), LayoutChanged (also for what was done to a table while nobody
+    followed).
     """
     name = capture_name(job.migration)
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(endpoint.parameters, job.operation)))
+        require_primary(connection)
         server = server_identity(connection)
         start.require_same_server(position_at(server, start.order[0]))
         _require_reached(connection, start)

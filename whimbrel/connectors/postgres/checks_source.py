@@ -18,14 +18,16 @@ from whimbrel.connectors.postgres.checks_server import (
     version,
 )
 from whimbrel.connectors.postgres.connection import identifier
+from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import definitions, offenders, verdict
-from whimbrel.errors import SchemaFailed, TableMissing
+from whimbrel.errors import SchemaFailed, SourceInterrupted, TableMissing
 from whimbrel.model.names import TableName
 
 OLDEST: Final = 110000  # sha256() and the catalog columns that we read
 OLDEST_PUBLISHER: Final = 130000  # publications that follow partitions through their root
 LONG_SECONDS: Final = 300  # a transaction this old keeps a slot from being made
+LOCKED_SECONDS: Final = 5  # how long a table may be locked by others before the rest is checked without it
 
 RUN: Final = "Run the source statements that POST /v1/prereqs lists."
 
@@ -42,7 +44,10 @@ def source(connection: Connection, patterns: Sequence[TableName], changes: bool)
     yield offenders("postgres.table_select", unreadable, "all tables can be read", "no SELECT on", RUN)
     yield row_security(tables_where(connection, tables, "row_security_active(c.oid)"), RUN)
     yield from _definitions(connection, tables)
-    yield _primary(connection, changes)
+    standby = bool(value(connection, "select pg_is_in_recovery()"))
+    yield _primary(standby, changes)
+    if standby and not changes:
+        yield _unlogged(connection, tables, "the standby has the rows of all tables", "a standby has no rows of")
     if changes:
         yield from _log(connection)
         yield from _rights_to_capture(connection)
@@ -50,6 +55,7 @@ def source(connection: Connection, patterns: Sequence[TableName], changes: bool)
         yield _long_transactions(connection)
 
 
+_LATER: Final = "Validate again when they have ended; what reads these tables waits and tries again by itself."
 _CORRECT: Final = "Correct 'tables' of the migration, or create the table."
 
 
@@ -67,10 +73,15 @@ def _resolved(connection: Connection, patterns: Sequence[TableName]) -> tuple[tu
 
 def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterator[CheckResult]:
     """Keys, types and sequences, as far as the definitions can be read."""
+    bound_waits(connection, LOCKED_SECONDS)
     try:
-        reflected = schema.reflect(connection, tables) if tables else ()
+        with locks_named(connection):
+            reflected = schema.reflect(connection, tables) if tables else ()
     except SchemaFailed as e:
         yield CheckResult("postgres.types", "fail", e.message, e.how_to_fix)
+        return
+    except SourceInterrupted as e:
+        yield CheckResult("postgres.types", "warn", f"the definitions could not be read: {e.message}", _LATER)
         return
     yield from definitions("postgres", "PostgreSQL", "PostgreSQL", reflected)
     hidden = {use.qualified for t in reflected for use in sequences.of_table(t).values() if use.next_value is None}
@@ -84,8 +95,7 @@ def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterato
     )
 
 
-def _primary(connection: Connection, changes: bool) -> CheckResult:
-    standby = value(connection, "select pg_is_in_recovery()")
+def _primary(standby: bool, changes: bool) -> CheckResult:
     if changes:
         problem, remedy = "the server is a standby, where no publication can be made", "Point the source at the primary"
     else:
@@ -175,15 +185,8 @@ def _capturable(connection: Connection, tables: Sequence[TableName]) -> Iterator
         "only its owner can publish a table, and the user is not of the owning role of",
         RUN,
     )
+    yield _unlogged(connection, tables, "changes of all tables are logged", "changes are not logged of")
     partitions = connection.info.server_version >= OLDEST_PUBLISHER
-    unlogged = tables_where(connection, tables, "c.relpersistence <> 'p' and c.relkind = 'r'", partitions=partitions)
-    yield offenders(
-        "postgres.unlogged_tables",
-        unlogged,
-        "changes of all tables are logged",
-        "changes are not logged of",
-        "ALTER TABLE ... SET LOGGED for each, or leave them out.",
-    )
     said_too_little = f"c.relkind in ('r', 'p') and {prerequisites.UNIDENTIFIED}"
     unidentified = tables_where(connection, tables, said_too_little, partitions=partitions)
     yield offenders(
@@ -201,6 +204,13 @@ def _capturable(connection: Connection, tables: Sequence[TableName]) -> Iterator
         "not tables whose changes are logged",
         "Leave them out, or migrate them with mode data only.",
     )
+
+
+def _unlogged(connection: Connection, tables: Sequence[TableName], good: str, problem: str) -> CheckResult:
+    partitions = connection.info.server_version >= OLDEST_PUBLISHER
+    found = tables_where(connection, tables, "c.relpersistence <> 'p' and c.relkind = 'r'", partitions=partitions)
+    remedy = "ALTER TABLE ... SET LOGGED for each, or leave them out."
+    return offenders("postgres.unlogged_tables", found, good, problem, remedy)
 
 
 def _long_transactions(connection: Connection) -> CheckResult:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import psycopg
 
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped
+from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.publication import (
     WAIT_SECONDS,
     blocked,
@@ -130,16 +131,22 @@ def check_capture(connection: Connection, tables: Sequence[Table]) -> None:
         check_tables(connection, tables)
 
 
+def require_primary(connection: Connection) -> None:
+    """Raise LogDisabled on a standby, also where it could decode its log (from version 16 on)."""
+    with mapped("source"):
+        if connection.execute("select pg_is_in_recovery()").fetchone() == (True,):
+            raise LogDisabled(
+                "the source is a standby, where no publication can be made",
+                remedy="Point the source at the primary server.",
+            )
+
+
 def _check_log(connection: Connection) -> None:
-    row = connection.execute("select current_setting('wal_level'), pg_is_in_recovery()").fetchone()
+    row = connection.execute("select current_setting('wal_level')").fetchone()
     assert row is not None
     if row[0] != "logical":
         raise LogDisabled(f"wal_level is {row[0]!r} on the source; capturing changes needs 'logical'", wal_level=row[0])
-    if row[1]:
-        raise LogDisabled(
-            "the source is a standby, where no publication can be made",
-            remedy="Point the source at the primary server.",
-        )
+    require_primary(connection)
     for setting in ("max_replication_slots", "max_wal_senders"):
         if connection.execute("select current_setting(%s)", [setting]).fetchone() == ("0",):
             raise LogDisabled(f"{setting} is 0 on the source; capturing changes needs one for each migration")
@@ -253,7 +260,9 @@ def prepare(connection: Connection, name: str, tables: Sequence[Table]) -> Slot 
     if slot is not None and published(connection, name) is None:
         drop_slot(connection, name)
         slot = None
-    publish(connection, name, tables)
+    with locks_named(connection):
+        bound_waits(connection)
+        publish(connection, name, tables)
     return slot
 
 
@@ -279,7 +288,9 @@ def cleanup(endpoint: Endpoint, job: Job) -> None:
         if slot is not None and slot.database == connection.info.dbname:
             drop_slot(connection, name)
         with mapped("source"):
-            connection.execute(f"drop publication if exists {identifier(name)}")
+            drop = f"drop publication if exists {identifier(name)}"
+            # What a standby has is its primary's, and to drop even nothing is refused there.
+            connection.execute(f"do $$ begin if not pg_is_in_recovery() then {drop}; end if; end $$")
 
 
 _OTHER_SESSIONS = """

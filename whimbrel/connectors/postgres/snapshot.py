@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 
+from whimbrel.connectors.postgres import locks
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.slots import create_slot, current_lsn, position_at, prepare, server_identity
@@ -26,7 +27,6 @@ from whimbrel.model.table import Annotation, Column, Table
 
 TID_RANGE_SCAN = 140000  # the first server version that reads a ctid range without reading the whole table
 SAMPLE_BLOCKS = 16
-LOCK_SECONDS = 30
 
 
 # --- plan -----------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ def plan_holds(connection: Connection, table: Table, chunks: Sequence[Chunk]) ->
 
 
 def _place(bounds: Any) -> TableName | None:
-    return TableName(*bounds["leaf"]) if "leaf" in bounds else None
+    return TableName(*bounds["leaf"]) if bounds and "leaf" in bounds else None
 
 
 # --- snapshot -------------------------------------------------------------------------------------------------------
@@ -252,7 +252,15 @@ class PostgresReader:
                 return write(tab_text(block))
 
         with mapped("source"):
-            rows = copy_out(self._connection, statement, sink)
+            try:
+                rows = copy_out(self._connection, statement, sink)
+            except psycopg.errors.LockNotAvailable as e:
+                name = _place(chunk.bounds) or table.name
+                raise SourceInterrupted(
+                    f"{name} stayed locked by others for {locks.LOCK_SECONDS} s (ALTER TABLE, LOCK TABLE, VACUUM FULL)",
+                    remedy="Wait until they have ended, or end them; it is tried again by itself.",
+                    table=str(name),
+                ) from e
             self._require_same_file(table, chunk.bounds)
             return rows
 
@@ -282,7 +290,7 @@ def open_reader(endpoint: Endpoint, job: Job, token: Any) -> PostgresReader:
         with mapped("source"):
             connection.execute("set row_security = off")  # rows that a policy hides are an error, not left out
             # Behind an ALTER TABLE that waits for another reader of this load there is nothing to wait for.
-            connection.execute(f"set lock_timeout = '{LOCK_SECONDS}s'".encode())
+            locks.bound_waits(connection)
         _join(connection, token["snapshot"])
         return PostgresReader(connection)
     except BaseException:

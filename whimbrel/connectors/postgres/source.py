@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot, watch
 from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.reflection import Connection
@@ -37,7 +38,9 @@ class PostgresSource:
         with self._lock, mapped("source"):
             if self._connection is None or self._connection.closed:
                 self._connection = connect(self._endpoint.parameters, self._operation)
-            yield self._connection
+                bound_waits(self._connection)
+            with locks_named(self._connection):
+                yield self._connection
 
     def resolve(self, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
         with self._session() as connection:
