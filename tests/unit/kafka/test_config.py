@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from confluent_kafka import KafkaError
 from whimbrel.connectors.kafka.config import SECRETS, parse
 from whimbrel.connectors.kafka.connection import Trouble, client_settings, refusal
 from whimbrel.connectors.kafka.position import position_topic
-from whimbrel.connectors.kafka.producer import partition_of
+from whimbrel.connectors.kafka.producer import partition_of, transactional_id
 from whimbrel.errors import AuthenticationFailed, Fenced, InvalidRequest, LoaderFailed, TargetInterrupted
 from whimbrel.model.names import TableName
 
@@ -78,9 +79,13 @@ def test_what_the_client_library_gets() -> None:
 
 def test_names_of_position_topics_fit_and_differ() -> None:
     assert position_topic("changes", "shop") == "changes-whimbrel-shop"
-    long = {position_topic("t" * 240, f"migration{n}") for n in range(3)}
-    assert len(long) == 3
-    assert all(len(name) <= 249 for name in long)
+    assert re.fullmatch(r"a-whimbrel-whimbrel-b\.c_d-[0-9a-f]{16}", position_topic("a-whimbrel", "b.c_d"))
+    alike = [("a", "b-whimbrel-c"), ("a-whimbrel-b", "c"), ("a", "whimbrel-b"), ("a-whimbrel", "b"), ("a", "b")]
+    alike += [("a-whimbrel-b-whimbrel-c", "d"), ("a", "b-whimbrel-c-whimbrel-d"), ("a-b", "c"), ("a", "b-c")]
+    alike += [("t" * 240, f"migration{n}") for n in range(3)] + [("t" * 239 + "-whimbrel-", "x"), ("t" * 249, "m" * 64)]
+    names = [position_topic(*pair) for pair in alike]
+    assert len(set(names)) == len({transactional_id(*pair) for pair in alike}) == len(alike)
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]{1,249}", name) for name in names)
 
 
 def test_a_table_keeps_its_partition() -> None:

@@ -72,6 +72,23 @@ def test_migrations_on_one_topic_do_not_shut_each_other_out(kafka: Kafka) -> Non
             two.commit(at(20))
 
 
+def test_names_that_join_to_the_same_text_are_two_migrations(kafka: Kafka) -> None:
+    pairs = (("joined", "whimbrel-x"), ("joined-whimbrel", "x")), (("joined", "a-x"), ("joined-a", "x"))
+    for number, ((topic, migration), (other, its)) in enumerate(pairs):
+        for name in {topic, other} - set(kafka.topics()):
+            kafka.make_topic(name)
+        with (
+            closing(writer(endpoint(kafka, topic), migration)) as one,
+            closing(writer(endpoint(kafka, other), its)) as two,
+        ):
+            for each, here in ((one, 10), (two, 20)):
+                assert each.recover() is None
+                each.restart(QueueState("op", at(here + number)))
+            one.commit(at(30))
+            two.commit(at(40))
+            assert (one.recover(), two.recover()) == (QueueState("op", at(30)), QueueState("op", at(40)))
+
+
 def test_cleanup_ends_what_was_left_open(kafka: Kafka) -> None:
     kafka.make_topic("left")
     queue = endpoint(kafka, "left")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -31,16 +32,24 @@ from whimbrel.model.position import Position
 
 LONGEST_NAME = 249
 READ_SECONDS = 60.0
+_BETWEEN = "-whimbrel-"
+_EACH_BETWEEN = re.compile(f"(?={_BETWEEN})")  # also those that overlap
+_DIGEST = 16  # characters
 _WINDOW = 64  # offsets looked at first; aborted records and commit markers lie behind the last committed one
 _SETTINGS = {"cleanup.policy": "compact", "segment.bytes": str(16 << 20), "min.cleanable.dirty.ratio": "0.1"}
 
 
 def position_topic(topic: str, migration: str) -> str:
-    """The name of the topic that holds the position."""
-    name = f"{topic}-whimbrel-{migration}"
-    if len(name) <= LONGEST_NAME:
+    """The name of the topic that holds the position; no other pair of topic and migration has it.
+
+    Both may hold any character that the name may. So where it could be read in two ways, or is too long, a digest of
+    the pair stands at its end.
+    """
+    name = f"{topic}{_BETWEEN}{migration}"
+    if len(name) <= LONGEST_NAME and len(_EACH_BETWEEN.findall(name)) == 1:
         return name
-    return f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(f"{topic}\0{migration}".encode()).hexdigest()[:_DIGEST]
+    return f"{name[: LONGEST_NAME - _DIGEST - 1]}-{digest}"
 
 
 def ensure_topic(endpoint: Endpoint, job: Job, name: str) -> bool:

@@ -266,6 +266,11 @@ def end_transactions(endpoint: Endpoint, job: Job) -> None:
         producer.init_transactions(ANSWER_SECONDS)
 
 
+def transactional_id(topic: str, migration: str) -> str:
+    """Under which name writers of this migration shut each other out, and nobody else: no topic's name has a slash."""
+    return f"whimbrel-{topic}/{migration}"
+
+
 def partition_of(table: TableName, count: int) -> int:
     """All changes of a table go to one partition, because only within one does their order hold."""
     return zlib.crc32(str(table).encode()) % count
@@ -274,7 +279,7 @@ def partition_of(table: TableName, count: int) -> int:
 def _producer(endpoint: Endpoint, job: Job, trouble: Trouble, undelivered: Undelivered, batch: int) -> Producer:
     settings = {
         **client_settings(endpoint.parameters, job.operation),
-        "transactional.id": f"whimbrel-{endpoint.parameters['topic']}-{job.migration}",
+        "transactional.id": transactional_id(endpoint.parameters["topic"], job.migration),
         "enable.idempotence": True,
         "transaction.timeout.ms": TRANSACTION_MS,
         "compression.type": endpoint.parameters["compression"],
