@@ -69,14 +69,14 @@ def _covered(server: MySQL, job: Job, rows: int, at_least: int, *, most: float =
 
 
 def _numbers(server: MySQL, count: int, select: str, into: str = "t") -> None:
-    """Insert one row per number."""
+    """Insert one row per number, and let no estimate of the server be older than that."""
     digits = " UNION ALL ".join(f"SELECT {n} AS d" for n in range(10))
     source = f"({digits}) a, ({digits}) b, ({digits}) c, ({digits}) e"
     number = "(a.d + 10 * b.d + 100 * c.d + 1000 * e.d)"
     server.client(
         f"INSERT INTO {into} SELECT {select.replace('#', number)} FROM "
         + source.replace(" AS d", " AS d")
-        + f" WHERE {number} < {count}",
+        + f" WHERE {number} < {count}; ANALYZE TABLE {into}",
         SOURCE,
     )
 
