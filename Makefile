@@ -10,7 +10,7 @@ SOURCE ?= postgres
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers test test-unit test-suite test-faults lint format demo up bench bench-api clean
+.PHONY: help setup servers test test-long test-unit test-suite test-faults lint format demo up bench bench-api clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,8 +21,11 @@ setup: ## virtual environment, pinned packages, compiled codecs (quick when noth
 servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpacked privately, PostgreSQL
 	@sh scripts/servers.sh
 
-test: servers ## everything: unit, suite over all pairs, API, faults, replay
+test: servers ## everything but test-long: unit, suite over all pairs, API, faults, replay
 	@$(PYTEST) $(ALL) $(ARGS)
+
+test-long: servers ## what does not fit into the time of `make test`: long sweeps and whole character sets
+	@$(PYTEST) $(ALL) -m long --timeout 3600 $(ARGS)
 
 test-unit: setup ## the tests that need no server (a few seconds)
 	@$(PYTEST) tests/unit $(ARGS)
