@@ -32,7 +32,7 @@ COMPRESSED_ROWS = frozenset(range(166, 172))
 EXTRA_HEADER_ROWS = frozenset({30, 31, 32, 169, 170, 171})
 
 _ARTIFICIAL = 0x20
-_FIXED_VARIABLES = {0: 4, 1: 8, 3: 4}  # flags, sql_mode, auto_increment; 6 is the catalog, with a length
+_FIXED_VARIABLES = {0: 4, 3: 4}  # flags, auto_increment; 1 is sql_mode, 6 the catalog, with a length
 _HEADER = struct.Struct("<IBIIIH")
 
 
@@ -57,10 +57,11 @@ class Rotate:
 
 @dataclass(frozen=True)
 class Query:
-    """A statement with its default schema."""
+    """A statement with its session's default schema and sql_mode (its bits; 0 where the log does not say them)."""
 
     schema: str
     text: str
+    sql_mode: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,30 +154,33 @@ def query(body: bytes, compressed: bool = False, decode: Callable[[bytes, int], 
     cursor.take(8)
     schema_length = cursor.number(1)
     cursor.take(2)
-    collation = _client_collation(cursor.take(cursor.number(2)))
+    collation, sql_mode = _session(cursor.take(cursor.number(2)))
     schema = cursor.take(schema_length)
     cursor.take(1)
     text = cursor.take(cursor.left)
     text = _uncompressed(text) if compressed else text
     if decode is None or collation is None:
-        return Query(text_of(schema), text_of(text))
-    return Query(text_of(schema), decode(text, collation))
+        return Query(text_of(schema), text_of(text), sql_mode)
+    return Query(text_of(schema), decode(text, collation), sql_mode)
 
 
-def _client_collation(variables: bytes) -> int | None:
-    """From a statement's status variables, of which only those can be skipped that stand before it."""
-    cursor = Cursor(variables)
+def _session(variables: bytes) -> tuple[int | None, int]:
+    """(the client's collation, sql_mode) of a statement, from its status variables: only those can be skipped that
+    stand before them."""
+    cursor, sql_mode = Cursor(variables), 0
     while cursor.left:
         code = cursor.number(1)
         if code == 4:
-            return cursor.number(2)
-        if code == 6:
+            return cursor.number(2), sql_mode
+        if code == 1:
+            sql_mode = cursor.number(8)
+        elif code == 6:
             cursor.take(cursor.number(1))
         elif code in _FIXED_VARIABLES:
             cursor.take(_FIXED_VARIABLES[code])
         else:
-            return None
-    return None
+            break
+    return None, sql_mode
 
 
 def load_query(body: bytes) -> Query:
@@ -186,10 +190,11 @@ def load_query(body: bytes) -> Query:
     schema_length = cursor.number(1)
     cursor.take(2)
     variables = cursor.number(2)
-    cursor.take(13 + variables)
+    cursor.take(13)
+    _, sql_mode = _session(cursor.take(variables))
     schema = cursor.take(schema_length)
     cursor.take(1)
-    return Query(text_of(schema), text_of(cursor.take(cursor.left)))
+    return Query(text_of(schema), text_of(cursor.take(cursor.left)), sql_mode)
 
 
 def gtid(body: bytes) -> Gtid:

@@ -284,10 +284,29 @@ def test_truncate_and_harmless_ddl(server: MySQL, job: Job) -> None:
     assert segments[0].counts[table.name].truncates == 1
 
 
+def test_truncate_is_seen_however_it_is_spelled(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    table = reflected(job, SOURCE)[0]
+    start = now(job)
+    spelled = [
+        *("TRUNCATE TABLE`t`", "TRUNCATE`t`", "truncate/*x*/table/*!50000 `t`*/", f"TRUNCATE TABLE`{SOURCE}`.`t`"),
+        *(f"TRUNCATE {SOURCE} . t -- end\n", f"/*!TRUNCATE*/ {SOURCE}.`t`", f"TRUNCATE /*!99999 x */ {SOURCE}.t"),
+        *("SET sql_mode = 'ANSI_QUOTES'", 'TRUNCATE TABLE"t"', f'TRUNCATE "{SOURCE}"."t"'),
+        *(["SET STATEMENT lock_wait_timeout=9 FOR TRUNCATE`t`"] if server.flavor == "mariadb" else []),
+    ]
+    with closing(connect(job.source.parameters, "writer", database=SOURCE)) as session:
+        for sql in spelled:
+            execute(session, sql)
+    assert captured(job, [table], start)[0].counts[table.name].truncates == len(spelled) - 1
+
+
 @pytest.mark.parametrize(
     "ddl",
     [
         "ALTER TABLE t ADD COLUMN c INT",
+        "DROP TABLE`t`",
+        'SET sql_mode = \'ANSI_QUOTES\'; ALTER TABLE"t"DROP"v"',
+        "CREATE TABLE fresh (id INT); ALTER TABLE t RENAME old, ALGORITHM=INPLACE",
         "ALTER TABLE t MODIFY v BIGINT",
         "ALTER TABLE t ADD INDEX i (id), DROP COLUMN v",
         "DROP TABLE t",

@@ -6,6 +6,7 @@ import pytest
 
 from whimbrel.codecs.binlog import Query
 from whimbrel.connectors.mysql.statements import Effect, meaning
+from whimbrel.connectors.mysql.tokens import ANSI_QUOTES, NO_BACKSLASH_ESCAPES
 from whimbrel.model.names import TableName
 
 ORDERS, ODD = TableName("shop", "orders"), TableName("shop", "we`ird name")
@@ -19,12 +20,50 @@ CAPTURED = {name: frozenset({"primary", "by_mail"}) for name in (ORDERS, ODD, Ta
         ("START TRANSACTION", Effect.BEGIN, ()),
         ("COMMIT", Effect.COMMIT, ()),
         ("ROLLBACK", Effect.ROLLBACK, ()),
-        ("ROLLBACK TO `sp`", Effect.ROLLBACK, ()),
+        ("ROLLBACK TO `sp`", Effect.ROLLBACK_TO, ()),
         ("SAVEPOINT `sp`", Effect.NONE, ()),
         ("XA START X'61',X'',1", Effect.XA, ()),
         ("TRUNCATE orders", Effect.TRUNCATE, (ORDERS,)),
         ("truncate /* why */ table `shop`.`orders`", Effect.TRUNCATE, (ORDERS,)),
         ("TRUNCATE TABLE elsewhere", Effect.NONE, ()),
+        # blanks are needed between two words only, and any name may stand behind the dot
+        ("TRUNCATE TABLE`orders`", Effect.TRUNCATE, (ORDERS,)),
+        ("TRUNCATE`shop`.`orders`;", Effect.TRUNCATE, (ORDERS,)),
+        ("TRUNCATE/**/TABLE\tshop/* x */. /*!50000 `orders` */-- end", Effect.TRUNCATE, (ORDERS,)),
+        ("TRUNCATE .orders", Effect.TRUNCATE, (ORDERS,)),
+        ("DROP TABLE`a`,`orders`", Effect.LAYOUT, (ORDERS,)),
+        ("DROP/*!TABLE*/`orders`", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE`orders`DROP`x`", Effect.LAYOUT, (ORDERS,)),
+        ("RENAME TABLE`a`TO`orders`", Effect.LAYOUT, (ORDERS,)),
+        ("DROP INDEX`by_mail`ON`orders`", Effect.LAYOUT, (ORDERS,)),
+        ("DROP DATABASE`shop`", Effect.LAYOUT, (ORDERS, ODD)),
+        ("CREATE OR REPLACE TABLE`orders`LIKE x", Effect.LAYOUT, (ORDERS,)),
+        # what takes a table's place
+        ("CREATE OR REPLACE DATABASE shop", Effect.LAYOUT, (ORDERS, ODD)),
+        ("CREATE OR REPLACE SEQUENCE orders", Effect.LAYOUT, (ORDERS,)),
+        ("CREATE OR REPLACE INDEX by_mail ON orders (x)", Effect.LAYOUT, (ORDERS,)),
+        ("CREATE OR REPLACE INDEX other USING BTREE ON orders (x)", Effect.NONE, ()),
+        ("ALTER TABLE fresh RENAME orders, ALGORITHM=INPLACE", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders COMMENT='x' ENGINE=BLACKHOLE", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders ENGINE=MyISAM ROW_FORMAT=FIXED DEFAULT CHARACTER SET = latin1", Effect.NONE, ()),
+        ("ALTER TABLE orders ENGINE=InnoDB REMOVE PARTITIONING", Effect.NONE, ()),
+        ("ALTER TABLE orders ADD COLUMN (x INT)", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders ADD SYSTEM VERSIONING", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders CONVERT PARTITION p TO TABLE x", Effect.LAYOUT, (ORDERS,)),
+        ("ALTER TABLE orders ADD CONSTRAINT `primary` CHECK (a > 1)", Effect.NONE, ()),
+        ("ALTER TABLE orders ALTER a DROP DEFAULT, ALTER INDEX i INVISIBLE", Effect.NONE, ()),
+        # what is not known stops the stream if it names a captured table, and only then
+        ("TRANSMUTE TABLE orders", Effect.UNKNOWN, (ORDERS,)),
+        ("TRANSMUTE TABLE nothing", Effect.NONE, ()),
+        ("TRUNCATE TABLE orders PARTLY", Effect.UNKNOWN, (ORDERS,)),
+        ("DROP HYPERTABLE x, `shop`.`we``ird name`", Effect.UNKNOWN, (ODD,)),
+        ("ALTER TABLE orders (", Effect.UNKNOWN, (ORDERS,)),
+        ("DROP TABLE `orders`, 'text", Effect.UNKNOWN, (ORDERS,)),
+        ("DROP TABLE `x`, 'text", Effect.NONE, ()),
+        ("CREATE DEFINER=`root`@`%` PROCEDURE p() BEGIN TRUNCATE orders; END", Effect.NONE, ()),
+        ("CREATE OR REPLACE ALGORITHM=MERGE VIEW orders_view AS SELECT * FROM orders", Effect.NONE, ()),
+        ("CREATE UNIQUE INDEX i ON orders (a)", Effect.NONE, ()),
+        ("(SELECT counted(5))", Effect.ROWS, (ORDERS, ODD)),
         ("ALTER TABLE orders ADD COLUMN x INT", Effect.LAYOUT, (ORDERS,)),
         ("ALTER TABLE orders ADD INDEX (x), ADD x INT", Effect.LAYOUT, (ORDERS,)),
         ("ALTER TABLE orders ADD PRIMARY KEY (id)", Effect.LAYOUT, (ORDERS,)),
@@ -103,3 +142,23 @@ def test_names_in_any_case_where_the_server_takes_them() -> None:
     for sql in ("TRUNCATE Orders", "TRUNCATE SHOP.ORDERS"):
         assert meaning(Query("shop", sql), CAPTURED).effect is Effect.NONE
         assert meaning(Query("Shop", sql), CAPTURED, folds=True).tables == (ORDERS,)
+
+
+def test_quotes_mean_what_the_sessions_mode_says() -> None:
+    for sql in ('TRUNCATE TABLE"orders"', 'TRUNCATE "shop"."orders"', 'DROP TABLE x, "orders"'):
+        assert meaning(Query("shop", sql, ANSI_QUOTES), CAPTURED).tables == (ORDERS,)
+    sql = r"ALTER TABLE orders COMMENT 'a\', DROP COLUMN x, COMMENT 'b'"
+    assert meaning(Query("shop", sql), CAPTURED).effect is Effect.UNKNOWN
+    assert meaning(Query("shop", sql, NO_BACKSLASH_ESCAPES), CAPTURED).effect is Effect.LAYOUT
+
+
+def test_comments_that_only_mariadb_runs() -> None:
+    sql = "TRUNCATE /*M!100100 TABLE `orders` */ /* `x` */"
+    assert meaning(Query("shop", sql), CAPTURED, mariadb=True).effect is Effect.TRUNCATE
+    assert meaning(Query("shop", "TRUNCATE x /*M! , orders */"), CAPTURED).effect is Effect.NONE
+
+
+def test_long_statements_about_other_tables_are_not_read() -> None:
+    rows = ",".join("('it''s', 1)" for _ in range(40_000))
+    assert meaning(Query("else", f"INSERT INTO far VALUES {rows}"), CAPTURED).effect is Effect.NONE
+    assert meaning(Query("else", f"INSERT INTO shop.orders VALUES {rows}"), CAPTURED).tables == (ORDERS,)

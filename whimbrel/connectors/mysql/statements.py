@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from whimbrel.codecs.binlog import Query
+from whimbrel.connectors.mysql.alterations import Named, alteration
+from whimbrel.connectors.mysql.tokens import Kind, NotUnderstood, Reader, Spelling, Token, tokens
 from whimbrel.model.names import TableName
 
 
@@ -15,11 +18,13 @@ class Effect(Enum):
     NONE = "none"
     BEGIN = "begin"
     COMMIT = "commit"
-    ROLLBACK = "rollback"  # all of the transaction, or back to a savepoint
+    ROLLBACK = "rollback"
+    ROLLBACK_TO = "rollback to"  # a savepoint
     XA = "xa"
     TRUNCATE = "truncate"
     LAYOUT = "layout"  # the tables' columns, keys or rows are no longer what they were
     ROWS = "rows"  # a statement changed rows and no row images follow
+    UNKNOWN = "unknown"  # it names the tables, and what it does to them is not known
 
 
 @dataclass(frozen=True)
@@ -28,80 +33,63 @@ class Meaning:
     tables: tuple[TableName, ...] = ()
 
 
-# Comments go, and what quotes hold stays out of it: names are kept, the content of strings says nothing about tables.
-_NOISE = re.compile(
-    r"(?P<name>`(?:[^`]|``)*`|\"[^\"\\]*\")|(?P<text>'(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.|\"\")*\")"
-    r"|/\*(?!M?!).*?\*/|--(?=\s)[^\n]*|#[^\n]*",
-    re.S,
-)
-_VERSIONED = re.compile(r"/\*(?:M?!)\d*|\*/")
-_NAME = r"(?:`(?:[^`]|``)+`|\"(?:[^\"]|\"\")+\"|[\w$\u0080-\uffff]+)"
-_QUALIFIED = rf"{_NAME}(?:\s*\.\s*{_NAME})?"
-_PART = re.compile(rf"\s*({_NAME})(?:\s*\.\s*({_NAME}))?")
-_TRUNCATE = re.compile(r"TRUNCATE\s+(?:TABLE\s+)?(?P<rest>.*)", re.I | re.S)
-_ALTER = re.compile(
-    rf"ALTER\s+(?:ONLINE\s+)?(?:OFFLINE\s+)?(?P<ignore>IGNORE\s+)?TABLE\s+(?:IF\s+EXISTS\s+)?(?P<name>{_QUALIFIED})(?P<rest>.*)",
-    re.I | re.S,
-)
-_DROP = re.compile(r"DROP\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(?P<rest>.*)", re.I | re.S)
-_RENAME = re.compile(r"RENAME\s+TABLES?\s+(?:IF\s+EXISTS\s+)?(?P<rest>.*)", re.I | re.S)
-_REPLACE_TABLE = re.compile(rf"CREATE\s+OR\s+REPLACE\s+TABLE\s+(?P<name>{_QUALIFIED})", re.I)
-_DROP_SCHEMA = re.compile(rf"DROP\s+(?:DATABASE|SCHEMA)\s+(?:IF\s+EXISTS\s+)?(?P<name>{_NAME})", re.I)
-_DROP_INDEX = re.compile(rf"DROP\s+INDEX\s+(?:IF\s+EXISTS\s+)?(?P<index>{_NAME})\s+ON\s+(?P<name>{_QUALIFIED})", re.I)
-_FOR_ONE = re.compile(r"SET\s+STATEMENT\b.*?\bFOR\s+", re.I | re.S)  # MariaDB logs it in front of the statement
-_PATIENCE = re.compile(r"\s+(?:WAIT\s+\d+|NOWAIT)\b", re.I)  # MariaDB's, behind the name of a table
-_TEMPORARY = re.compile(r"(?:CREATE\s+(?:OR\s+REPLACE\s+)?|DROP\s+)TEMPORARY\s", re.I)
+_NOTHING: Final = Meaning(Effect.NONE)
+# What servers write themselves, around every transaction.
+_PLAIN: Final = {"BEGIN": Meaning(Effect.BEGIN), "COMMIT": Meaning(Effect.COMMIT), "ROLLBACK": Meaning(Effect.ROLLBACK)}
 # A SELECT or DO is logged only when a function that it calls changes rows.
-_DML = re.compile(r"(?:INSERT|UPDATE|DELETE|REPLACE|LOAD|CALL|WITH|SELECT|DO)\b", re.I)
-_EMPTIED = re.compile(rf"DELETE\s+FROM\s+(?P<name>{_QUALIFIED})$", re.I)  # what a restart does to MEMORY tables
-
-_INDEX_LEAVES = re.compile(rf"(?:DROP|RENAME)\s+(?:INDEX|KEY|CONSTRAINT)\s+(?:IF\s+EXISTS\s+)?({_NAME})", re.I)
-_CASCADE = re.compile(r"\bON\s+(?:DELETE|UPDATE)\s+(?:CASCADE|SET\s+(?:NULL|DEFAULT))\b", re.I)
-_OTHER_TABLE = re.compile(rf"\b(?:WITH|CONVERT)\s+TABLE\s+({_QUALIFIED})", re.I)
-
-# What ALTER TABLE may do without touching rows, columns or the identity of rows. Anything else is a new layout.
-_HARMLESS = re.compile(
-    r"(?:ADD\s+(?:UNIQUE\s+|FULLTEXT\s+|SPATIAL\s+)?(?:INDEX|KEY)\b|ADD\s+(?:UNIQUE|FULLTEXT|SPATIAL)\b"
-    r"|ADD\s+(?:CONSTRAINT\s+(?:`[^`]*`\s+|\w+\s+)?)?(?:FOREIGN\s+KEY|UNIQUE|CHECK)\b"
-    r"|DROP\s+(?:INDEX|KEY|FOREIGN\s+KEY|CONSTRAINT|CHECK)\b|RENAME\s+(?:INDEX|KEY)\b"
-    r"|ALTER\s+(?:INDEX|CHECK|CONSTRAINT|COLUMN\s+\S+\s+(?:SET|DROP)\s+DEFAULT)\b"
-    r"|(?:COMMENT|ENGINE|AUTO_INCREMENT|ROW_FORMAT|KEY_BLOCK_SIZE|STATS_\w+|AVG_ROW_LENGTH|MAX_ROWS|MIN_ROWS|CHECKSUM"
-    r"|COMPRESSION|PAGE_COMPRESSED|PACK_KEYS|DELAY_KEY_WRITE|DEFAULT\s+(?:CHARACTER\s+SET|CHARSET|COLLATE)|ENCRYPTION"
-    r"|TABLESPACE)\b|(?:ENABLE|DISABLE)\s+KEYS|FORCE\b|ALGORITHM\b|LOCK\b|(?:WITH|WITHOUT)\s+VALIDATION"
-    r"|(?:ANALYZE|CHECK|OPTIMIZE|REBUILD|REPAIR|REORGANIZE|ADD|COALESCE)\s+PARTITION\b|REMOVE\s+PARTITIONING"
-    r"|PARTITION\s+BY\b|ORDER\s+BY\b|$)",
-    re.I,
+_DML: Final = frozenset(
+    {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "CALL", "WITH", "SELECT", "DO", "VALUES", "TABLE", "EXECUTE"}
 )
+_HARMLESS: Final = frozenset(
+    {
+        *("GRANT", "REVOKE", "ANALYZE", "OPTIMIZE", "REPAIR", "CHECK", "CHECKSUM", "FLUSH", "SET", "USE", "SAVEPOINT"),
+        *("RELEASE", "INSTALL", "UNINSTALL", "RESET", "PURGE", "CACHE", "LOCK", "UNLOCK", "KILL", "IMPORT", "CHANGE"),
+    }
+)
+# Behind CREATE, ALTER and DROP: objects that are no tables, and words that only stand in front of such.
+_OBJECTS: Final = "|".join(
+    (
+        *("VIEW", "PROCEDURE", "FUNCTION", "TRIGGER", "EVENT", "USER", "ROLE", "SERVER", "TABLESPACE", "LOGFILE"),
+        *("RESOURCE", "PACKAGE", "LIBRARY", "INSTANCE", "DEFINER", "ALGORITHM", "SQL", "AGGREGATE", "UNDO", "CATALOG"),
+        *("PREPARE", "TEMPORARY"),
+    )
+)
+_LONG = 4096
 
 
-def meaning(query: Query, captured: Mapping[TableName, Collection[str]], *, folds: bool = False) -> Meaning:
+def meaning(
+    query: Query, captured: Mapping[TableName, Collection[str]], *, folds: bool = False, mariadb: bool = False
+) -> Meaning:
     """What the statement does, as far as it concerns the captured tables.
 
     ``captured`` has the names of each table's unique keys, in lower case. ``folds``: the server takes names of tables
     in any case (lower_case_table_names).
     """
-    text = _VERSIONED.sub(" ", _NOISE.sub(_quiet, query.text)).strip().rstrip(";").strip()
-    text = _FOR_ONE.sub("", text, count=1) if _FOR_ONE.match(text) else text
-    upper = text[:12].upper()
-    if upper == "BEGIN" or upper.startswith("START TRANS"):
-        return Meaning(Effect.BEGIN)
-    if upper == "COMMIT":
-        return Meaning(Effect.COMMIT)
-    if upper.startswith("ROLLBACK"):
-        return Meaning(Effect.ROLLBACK)
-    if upper.startswith("XA "):
-        return Meaning(Effect.XA)
-    if _TEMPORARY.match(text):
-        return Meaning(Effect.NONE)
+    text = query.text
+    if text in _PLAIN:
+        return _PLAIN[text]
     known = _Known(query.schema, captured, folds)
-    if _DML.match(text):
-        touched = known.touched(text)
-        return Meaning(Effect.ROWS, touched) if touched else Meaning(Effect.NONE)
-    return _ddl(text, known)
+    if len(text) > _LONG and not known.may_concern(text):
+        return _NOTHING
+    spelling = Spelling.of_mode(query.sql_mode, mariadb=mariadb)
+    try:
+        if _first_word(text, spelling) in _DML:
+            return _rows(text, spelling, known)
+        reader = Reader.of(text, spelling)
+    except NotUnderstood:
+        return known.unknown(t for t in captured if _mentions(text, t, query.schema))
+    try:
+        return _statement(reader, known, spelling)
+    except NotUnderstood:
+        return known.unknown(known.named_in(reader.found))
 
 
-def _quiet(found: re.Match[str]) -> str:
-    return found["name"] or ("''" if found["text"] else " ")
+def _first_word(text: str, spelling: Spelling) -> str:
+    """The verb, without the brackets that may stand around a SELECT."""
+    for token in tokens(text, spelling):
+        if token.value != "(":
+            return token.value.upper() if token.kind is Kind.WORD else ""
+    return ""
 
 
 class _Known:
@@ -116,110 +104,213 @@ class _Known:
     def _key(self, name: TableName) -> tuple[str, str]:
         return self._fold(name.schema), self._fold(name.table)
 
-    def of(self, effect: Effect, names: Collection[TableName]) -> Meaning:
+    def of(self, effect: Effect, names: Iterable[Named]) -> Meaning:
         """This effect on those that are captured."""
-        hit = tuple(self._spelled[k] for k in dict.fromkeys(map(self._key, names)) if k in self._spelled)
-        return Meaning(effect, hit) if hit else Meaning(Effect.NONE)
+        keys = (self._key(TableName(self.schema if schema is None else schema, table)) for schema, table in names)
+        hit = tuple(self._spelled[k] for k in dict.fromkeys(keys) if k in self._spelled)
+        return Meaning(effect, hit) if hit else _NOTHING
+
+    def unknown(self, tables: Iterable[TableName]) -> Meaning:
+        found = tuple(tables)
+        return Meaning(Effect.UNKNOWN, found) if found else _NOTHING
 
     def in_schema(self, schema: str) -> list[TableName]:
         return [t for t in self.captured if self._fold(t.schema) == self._fold(schema)]
 
-    def guards(self, index: str, names: list[TableName]) -> bool:
+    def whole_schema(self, schema: str) -> Meaning:
+        found = tuple(self.in_schema(schema))
+        return Meaning(Effect.LAYOUT, found) if found else _NOTHING
+
+    def guards(self, index: str, names: list[Named]) -> bool:
         """Whether a unique key of that name belongs to one of these tables."""
-        return any(_plain(index).lower() in self.captured[t] for t in self.of(Effect.LAYOUT, names).tables)
+        return any(index.lower() in self.captured[t] for t in self.of(Effect.LAYOUT, names).tables)
 
-    def touched(self, text: str) -> tuple[TableName, ...]:
-        """The tables whose rows a statement may have changed: those it names, else, because triggers, functions and
-        cascades are not told apart from here, all in the schemas it works in."""
-        named = tuple(t for t in self.captured if _mentions(text, t, self.schema))
-        emptied = _EMPTIED.match(text)
-        if named or emptied:
-            return named
-        return tuple(t for t in self.captured if t in self.in_schema(self.schema) or _names_word(text, t.schema))
+    def may_concern(self, text: str) -> bool:
+        """Whether a long statement is worth reading: it works in the schema of a captured table or names it."""
+        lower = text.lower()
+        return any(self._fold(t.schema) == self._fold(self.schema) or t.schema.lower() in lower for t in self.captured)
 
-
-def _ddl(text: str, known: _Known) -> Meaning:
-    schema = known.schema
-    if found := _TRUNCATE.match(text):
-        return known.of(Effect.TRUNCATE, _names(found["rest"], schema, 1))
-    if found := _ALTER.match(text):
-        return _alter(found, known)
-    if found := _DROP_INDEX.match(text):
-        names = _names(found["name"], schema, 1)
-        return known.of(Effect.LAYOUT, names) if known.guards(found["index"], names) else Meaning(Effect.NONE)
-    if found := _DROP.match(text):
-        return known.of(Effect.LAYOUT, _names(found["rest"], schema))
-    if found := _RENAME.match(text):
-        pairs = re.sub(r"\sTO\s", ",", _PATIENCE.sub(" ", found["rest"]), flags=re.I)
-        return known.of(Effect.LAYOUT, _names(pairs, schema))
-    if found := _REPLACE_TABLE.match(text):
-        return known.of(Effect.LAYOUT, _names(found["name"], schema, 1))
-    if found := _DROP_SCHEMA.match(text):
-        return known.of(Effect.LAYOUT, known.in_schema(_plain(found["name"])))
-    return Meaning(Effect.NONE)
+    def named_in(self, found: Collection[Token]) -> list[TableName]:
+        """The captured tables that a statement names somewhere. Rather once too often than once too little."""
+        words = {t.value.lower() for t in found if t.kind in (Kind.WORD, Kind.NAME)} | {self.schema.lower()}
+        return [t for t in self.captured if t.table.lower() in words and t.schema.lower() in words]
 
 
-def _alter(found: re.Match[str], known: _Known) -> Meaning:
-    names, rest = _names(found["name"], known.schema, 1), _PATIENCE.sub("", " " + found["rest"], count=1)
-    if not found["ignore"] and all(_harmless(part, names, known) for part in _parts(rest)):
-        return Meaning(Effect.NONE)
-    renamed = re.search(rf"\bRENAME\s+(?:TO\s+|AS\s+|=\s*)?({_QUALIFIED})\s*$", rest, re.I)
-    if renamed and not re.search(r"\bRENAME\s+COLUMN\b", rest, re.I):
-        names += _names(renamed[1], known.schema, 1)
-    for other in _OTHER_TABLE.findall(rest):  # a partition changes places with it, or it becomes one
-        names += _names(other, known.schema, 1)
-    return known.of(Effect.LAYOUT, names)
+# --- statements that change rows --------------------------------------------------------------------------------------
 
 
-def _harmless(part: str, names: list[TableName], known: _Known) -> bool:
-    """A unique key that goes here stays on the target, where rows would be in each other's way; a cascade changes rows
-    without a trace in the log."""
-    leaves = _INDEX_LEAVES.match(part)
-    if leaves and known.guards(leaves[1], names):
+def _rows(text: str, spelling: Spelling, known: _Known) -> Meaning:
+    """Those whose rows it may have changed: the tables it names, else, because triggers, functions and cascades are not
+    told apart from here, all in the schemas it works in."""
+    named = tuple(t for t in known.captured if _mentions(text, t, known.schema))
+    if named:
+        return Meaning(Effect.ROWS, named)
+    if len(text) <= _LONG and _empties(text, spelling):
+        return _NOTHING
+    inside = tuple(t for t in known.captured if t in known.in_schema(known.schema) or _names_word(text, t.schema))
+    return Meaning(Effect.ROWS, inside) if inside else _NOTHING
+
+
+def _empties(text: str, spelling: Spelling) -> bool:
+    """What a restart of the server does to MEMORY tables."""
+    try:
+        r = Reader.of(text, spelling)
+        r.expect("DELETE", "FROM")
+        r.qualified()
+        _end(r)
+    except NotUnderstood:
         return False
-    return bool(_HARMLESS.match(part)) and not _CASCADE.search(part)
-
-
-def _names(text: str, schema: str, most: int = 1 << 30) -> list[TableName]:
-    """Table names separated by commas, up to the first word that is not one."""
-    found: list[TableName] = []
-    at = 0
-    while len(found) < most and (name := _PART.match(text, at)):
-        first, second = name[1], name[2]
-        found.append(TableName(_plain(first), _plain(second)) if second else TableName(schema, _plain(first)))
-        comma = re.compile(r"\s*,").match(text, name.end())
-        if comma is None:
-            break
-        at = comma.end()
-    return found
-
-
-def _plain(quoted: str) -> str:
-    if quoted[:1] in ("`", '"'):
-        return quoted[1:-1].replace(quoted[0] * 2, quoted[0])
-    return quoted
-
-
-def _parts(text: str) -> list[str]:
-    """The specifications of an ALTER TABLE: split at commas outside of brackets and quotes."""
-    parts, depth, quote, start = [], 0, "", 0
-    for i, c in enumerate(text):
-        if quote:
-            quote = "" if c == quote else quote
-        elif c in "`'\"":
-            quote = c
-        elif c in "()":
-            depth += 1 if c == "(" else -1
-        elif c == "," and depth == 0:
-            parts.append(text[start:i].strip())
-            start = i + 1
-    return [*parts, text[start:].strip()]
+    return True
 
 
 def _mentions(text: str, table: TableName, schema: str) -> bool:
     """Whether a statement may name the table. Rather once too often than once too little."""
-    return _names_word(text, table.table) and (schema == table.schema or table.schema.lower() in text.lower())
+    spelled = {table.table, table.table.replace("`", "``"), table.table.replace('"', '""')}
+    return any(_names_word(text, name) for name in spelled) and (
+        schema.lower() == table.schema.lower() or table.schema.lower() in text.lower()
+    )
 
 
 def _names_word(text: str, name: str) -> bool:
     return re.search(rf"(?<![\w$]){re.escape(name)}(?![\w$])", text, re.I) is not None
+
+
+# --- all others -------------------------------------------------------------------------------------------------------
+
+
+def _statement(r: Reader, known: _Known, spelling: Spelling) -> Meaning:
+    if r.accept("SET", "STATEMENT"):  # MariaDB logs it in front of the statement
+        while not r.accept("FOR"):
+            r.next()
+        if (token := r.peek()) is not None and token.value.upper() in _DML:
+            return _rows(r.text[token.start :], spelling, known)
+    if r.ended:
+        return _NOTHING
+    if r.accept("BEGIN") or r.accept("START", "TRANSACTION"):
+        return Meaning(Effect.BEGIN)
+    if r.accept("COMMIT"):
+        return Meaning(Effect.COMMIT)
+    if r.accept("ROLLBACK"):
+        r.accept("WORK")
+        return Meaning(Effect.ROLLBACK_TO if r.sees("TO") else Effect.ROLLBACK)
+    if r.accept("XA"):
+        return Meaning(Effect.XA)
+    verb = r.next()
+    read = _VERBS.get(verb.value.upper()) if verb.kind is Kind.WORD else None
+    if read is not None:
+        return read(r, known)
+    if verb.kind is Kind.WORD and verb.value.upper() in _HARMLESS:
+        return _NOTHING
+    raise NotUnderstood(verb.value)
+
+
+def _truncate(r: Reader, known: _Known) -> Meaning:
+    r.accept("TABLE")
+    name = r.qualified()
+    _patience(r)
+    _end(r)
+    return known.of(Effect.TRUNCATE, [name])
+
+
+def _rename(r: Reader, known: _Known) -> Meaning:
+    if r.accept("USER"):
+        return _NOTHING
+    r.expect("TABLE|TABLES")
+    r.accept("IF", "EXISTS")
+    names = []
+    while True:
+        names.append(r.qualified())
+        _patience(r)
+        r.expect("TO")
+        names.append(r.qualified())
+        if not r.accept(","):
+            break
+    _end(r)
+    return known.of(Effect.LAYOUT, names)
+
+
+def _drop(r: Reader, known: _Known) -> Meaning:
+    if r.accept("TABLE|TABLES"):
+        r.accept("IF", "EXISTS")
+        names = [r.qualified()]
+        while r.accept(","):
+            names.append(r.qualified())
+        _patience(r)
+        r.accept("RESTRICT|CASCADE")
+        _end(r)
+        return known.of(Effect.LAYOUT, names)
+    if r.accept("DATABASE|SCHEMA"):
+        r.accept("IF", "EXISTS")
+        return known.whole_schema(r.name())
+    r.accept("ONLINE|OFFLINE")
+    if r.accept("INDEX"):
+        r.accept("IF", "EXISTS")
+        index = r.name()
+        r.expect("ON")
+        names = [r.qualified()]
+        return known.of(Effect.LAYOUT, names) if known.guards(index, names) else _NOTHING
+    return _other_object(r)
+
+
+def _create(r: Reader, known: _Known) -> Meaning:
+    replaces = r.accept("OR", "REPLACE")
+    if r.accept("TABLE|SEQUENCE"):
+        r.accept("IF", "NOT", "EXISTS")
+        return known.of(Effect.LAYOUT, [r.qualified()]) if replaces else _NOTHING
+    if r.accept("DATABASE|SCHEMA"):
+        r.accept("IF", "NOT", "EXISTS")
+        return known.whole_schema(r.name()) if replaces else _NOTHING
+    if r.sees("SPATIAL", "REFERENCE"):
+        return _NOTHING
+    r.accept("ONLINE|OFFLINE")
+    r.accept("UNIQUE|FULLTEXT|SPATIAL|VECTOR")
+    if r.accept("INDEX"):
+        r.accept("IF", "NOT", "EXISTS")
+        index = r.name()
+        while not r.accept("ON"):
+            r.next()
+        names = [r.qualified()]
+        return known.of(Effect.LAYOUT, names) if replaces and known.guards(index, names) else _NOTHING
+    return _other_object(r)
+
+
+def _alter(r: Reader, known: _Known) -> Meaning:
+    if r.accept("DATABASE|SCHEMA|SEQUENCE"):
+        return _NOTHING
+    while r.accept("ONLINE|OFFLINE"):
+        pass
+    ignores = r.accept("IGNORE")
+    if not r.accept("TABLE"):
+        return _other_object(r)
+    r.accept("IF", "EXISTS")
+    name = r.qualified()
+    _patience(r)
+    if r.found[-1].value == ";":
+        r = Reader(r.text, r.found[r.at : -1])
+    done = alteration(r)
+    if done.harmless and not ignores and not any(known.guards(index, [name]) for index in done.leaving):
+        return _NOTHING
+    return known.of(Effect.LAYOUT, [name, *done.tables])
+
+
+def _other_object(r: Reader) -> Meaning:
+    if r.sees(_OBJECTS) or r.sees("SEQUENCE") or r.sees("SPATIAL", "REFERENCE"):
+        return _NOTHING
+    raise r.stuck()
+
+
+def _patience(r: Reader) -> None:
+    """MariaDB's, behind the name of a table."""
+    if r.accept("WAIT"):
+        r.value(Kind.NUMBER)
+    else:
+        r.accept("NOWAIT")
+
+
+def _end(r: Reader) -> None:
+    r.accept(";")
+    if not r.ended:
+        raise r.stuck()
+
+
+_VERBS: Final = {"TRUNCATE": _truncate, "RENAME": _rename, "DROP": _drop, "CREATE": _create, "ALTER": _alter}

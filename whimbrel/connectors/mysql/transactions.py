@@ -189,14 +189,14 @@ class Follower:
     # --- statements ---------------------------------------------------------------------------------------------------
 
     def _query(self, query: Query, event: Event, sink: ChangeSink) -> None:
-        found = meaning(query, self._uniques, folds=self._folds)
+        found = meaning(query, self._uniques, folds=self._folds, mariadb=self._mariadb)
         names = ", ".join(str(t) for t in found.tables)
         if found.effect is Effect.BEGIN:
             self._open = True
         elif found.effect is Effect.COMMIT:
             self._end(event, sink)
-        elif found.effect is Effect.ROLLBACK:
-            self._rollback(query, event, sink)
+        elif found.effect in (Effect.ROLLBACK, Effect.ROLLBACK_TO):
+            self._rollback(found.effect, event, sink)
         elif found.effect is Effect.XA:
             self._xa(query, event, sink)
         elif found.effect is Effect.TRUNCATE:
@@ -207,6 +207,14 @@ class Follower:
             raise LayoutChanged(
                 f"{names}: the source ran a statement that changes it, at {self.position.text}: "
                 f"{_shortened(query.text)}",
+                tables=[str(t) for t in found.tables],
+            )
+        elif found.effect is Effect.UNKNOWN:
+            raise LayoutChanged(
+                f"{names}: the source ran a statement that names it and whose effect is not known, at "
+                f"{self.position.text}: {_shortened(query.text)}",
+                remedy="If it changes rows or columns, make the same change on the target; then load the named table "
+                "again.",
                 tables=[str(t) for t in found.tables],
             )
         elif found.effect is Effect.ROWS:
@@ -227,7 +235,7 @@ class Follower:
         except (LogDamaged, LogFormatRefused):
             return binlog.text_of(statement)
 
-    def _rollback(self, query: Query, event: Event, sink: ChangeSink) -> None:
+    def _rollback(self, effect: Effect, event: Event, sink: ChangeSink) -> None:
         """Logged only when the transaction also changed tables that cannot roll back."""
         if self._begun:
             raise LogFormatRefused(
@@ -235,7 +243,7 @@ class Follower:
                 "without transactions",
                 remedy="Convert the tables that are not InnoDB, and load the data again.",
             )
-        if not re.match(r"\s*ROLLBACK\s+(?:WORK\s+)?TO\b", query.text, re.I):
+        if effect is Effect.ROLLBACK:
             self._end(event, sink)
 
     def _xa(self, query: Query, event: Event, sink: ChangeSink) -> None:
