@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from temporalio import activity
 
+from activities.cleanup import note_held
 from activities.control import OperationControl
 from activities.messages import CopyData, DataCopied, DataState, Step
 from activities.step import run_step
+from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
-from whimbrel.pipeline import data, packet
+from whimbrel.pipeline import cleanup, data, packet
 
 
 @activity.defn(no_thread_cancel_exception=True)
@@ -18,6 +22,9 @@ def copy_data(step: CopyData) -> DataCopied:
     def work(job: Job, control: OperationControl) -> DataCopied:
         control.phase("snapshot")
         done = data.copy_data(job, control, capture=step.capture, resume=step.resume)
+        if not step.capture:  # a load of its own begins by removing what was kept for an earlier one
+            with suppress(WhimbrelError):  # what was loaded is loaded; whoever looks at idle migrations sees it too
+                note_held(job.migration, cleanup.held(job))
         return DataCopied(done.tables, done.rows, done.bytes, done.seconds)
 
     return run_step(step, work, patient=True)

@@ -40,11 +40,10 @@ class Replicate:
 
 @dataclass(frozen=True)
 class CleanUp:
-    """``remove_capture``: also remove slot and publication from the source, after which no resume is possible."""
+    """What a later operation needs in order to go on stays."""
 
     operation: str
     migration: str
-    remove_capture: bool
 
 
 @dataclass(frozen=True)
@@ -122,4 +121,6 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Cleaned:
-    capture_removed: bool
+    """``held``: the slot that the source keeps its log for."""
+
+    held: str | None = None

@@ -21,7 +21,9 @@ def reset_target(step: Step) -> TargetReset:
 
     def work(job: Job, control: OperationControl) -> TargetReset:
         mode = str(body(step.operation).get("mode") or "drop")
-        complete(step.operation, reset.reset_target(job, control, mode), control)
+        done = reset.reset_target(job, control, mode)
+        catalog().held.forget(job.migration, let_go=True)
+        complete(step.operation, done, control)
         return TargetReset(mode)
 
     return run_step(step, work)

@@ -40,6 +40,15 @@ class EmptyBody(Body):
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{}]})
 
 
+class EndBody(Body):
+    """``release``: also let go of what the source keeps for a later operation that goes on (``held``). On an operation
+    that has ended, only that is done."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"release": True}]})
+
+    release: bool = False
+
+
 class EndpointBody(Body):
     """A source or target. A secret sent as '***' keeps the stored one."""
 

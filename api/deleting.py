@@ -30,7 +30,7 @@ async def delete_migration(services: Services, name: str, *, force: bool) -> lis
     left: list[str] = []
     await in_thread(catalog.retire_migration, name)
     try:
-        if not force and await in_thread(_has_captured, catalog, name):
+        if not force and await in_thread(has_captured, catalog, name):
             await services.slow.run(_remove_capture, catalog, name)
             left = await services.slow.run(_forget_in_queue, catalog, name)
         await services.slow.run(_remove_workdir, catalog, name)
@@ -41,14 +41,20 @@ async def delete_migration(services: Services, name: str, *, force: bool) -> lis
     return left
 
 
-def _has_captured(catalog: Catalog, name: str) -> bool:
+def has_captured(catalog: Catalog, name: str) -> bool:
+    """Whether the migration's source may keep something for it."""
     return any(catalog.list_operations(name, mode=mode, limit=1)[1] for mode in _CAPTURING)
 
 
-def _remove_capture(catalog: Catalog, name: str) -> None:
+def remove_capture(catalog: Catalog, name: str) -> None:
+    """Remove slot and publication of the migration from its source."""
     migration = catalog.get_migration(name)
+    connectors.remove_capture(catalog.get_source(migration.source), _job(catalog, migration))
+
+
+def _remove_capture(catalog: Catalog, name: str) -> None:
     try:
-        connectors.remove_capture(catalog.get_source(migration.source), _job(catalog, migration))
+        remove_capture(catalog, name)
     except ConnectionRefused as e:
         e.how_to_fix += " Or DELETE with ?force=true, and drop slot and publication on the source by hand."
         raise

@@ -71,6 +71,14 @@ class Figures(Collector):
         kept = {(name,): size for name, size in totals.retained.items()}
         about = "Bytes of log that the replication slots of running operations keep on their sources."
         yield _family("slot_retained_bytes", about, ("migration",), kept)
+        slots = {(h.migration, h.slot): h.retained_bytes for h in totals.held}
+        about = (
+            "Bytes of log that a source keeps for a slot that nobody follows, as last seen. POST "
+            'operations/{id}/cancel with {"release": true}, reset or DELETE of the migration lets it go.'
+        )
+        yield _family("held_slot_retained_bytes", about, ("migration", "slot"), slots)
+        ages = {(h.migration, h.slot): h.age_seconds for h in totals.held}
+        yield _family("held_slot_age_seconds", "Since that was last seen.", ("migration", "slot"), ages)
         behind = {(name,): size for name, (_, size) in totals.lag.items()}
         yield _family("replication_lag_bytes", "Bytes of the source's log not yet applied.", ("migration",), behind)
 

@@ -305,9 +305,34 @@ class Operations(Shape):
     total: int
 
 
+class Held(Shape):
+    """A replication slot that nobody follows, and the log that the source keeps for it, as last seen.
+
+    ``release`` says how to let it go. Engines that keep their log for everybody (MySQL, MariaDB) hold nothing.
+    """
+
+    slot: str
+    retained_bytes: int
+    seen_at: str
+    age_seconds: float
+    release: str
+
+
+class LetGo(Shape):
+    """A slot that was dropped by itself, because it retained more than an idle migration may."""
+
+    slot: str
+    retained_bytes: int
+    at: str
+    why: str
+
+
 class OperationEnded(Shape):
+    """``held``: what the source keeps for a later operation that goes on with ``resume``."""
+
     operation_id: str
     status: str
+    held: Held | None
 
 
 class MigrationStatus(Shape):
@@ -315,3 +340,5 @@ class MigrationStatus(Shape):
     state: Literal["idle", "running", "paused"]
     operation: Operation | None
     last_operation: Operation | None
+    held: Held | None
+    let_go: LetGo | None

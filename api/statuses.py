@@ -11,7 +11,7 @@ from typing import Any
 from api.envelope import encoded
 from api.orchestrator import Orchestrator
 from api.threads import in_thread
-from api.views import operation_view
+from api.views import held_view, let_go_view, operation_view
 from whimbrel.catalog.records import OperationRecord, Status
 from whimbrel.catalog.store import Catalog
 
@@ -102,7 +102,15 @@ def reader(catalog: Catalog, orchestrator: Orchestrator) -> Callable[[str], Awai
     def read(migration: str) -> Reading:
         running, last = catalog.status(migration)
         state = "idle" if running is None else "paused" if running.paused else "running"
-        result = {"migration": migration, "state": state, "operation": view(running), "last_operation": view(last)}
+        kept = catalog.held.find(migration)
+        result = {
+            "migration": migration,
+            "state": state,
+            "operation": view(running),
+            "last_operation": view(last),
+            "held": held_view(kept, last.id) if last else None,
+            "let_go": let_go_view(kept),
+        }
         return Reading(encoded(result), running.id if running else None)
 
     return lambda migration: in_thread(read, migration)

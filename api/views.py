@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.durations import go_duration
+from whimbrel.catalog.held import HeldRecord
 from whimbrel.catalog.progress import rfc3339
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, OperationRecord
 from whimbrel.catalog.secrets import masked
@@ -45,6 +46,33 @@ def migration_summary(record: MigrationRecord) -> dict[str, Any]:
 def started_view(record: OperationRecord) -> dict[str, Any]:
     """What starting asynchronous work answers."""
     return {"operation_id": record.id, "status": record.status.value, "started_at": rfc3339(record.started_at)}
+
+
+def held_view(record: HeldRecord | None, operation: str) -> dict[str, Any] | None:
+    """What a source keeps for a migration that nobody follows; ``operation`` is an ended one of it."""
+    if record is None or record.let_go_at is not None:
+        return None
+    return {
+        "slot": record.slot,
+        "retained_bytes": record.retained_bytes,
+        "seen_at": rfc3339(record.seen_at),
+        "age_seconds": round(record.age_seconds, 1),
+        "release": f'POST /v1/operations/{operation}/cancel with {{"release": true}}, '
+        f"POST /v1/migrations/{record.migration}/reset, or DELETE /v1/migrations/{record.migration}",
+    }
+
+
+def let_go_view(record: HeldRecord | None) -> dict[str, Any] | None:
+    """What was let go by itself, until the migration is followed again."""
+    if record is None or record.let_go_at is None:
+        return None
+    return {
+        "slot": record.slot,
+        "retained_bytes": record.retained_bytes,
+        "at": rfc3339(record.let_go_at),
+        "why": f"nobody followed slot {record.slot}, and {record.retained_bytes} bytes of log were kept for it: it was "
+        "dropped, so that the disk of the source does not fill. Nothing can be resumed; start with resume=false",
+    }
 
 
 def operation_view(record: OperationRecord, url: str | None, *, logs: bool = False) -> dict[str, Any]:

@@ -218,8 +218,10 @@ class Story:
         )
 
     def _end(self, operation: str) -> None:
-        """Cancel the replication and wait until it has cleaned up behind itself."""
-        self._api.post(path("operations", operation, "cancel"))
+        """Cancel the replication, let go of what the source keeps for a resume, and wait until all of it is done."""
+        ended = self._api.post(path("operations", operation, "cancel"), {"release": True})
+        if ended["held"] is not None:
+            raise DemoFailed(f"the source still holds slot {ended['held']['slot']}, though it was released")
         deadline = time.monotonic() + LONGEST_WAIT
         while (ended := self._api.get(path("operations", operation)))["status"] == "running":
             if time.monotonic() > deadline:

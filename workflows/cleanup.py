@@ -13,7 +13,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.operation import clean, regardless, start
     from workflows.options import CLEANING, RECORDING, TIDYING
 
-CAPTURING = ("change", "change-queue", "data-replication")
 # An activity on another worker learns with its next heartbeat, at most a second later, that its workflow is gone.
 STRAGGLERS = timedelta(seconds=3)
 
@@ -25,9 +24,8 @@ class Cleanup:
 
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
-        remove_capture = request.mode in CAPTURING
-        await regardless(clean(request, TIDYING, remove_capture=remove_capture))
+        await regardless(clean(request, TIDYING))
         await workflow.sleep(STRAGGLERS)
-        error = await regardless(clean(request, CLEANING, remove_capture=remove_capture))
+        error = await regardless(clean(request, CLEANING))
         recorded = await regardless(start(record_outcome, Outcome(request.operation, "stopped", error), RECORDING))
         return OperationOutcome(request.operation, recorded.status)

@@ -59,13 +59,11 @@ class Operation:
         show_status(answer.action if wanted else "running")
         return answer
 
-    async def conclude(
-        self, request: OperationRequest, steps: Callable[[], Awaitable[None]], *, capture: bool = False
-    ) -> OperationOutcome:
+    async def conclude(self, request: OperationRequest, steps: Callable[[], Awaitable[None]]) -> OperationOutcome:
         """Run the steps and record how they ended: completed, cancelled or failed.
 
-        ``capture``: the operation may have made slot and publication, which a cancel removes. A failure keeps them, so
-        that a resume loses nothing. Raises what ended the steps, so that Temporal shows the same end as the catalog.
+        Slot and publication stay however it ends, so that a resume loses nothing. Raises what ended the steps, so that
+        Temporal shows the same end as the catalog.
         """
         show_status("running")
         try:
@@ -73,19 +71,19 @@ class Operation:
         except (asyncio.CancelledError, FailureError) as e:
             # A step that was told to leave may still fail on its way out; it was cancelled all the same.
             if workflow.cancellation_reason() is not None or isinstance(e, asyncio.CancelledError):
-                return await self._cancelled(request, capture)
+                return await self._cancelled(request)
             raise await self._failed(request, e) from None
         await self._record(request, "completed", None)
         return OperationOutcome(request.operation, "completed")
 
-    async def _cancelled(self, request: OperationRequest, capture: bool) -> OperationOutcome:
-        error = await regardless(clean(request, CLEANING, remove_capture=capture))
+    async def _cancelled(self, request: OperationRequest) -> OperationOutcome:
+        error = await regardless(clean(request, CLEANING))
         await self._record(request, "cancelled", error)
         raise asyncio.CancelledError
 
     async def _failed(self, request: OperationRequest, e: BaseException) -> ApplicationError:
         error = error_of(e)
-        await regardless(clean(request, TIDYING, remove_capture=False))
+        await regardless(clean(request, TIDYING))
         await self._record(request, "failed", error)
         return ApplicationError(error["message"], error, type=error["details"]["reason"], non_retryable=True)
 
@@ -123,10 +121,10 @@ async def regardless(work: Coroutine[Any, Any, Output] | Awaitable[Output]) -> O
                 raise
 
 
-async def clean(request: OperationRequest, options: Options, *, remove_capture: bool) -> dict[str, Any] | None:
+async def clean(request: OperationRequest, options: Options) -> dict[str, Any] | None:
     """Clean up; the error when that failed for good, because an operation must end even if its source never answers."""
     try:
-        await start(clean_up, CleanUp(request.operation, request.migration, remove_capture), options)
+        await start(clean_up, CleanUp(request.operation, request.migration), options)
     except ActivityError as e:
         return leftover(error_of(e))
     return None

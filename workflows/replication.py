@@ -25,7 +25,7 @@ class Replication(Operation):
         async def steps() -> None:
             await follow(request, handoff=False)
 
-        return await self.conclude(request, steps, capture=True)
+        return await self.conclude(request, steps)
 
 
 @workflow.defn
@@ -38,7 +38,7 @@ class DataReplication(Operation):
                 self.data = await start(copy_data, copy, LONG)
             await follow(request, handoff=True)
 
-        return await self.conclude(request, steps, capture=True)
+        return await self.conclude(request, steps)
 
     async def _data_is_there(self, request: OperationRequest) -> bool:
         """Smart resume: only a data phase that is recorded as complete is ever skipped."""

@@ -45,6 +45,12 @@ async def test_figures_of_the_catalog(client: Client, shop: Catalog) -> None:
     ended = await scraped(client)
     assert ("whimbrel_replication_lag_seconds", shown) not in ended
     assert ("whimbrel_slot_retained_bytes", shown) not in ended
+    slot = (*shown, ("slot", "whimbrel_shop"))
+    assert ("whimbrel_held_slot_retained_bytes", slot) not in ended
+    shop.held.save("shop", "whimbrel_shop", 33 << 20)
+    idle = await scraped(client)
+    assert idle["whimbrel_held_slot_retained_bytes", slot] == 33 << 20
+    assert 0 <= idle["whimbrel_held_slot_age_seconds", slot] < 60
 
 
 async def test_requests_and_errors_are_counted(client: Client, anonymous: Client, shop: Catalog) -> None:

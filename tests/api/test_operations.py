@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api import connectors
 from api.orchestrator import Workflow
 from api.results import MigrationStatus, Operation, OperationEnded, Operations, Paused, Started
 from tests.api.conftest import MARKER, Client
@@ -158,14 +159,73 @@ async def test_cancel(client: Client, shop: Catalog, temporal: FakeOrchestrator)
     await client.ok("POST", f"{SHOP}/data", headers=RID)
     for _ in range(2):
         ended = OperationEnded.model_validate(await client.ok("POST", f"/v1/operations/{ID}/cancel"))
-        assert ended.model_dump() == {"operation_id": ID, "status": "cancelled"}
+        assert ended.model_dump() == {"operation_id": ID, "status": "cancelled", "held": None}
     assert (await client.ok("POST", f"/v1/operations/{ID}/stop"))["status"] == "cancelled"
 
 
 async def test_stop_cleans_up(client: Client, shop: Catalog, temporal: FakeOrchestrator) -> None:
     await client.ok("POST", f"{SHOP}/data", headers=RID)
-    assert await client.ok("POST", f"/v1/operations/{ID}/stop", {}) == {"operation_id": ID, "status": "stopped"}
+    assert await client.ok("POST", f"/v1/operations/{ID}/stop", {}) == {
+        "operation_id": ID,
+        "status": "stopped",
+        "held": None,
+    }
     assert (temporal.states[ID], temporal.cleaned) == (Workflow.TERMINATED, [ID])
+
+
+@pytest.mark.parametrize("action", ["cancel", "stop"])
+async def test_what_is_held_is_told_until_it_is_released(
+    client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    removed: list[str] = []
+    monkeypatch.setattr(connectors, "remove_capture", lambda source, job: removed.append(job.migration))
+    shop.begin_operation("shop", Mode.DATA_REPLICATION, ID, "h", {})
+    shop.finish_operation(ID, Status.CANCELLED)
+    shop.held.save("shop", "whimbrel_shop", 7)
+    ended = await client.ok("POST", f"/v1/operations/{ID}/{action}", {})
+    assert (ended["status"], ended["held"]["slot"], ended["held"]["retained_bytes"]) == (
+        "cancelled",
+        "whimbrel_shop",
+        7,
+    )
+    assert (await client.ok("GET", f"{SHOP}/status"))["held"]["release"] == ended["held"]["release"]
+    assert removed == []
+    ended = await client.ok("POST", f"/v1/operations/{ID}/{action}", {"release": True})
+    assert ended == {"operation_id": ID, "status": "cancelled", "held": None}
+    assert removed == ["shop"]
+    assert (await client.ok("GET", f"{SHOP}/status"))["held"] is None
+
+
+async def test_nothing_is_released_under_an_operation_that_follows(
+    client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connectors, "remove_capture", lambda *_: pytest.fail("it is followed"))
+    shop.begin_operation("shop", Mode.DATA_REPLICATION, ID, "h", {})
+    shop.finish_operation(ID, Status.CANCELLED)
+    shop.begin_operation("shop", Mode.CHANGE, str(uuid.UUID(int=2)), "h", {})
+    status, code, error = await client.refused("POST", f"/v1/operations/{ID}/cancel", {"release": True})
+    assert (status, code, error["details"]["operation_id"]) == (409, "OPERATION_CONFLICT", str(uuid.UUID(int=2)))
+    assert shop.running_operation("shop") is not None
+
+
+async def test_an_end_is_told_although_its_source_could_not_be_asked_to_let_go(
+    client: Client, shop: Catalog, temporal: FakeOrchestrator
+) -> None:
+    await client.ok("POST", f"{SHOP}/data-replication", headers=RID)
+    status, code, error = await client.refused("POST", f"/v1/operations/{ID}/cancel", {"release": True})
+    assert (status, code) == (500, "CONNECTION_REFUSED")
+    assert f"operation {ID} is cancelled, but" in error["message"]
+    assert (await client.ok("GET", f"/v1/operations/{ID}"))["status"] == "cancelled"
+
+
+async def test_what_was_let_go_by_itself_stands_in_the_status(client: Client, shop: Catalog) -> None:
+    shop.begin_operation("shop", Mode.CHANGE, ID, "h", {})
+    shop.finish_operation(ID, Status.STOPPED)
+    shop.held.mark_let_go("shop", "whimbrel_shop", 11)
+    found = await client.ok("GET", f"{SHOP}/status")
+    assert found["held"] is None
+    assert (found["let_go"]["slot"], found["let_go"]["retained_bytes"]) == ("whimbrel_shop", 11)
+    assert "start with resume=false" in found["let_go"]["why"]
 
 
 @pytest.mark.parametrize(("action", "status"), [("cancel", "cancelled"), ("stop", "stopped")])
@@ -206,7 +266,14 @@ async def test_cancelled_between_recording_and_starting(
 
 async def test_status_of_an_idle_migration(client: Client, shop: Catalog) -> None:
     found = await client.ok("GET", f"{SHOP}/status")
-    assert found == {"migration": "shop", "state": "idle", "operation": None, "last_operation": None}
+    assert found == {
+        "migration": "shop",
+        "state": "idle",
+        "operation": None,
+        "last_operation": None,
+        "held": None,
+        "let_go": None,
+    }
 
 
 async def test_status_of_a_running_migration(client: Client, shop: Catalog) -> None:

@@ -115,6 +115,13 @@ class Migration:
         answer: dict[str, Any] = self.api.get(path("operations", id))
         return answer
 
+    def status(self) -> dict[str, Any]:
+        answer: dict[str, Any] = self.api.get(path("migrations", self.name, "status"))
+        return answer
+
+    def metrics(self) -> str:
+        return self.api._http.get("/metrics").text
+
     def wait(
         self, id: str, condition: Callable[[dict[str, Any]], bool], seconds: float, what: str, every: float = 0.1
     ) -> dict[str, Any]:
@@ -170,8 +177,8 @@ class Migration:
         for before, after in pairwise(seen):
             _require_progress(before, after)
 
-    def end(self, id: str, how: str = "cancel") -> dict[str, Any]:
-        answer: dict[str, Any] = self.api.post(path("operations", id, how))
+    def end(self, id: str, how: str = "cancel", *, release: bool = False) -> dict[str, Any]:
+        answer: dict[str, Any] = self.api.post(path("operations", id, how), {"release": True} if release else None)
         return answer
 
 

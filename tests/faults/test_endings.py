@@ -1,10 +1,13 @@
-"""Cancel and stop in each phase: no slot, publication, connection or temporary table stays behind."""
+"""Cancel and stop in each phase: no connection or temporary table stays, slot and publication only for who goes on."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
 from tests.faults.plant import Migration
+from tests.faults.test_kills import CHANGES
 from tests.servers.process import wait_until
 from tests.suite.world import Side
 from whimbrel.cli.client import path
@@ -28,29 +31,73 @@ def leftovers(side: Side) -> list[str]:
     ).splitlines()
 
 
-def assert_clean(migration: Migration) -> None:
-    for side in (migration.world.source, migration.world.target):
-        wait_until(lambda side=side: not leftovers(side), 15, f"{side.type} to be clean of {leftovers(side)}")
+def held_by(migration: Migration) -> list[str]:
+    """What a later operation needs in order to go on: a slot and a publication where the engine has such things."""
+    kept = f"whimbrel_{migration.name}"
+    return [f"slot {kept}", f"publication {kept}"] if migration.world.source.is_postgres else []
+
+
+def assert_clean(migration: Migration, held: list[str] | None = None) -> None:
+    """Nothing is left on both sides but ``held`` on the source."""
+    for side, kept in ((migration.world.source, held or []), (migration.world.target, [])):
+        wait_until(
+            lambda side=side, kept=kept: leftovers(side) == kept, 15, f"{side.type} to be clean of {leftovers(side)}"
+        )
     staging = migration.plant.home / "migrations" / migration.name / "staging"
     assert not list(staging.glob("*/*"))
+
+
+def assert_ended(migration: Migration, answer: dict[str, Any], operation: str, status: str) -> None:
+    """The answer, the status and the metrics name what is held, and it is there."""
+    held = held_by(migration)
+    assert (answer["operation_id"], answer["status"]) == (operation, status)
+    assert_clean(migration, held)
+    shown = migration.status()["held"]
+    if not held:
+        assert answer["held"] is None
+        assert shown is None
+        return
+    slot, kept = answer["held"]["slot"], answer["held"]["retained_bytes"]
+    assert held[0] == f"slot {slot}"
+    assert (shown["slot"], shown["retained_bytes"]) == (slot, kept)
+    assert kept > 0
+    assert f'/v1/operations/{operation}/cancel with {{"release": true}}' in shown["release"]
+    labels = f'{{migration="{migration.name}",slot="{slot}"}}'
+    assert f"whimbrel_held_slot_retained_bytes{labels}" in migration.metrics()
+
+
+def assert_released(migration: Migration, operation: str, status: str) -> None:
+    answer = migration.end(operation, "cancel", release=True)
+    assert answer == {"operation_id": operation, "status": status, "held": None}, "an ended operation keeps its status"
+    assert migration.status()["held"] is None
+    assert_clean(migration)
 
 
 @pytest.mark.parametrize("how", ENDINGS)
 def test_mid_load(migration: Migration, how: str) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
-    assert migration.end(operation, how) == {"operation_id": operation, "status": ENDINGS[how]}
+    assert_ended(migration, migration.end(operation, how), operation, ENDINGS[how])
     assert migration.operation(operation)["status"] == ENDINGS[how]
+    migration.release()
+    again = migration.start(body={"resume": True})
+    migration.world.source.change(CHANGES)
+    migration.wait_following(again)
+    migration.wait_equal(again)
+    assert migration.end(again, how, release=True) == {"operation_id": again, "status": ENDINGS[how], "held": None}
     assert_clean(migration)
 
 
-@pytest.mark.parametrize("how", ENDINGS)
-def test_while_changes_flow(migration: Migration, how: str) -> None:
+@pytest.mark.parametrize(("how", "again"), [("cancel", "replication"), ("stop", "data-replication")])
+def test_while_changes_flow(migration: Migration, how: str, again: str) -> None:
     operation = migration.start()
     migration.wait_following(operation)
-    assert migration.end(operation, how)["status"] == ENDINGS[how]
-    assert_clean(migration)
-    assert migration.end(operation, "cancel")["status"] == ENDINGS[how], "an ended operation keeps its status"
+    assert_ended(migration, migration.end(operation, how), operation, ENDINGS[how])
+    migration.world.source.change(CHANGES)
+    resumed = migration.start(again, {"resume": True})
+    migration.wait_equal(resumed)
+    assert_ended(migration, migration.end(resumed), resumed, "cancelled")
+    assert_released(migration, operation, ENDINGS[how])
 
 
 def test_cancelled_while_paused(migration: Migration) -> None:
@@ -58,5 +105,5 @@ def test_cancelled_while_paused(migration: Migration) -> None:
     migration.wait_following(operation)
     paused = migration.api.post(path("migrations", migration.name, "replication", "pause"))
     assert paused == {"migration": migration.name, "action": "paused"}
-    assert migration.end(operation)["status"] == "cancelled"
-    assert_clean(migration)
+    assert_ended(migration, migration.end(operation), operation, "cancelled")
+    assert_released(migration, operation, "cancelled")

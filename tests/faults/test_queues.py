@@ -211,7 +211,7 @@ def require_nothing_stays_open(feeding: Feeding, how: str) -> None:
     before = feeding.arrived()
     feeding.change(feeding.written + 1, feeding.written + 600)
     wait_until(lambda: feeding.arrived() > before, 30, "the first messages")
-    ended = feeding.plant.api.post(path("operations", feeding.operation, how))
+    ended = feeding.plant.api.post(path("operations", feeding.operation, how), {"release": True})
     feeding.operation = ""
     assert ended["status"] == {"cancel": "cancelled", "stop": "stopped"}[how]
     source = feeding.world.source

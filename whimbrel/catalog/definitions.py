@@ -84,6 +84,7 @@ def delete(connection: Connection, name: str) -> None:
     """Remove it and its operations. Raises MigrationNotFound, OperationConflict while one runs."""
     lock(connection, name)
     refuse_while_running(connection, name)
+    connection.execute(sa.delete(tables.held).where(tables.held.c.migration == name))
     connection.execute(sa.delete(tables.operation).where(tables.operation.c.migration == name))
     connection.execute(sa.delete(_table).where(_table.c.name == name))
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from whimbrel.catalog import definitions, tables
-from whimbrel.catalog.records import Mode, OperationRecord, Status
+from whimbrel.catalog.records import REPLICATING, Mode, OperationRecord, Status
 from whimbrel.errors import InvalidRequest, OperationConflict, OperationNotFound
 
 _table = tables.operation
@@ -49,6 +49,8 @@ def begin(
         fresh = {"status": Status.RUNNING, "error": sa.null(), "finished_us": None, "started_us": now_us(connection)}
         connection.execute(sa.update(_table).where(_table.c.id == id).values(fresh))
         return get(connection, id), True
+    if mode in REPLICATING:  # it goes on from what is held or makes it anew; what remains is seen when it ends
+        connection.execute(sa.delete(tables.held).where(tables.held.c.migration == migration))
     row = {
         "id": id,
         "migration": migration,
@@ -204,8 +206,13 @@ def _require_same_request(found: OperationRecord, migration: str, mode: Mode, re
         )
 
 
+def time_of(us: int) -> datetime:
+    """A time of the catalog, in UTC."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
 def _time(us: int | None) -> datetime | None:
-    return None if us is None else _EPOCH + timedelta(microseconds=us)
+    return None if us is None else time_of(us)
 
 
 def _record(row: Row[Any]) -> OperationRecord:
@@ -216,7 +223,7 @@ def _record(row: Row[Any]) -> OperationRecord:
         status=Status(row.status),
         request_hash=row.request_hash,
         body=row.body,
-        started_at=_EPOCH + timedelta(microseconds=row.started_us),
+        started_at=time_of(row.started_us),
         finished_at=_time(row.finished_us),
         phase=row.phase,
         pause_wanted=row.pause_wanted,

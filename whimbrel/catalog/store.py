@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from whimbrel.catalog import definitions, endpoints, operations, progress, totals
 from whimbrel.catalog import logs as log_rows
 from whimbrel.catalog.database import Database, open_postgres, open_sqlite
+from whimbrel.catalog.held import HeldLogs
 from whimbrel.catalog.home import check_name, database_file, home, migration_dir, secret_key_file
 from whimbrel.catalog.keyring import Rotated
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
@@ -32,12 +33,16 @@ logger = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Open it with ``Catalog.open``; ``home`` is the folder that working directories lie in."""
+    """Open it with ``Catalog.open``; ``home`` is the folder that working directories lie in.
+
+    ``held`` knows what sources keep for migrations that nobody follows.
+    """
 
     def __init__(self, database: Database, vault: Vault, folder: Path) -> None:
         self._database = database
         self._vault = vault
         self.home = folder
+        self.held = HeldLogs(database)
 
     @classmethod
     def open(cls, home_folder: Path | None = None, url: str | None = None) -> Catalog:

@@ -48,6 +48,16 @@ migration = Table(
     Column("retiring", Boolean, nullable=False, default=False),
 )
 
+held = Table(  # what a source keeps of its log for a migration: when last seen, and whether it was let go by itself
+    "held",
+    metadata,
+    Column("migration", String(64), ForeignKey("migration.name", ondelete="CASCADE"), primary_key=True),
+    Column("slot", String(128), nullable=False),
+    Column("retained_bytes", BigInteger, nullable=False),
+    Column("seen_us", BigInteger, nullable=False),
+    Column("let_go_us", BigInteger),
+)
+
 operation = Table(
     "operation",
     metadata,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from whimbrel.catalog import operations, progress, tables
+from whimbrel.catalog import held, operations, progress, tables
+from whimbrel.catalog.held import HeldRecord
 
 KINDS = ("inserts", "updates", "deletes", "truncates")
 
@@ -18,7 +19,8 @@ class Totals:
 
     ``operations``: how many by (mode, status). ``loaded``: (rows, bytes staged) by migration. ``applied``: changes by
     (migration, kind). ``lag``: (seconds, bytes) by migration, of replications that run. ``retained``: bytes of log
-    that sources keep, by migration, for operations that run.
+    that sources keep, by migration, for operations that run. ``held``: what they keep for migrations that nobody
+    follows.
     """
 
     operations: dict[tuple[str, str], int]
@@ -26,6 +28,7 @@ class Totals:
     applied: dict[tuple[str, str], int]
     lag: dict[str, tuple[float, int]]
     retained: dict[str, int]
+    held: tuple[HeldRecord, ...]
 
 
 def read(connection: Connection) -> Totals:
@@ -50,4 +53,5 @@ def read(connection: Connection) -> Totals:
         applied={(name, kind): int(n) for name, *sums in applied for kind, n in zip(KINDS, sums, strict=True)},
         lag={running[id]: (float(c["lag_seconds"]), int(c["lag_bytes"])) for id, c in changes.items()},
         retained=operations.retained(connection),
+        held=tuple(h for h in held.listed(connection) if h.let_go_at is None),
     )

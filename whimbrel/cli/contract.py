@@ -227,10 +227,10 @@ class Contract(ApiClient):
         """Everything about one operation: every table, result, error and the tails of its logs."""
         return cast(shapes.Operation, self.call("GET", path("operations", id)))
 
-    def cancel_operation(self, id: str) -> shapes.OperationEnded:
+    def cancel_operation(self, id: str, body: shapes.EndBody | None = None) -> shapes.OperationEnded:
         """Let it finish the file or transaction in hand, clean up and end; answers once it has ended."""
-        return cast(shapes.OperationEnded, self.call("POST", path("operations", id, "cancel")))
+        return cast(shapes.OperationEnded, self.call("POST", path("operations", id, "cancel"), body=body))
 
-    def stop_operation(self, id: str) -> shapes.OperationEnded:
+    def stop_operation(self, id: str, body: shapes.EndBody | None = None) -> shapes.OperationEnded:
         """End it at once and clean up behind it; answers once that is done."""
-        return cast(shapes.OperationEnded, self.call("POST", path("operations", id, "stop")))
+        return cast(shapes.OperationEnded, self.call("POST", path("operations", id, "stop"), body=body))

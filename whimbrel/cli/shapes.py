@@ -72,6 +72,10 @@ class EmptyBody(TypedDict):
     pass
 
 
+class EndBody(TypedDict):
+    release: NotRequired[bool]
+
+
 class EndpointBody(TypedDict):
     type: str
     parameters: dict[str, Any]
@@ -119,6 +123,21 @@ class Health(TypedDict):
     temporal: Literal["ok", "unreachable"]
 
 
+class Held(TypedDict):
+    slot: str
+    retained_bytes: int
+    seen_at: str
+    age_seconds: float
+    release: str
+
+
+class LetGo(TypedDict):
+    slot: str
+    retained_bytes: int
+    at: str
+    why: str
+
+
 class MigrationBody(TypedDict):
     source: str
     tables: list[str]
@@ -135,6 +154,8 @@ class MigrationStatus(TypedDict):
     state: Literal["idle", "running", "paused"]
     operation: Operation | None
     last_operation: Operation | None
+    held: Held | None
+    let_go: LetGo | None
 
 
 class MigrationSummary(TypedDict):
@@ -200,6 +221,7 @@ class Operation(TypedDict):
 class OperationEnded(TypedDict):
     operation_id: str
     status: str
+    held: Held | None
 
 
 class Operations(TypedDict):

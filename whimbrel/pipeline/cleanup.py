@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
+from whimbrel.connectors.protocols import Retained
 from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
@@ -15,15 +16,16 @@ from whimbrel.pipeline.staging import Staging
 _PROGRESS = TableName("whimbrel", "progress")
 
 
-def clean_up(job: Job, *, remove_capture: bool) -> None:
-    """End this operation's connections on both sides and remove its staged files. Called twice it is no error.
+def clean_up(job: Job, *, remove_capture: bool = False) -> Retained | None:
+    """End this operation's connections on both sides and remove its staged files; return what the source keeps of its
+    log for a later operation that goes on. Called twice it is no error.
 
-    With ``remove_capture`` slot and publication go too, and changes can no longer be resumed on engines that need them;
-    without it they go only where nothing could be resumed anyway. An end that cannot be reached does not keep the
-    others from being cleaned; its error is raised afterwards. A transaction left open in a queue would hide from its
-    readers what follows, until the brokers end it after minutes.
+    Slot and publication go only with ``remove_capture``, and where nothing could be resumed anyway. An end that cannot
+    be reached does not keep the others from being cleaned; its error is raised afterwards. A transaction left open in a
+    queue would hide from its readers what follows, until the brokers end it after minutes.
     """
     useless = False
+    kept: Retained | None = None
 
     def clean_target() -> None:
         nonlocal useless
@@ -31,22 +33,40 @@ def clean_up(job: Job, *, remove_capture: bool) -> None:
             return
         with open_target(job) as target:
             target.cleanup(job)
-        useless = not remove_capture and _capture_is_useless(job)
+        useless = _capture_is_useless(job)
 
     def clean_source() -> None:
-        if remove_capture or useless:
-            with open_source(job) as source:
+        nonlocal kept
+        with open_source(job) as source:
+            if remove_capture or useless:
                 source.cleanup(job)
+            else:
+                source.end_sessions(job)
+                kept = source.retained(job)
 
     def clean_queue() -> None:
         if job.queue is not None:
             queue_engine(job.queue.type).end_transactions(job.queue, job)
 
     _each(clean_target, clean_source, Staging(job).remove, clean_queue)
+    return kept
+
+
+def held(job: Job) -> Retained | None:
+    """What the source keeps of its log for this migration."""
+    with open_source(job) as source:
+        return source.retained(job)
+
+
+def let_go(job: Job) -> None:
+    """Remove what the source keeps. Nobody can go on from the stored position then."""
+    with open_source(job) as source:
+        source.cleanup(job)
 
 
 def _capture_is_useless(job: Job) -> bool:
-    """Whether this operation began a load of which no row arrived: going on would begin it again all the same.
+    """Whether nobody could go on by what the source keeps: no position is stored, or this operation began a load of
+    which no row arrived, so that going on would begin it again all the same.
 
     Its slot would only make the source keep its log for nobody.
     """
@@ -55,9 +75,11 @@ def _capture_is_useless(job: Job) -> bool:
             return False
         with closing(target.checkpoint(job.migration)) as checkpoint:
             state = checkpoint.state()
-    begun = state.operation == job.operation and not state.data_complete
-    replicates = state.position is not None and not state.snapshots
-    return begun and not replicates and not any(t.loaded for t in state.tables.values())
+    if any(t.loaded for t in state.tables.values()):
+        return False
+    if state.position is None:
+        return True
+    return state.operation == job.operation and not state.data_complete and state.snapshots > 0
 
 
 def _each(*steps: Callable[[], None]) -> None:

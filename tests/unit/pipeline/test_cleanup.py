@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from whimbrel.connectors.protocols import LoadState, TableLoad
+from whimbrel.connectors.protocols import LoadState, Retained, TableLoad
 from whimbrel.errors import HostUnreachable
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -20,6 +20,7 @@ from whimbrel.pipeline.staging import Staging
 
 TABLE = TableName("public", "a")
 POSITION = Position("postgres", "s/1", "0/1", (1,))
+KEPT = Retained(7, "reserved", None, "whimbrel_m")
 NOTHING = LoadState(1, "op", POSITION, False, 1, {TABLE: TableLoad("f", (), {}, False)})
 
 
@@ -30,6 +31,7 @@ class End:
     dead: bool = False
     state: LoadState = NOTHING
     cleaned: int = 0
+    ended: int = 0
     known: list[TableName] = field(default_factory=lambda: [TableName("whimbrel", "progress")])
 
     @contextmanager
@@ -40,6 +42,12 @@ class End:
 
     def cleanup(self, job: Job) -> None:
         self.cleaned += 1
+
+    def end_sessions(self, job: Job) -> None:
+        self.ended += 1
+
+    def retained(self, job: Job) -> Retained | None:
+        return KEPT
 
     def existing(self, names: list[TableName]) -> list[TableName]:
         return [n for n in names if n in self.known]
@@ -77,15 +85,15 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 def test_the_living_end_is_cleaned_and_the_dead_one_told(job: Job, dead: End, alive: End) -> None:
     dead.dead = True
     with pytest.raises(HostUnreachable, match="no answer from"):
-        cleanup.clean_up(job, remove_capture=True)
-    assert alive.cleaned == 1
+        cleanup.clean_up(job)
+    assert alive.cleaned + alive.ended == 1
     assert not Staging(job).folder.exists()
 
 
 def test_two_dead_ends_are_both_told(job: Job) -> None:
     SOURCE.dead = TARGET.dead = True
     with pytest.raises(HostUnreachable, match="target; and no answer from source"):
-        cleanup.clean_up(job, remove_capture=True)
+        cleanup.clean_up(job)
     assert not Staging(job).folder.exists()
 
 
@@ -98,17 +106,19 @@ def test_two_dead_ends_are_both_told(job: Job) -> None:
         (replace(NOTHING, data_complete=True), False),
         (replace(NOTHING, snapshots=0, tables={}), False),
         (replace(NOTHING, operation="an earlier one"), False),
+        (replace(NOTHING, operation="", position=None, snapshots=0, tables={}), True),
+        (replace(NOTHING, operation="an earlier one", position=None, snapshots=0, tables={}), True),
     ],
-    ids=["no row", "no snapshot", "some rows", "all rows", "replication alone", "not ours"],
+    ids=["no row", "no snapshot", "some rows", "all rows", "replication alone", "not ours", "never", "nothing stored"],
 )
 def test_a_slot_stays_only_where_something_can_be_resumed(job: Job, state: LoadState, removed: bool) -> None:
     TARGET.state = state
-    cleanup.clean_up(job, remove_capture=False)
-    assert SOURCE.cleaned == int(removed)
+    assert cleanup.clean_up(job) == (None if removed else KEPT)
+    assert (SOURCE.cleaned, SOURCE.ended) == (int(removed), int(not removed))
 
 
 def test_a_target_that_holds_nothing_of_ours_gets_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     TARGET.known = []
     monkeypatch.setattr(End, "checkpoint", None)
-    cleanup.clean_up(job, remove_capture=False)
-    assert (TARGET.cleaned, SOURCE.cleaned) == (1, 0)
+    cleanup.clean_up(job)
+    assert (TARGET.cleaned, SOURCE.cleaned, SOURCE.ended) == (1, 0, 1)

@@ -62,7 +62,11 @@ def test_a_slot_on_its_way_to_being_lost() -> None:
             settings(server, max_slot_wal_keep_size="-1", max_wal_size="32MB")
             wait_until(lambda: retained(source, rig).state == "extended", 10, "our session to see the same")
             assert "nothing limits it" in str(retained(source, rig).warning)
-            wait_until(lambda: caught_up(source, rig) == Retained(0, "reserved"), 20, "the log to be let go")
+            wait_until(
+                lambda: caught_up(source, rig) == Retained(0, "reserved", None, "whimbrel_" + rig.job.migration),
+                20,
+                "the log to be let go",
+            )
 
 
 def caught_up(source: PostgresSource, rig: Rig) -> Retained:

@@ -21,6 +21,7 @@ from temporalio.service import RPCError
 from activities import jobs
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
+from whimbrel.connectors.protocols import Retained
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TableChangeTotals, TableProgress
 from whimbrel.pipeline.control import Control
@@ -61,6 +62,7 @@ class Actors:
     acts: dict[str, list[Act]] = field(default_factory=dict)
     calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     complete: bool = False
+    kept: Retained | None = None  # by the source, of its log
 
     def called(self, name: str) -> list[dict[str, Any]]:
         return [told for called, told in self.calls if called == name]
@@ -109,10 +111,18 @@ class Actors:
         self._play("repair_data", job, control, report=report, comparison=comparison)
         return {"valid": True, "sample_percent": report["sample_percent"], "repaired": 1, "tables": []}
 
-    def clean_up(self, job: Job, *, remove_capture: bool) -> None:
-        self.calls.append(("clean_up", {"remove_capture": remove_capture}))
+    def clean_up(self, job: Job) -> Retained | None:
+        self.calls.append(("clean_up", {}))
         for act in self.acts.get("clean_up", ()):
             act(job, None)  # type: ignore[arg-type]  # the real one gets no control either
+        return self.kept
+
+    def held(self, job: Job) -> Retained | None:
+        return self.kept
+
+    def let_go(self, job: Job) -> None:
+        self._play("let_go", job, None)  # type: ignore[arg-type]  # gets none
+        self.kept = None
 
     @contextmanager
     def on_stage(self) -> Iterator[None]:
@@ -125,7 +135,7 @@ class Actors:
             "reset": ("reset_target",),
             "validation": ("validate_data",),
             "repair": ("repair_data",),
-            "cleanup": ("clean_up",),
+            "cleanup": ("clean_up", "held", "let_go"),
         }
         with ExitStack() as stack:
             for module, names in places.items():

@@ -72,7 +72,7 @@ async def test_a_terminal_error_surfaces_at_once_with_its_code(house: House) -> 
     assert getattr(raised.value.cause, "type", None) == "value_refused"
     assert len(house.actors.called("copy_data")) == 1
     # slot and publication stay, so that a resume loses nothing
-    assert house.actors.called("clean_up") == [{"remove_capture": False}]
+    assert house.actors.called("clean_up") == [{}]
 
 
 async def test_a_passing_error_is_tried_again_and_says_so(house: House) -> None:
@@ -156,16 +156,16 @@ async def test_a_bug_becomes_an_internal_error_with_an_id(house: House, caplog: 
 
 
 @pytest.mark.parametrize(
-    ("mode", "step", "capture"),
+    ("mode", "step"),
     [
-        ("data", "copy_data", False),
-        ("change", "replicate", True),
-        ("data-replication", "copy_data", True),
-        ("data-replication", "replicate", True),
-        ("validate", "validate_data", False),
+        ("data", "copy_data"),
+        ("change", "replicate"),
+        ("data-replication", "copy_data"),
+        ("data-replication", "replicate"),
+        ("validate", "validate_data"),
     ],
 )
-async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str, capture: bool) -> None:
+async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str) -> None:
     house.actors.acts[step] = [until_told]
     handle = await house.begin(mode)
     await house.reached(step)
@@ -173,7 +173,7 @@ async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str
     record = await house.ended(handle)
     assert record.status is Status.CANCELLED
     assert record.error is None
-    assert house.actors.called("clean_up") == [{"remove_capture": capture}]
+    assert house.actors.called("clean_up") == [{}]
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
 
 
@@ -220,7 +220,7 @@ async def test_stop_sends_the_step_home_and_cleans_twice(house: House) -> None:
     assert house.operation(handle).status is Status.STOPPED
     names = [name for name, _ in house.actors.calls]
     assert names == ["replicate", "left", "clean_up", "clean_up"]
-    assert house.actors.called("clean_up") == [{"remove_capture": True}] * 2
+    assert house.actors.called("clean_up") == [{}] * 2
 
 
 FAULTS: dict[str, Exception] = {

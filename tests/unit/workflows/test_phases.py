@@ -81,6 +81,6 @@ async def test_an_operation_outlives_a_killed_temporal_server(tmp_path: Path) ->
             await handle.cancel()
             assert (await house.ended(handle)).status is Status.CANCELLED
             assert len(house.actors.called("copy_data")) == 1
-            assert house.actors.called("clean_up") == [{"remove_capture": True}]
+            assert house.actors.called("clean_up") == [{}]
     finally:
         server.stop()

@@ -111,7 +111,11 @@ class MySQLSource:
         """Never needed: the change stream refuses row images that are not full."""
         raise LogFormatRefused(f"{table.name}: the binary log left values out (binlog_row_image is not FULL)")
 
+    def end_sessions(self, job: Job) -> None:
+        log.cleanup(self._endpoint.parameters, job.operation)
+
     def cleanup(self, job: Job) -> None:
+        """The server keeps its log for everybody, so there is nothing but sessions."""
         self.close()
         log.cleanup(self._endpoint.parameters, job.operation)
 

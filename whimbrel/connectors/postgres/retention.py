@@ -24,7 +24,8 @@ def retained(connection: Connection, migration: str) -> Retained | None:
         return None
     kept, status, safe = max(0, int(row[0])), str(row[1]), None if row[2] is None else int(row[2])
     state, warning = _judged(kept, status, safe)
-    return Retained(kept, state, warning and f"replication slot {name} retains {kept} bytes of log, {warning}")
+    told = warning and f"replication slot {name} retains {kept} bytes of log, {warning}"
+    return Retained(kept, state, told, name)
 
 
 def _judged(kept: int, status: str, safe: int | None) -> tuple[str, str | None]:

@@ -293,6 +293,12 @@ def cleanup(endpoint: Endpoint, job: Job) -> None:
             connection.execute(f"do $$ begin if not pg_is_in_recovery() then {drop}; end if; end $$")
 
 
+def end_sessions(endpoint: Endpoint, job: Job) -> None:
+    """End every other connection of this operation; slot and publication stay."""
+    with closing(connect(endpoint.parameters, job.operation)) as connection:
+        terminate_sessions(connection)
+
+
 _OTHER_SESSIONS = """
 from pg_stat_activity s
 where s.application_name = current_setting('application_name') and s.datname = current_database()

@@ -111,6 +111,9 @@ class PostgresSource:
         with self._session() as connection:
             return fetch_rows(connection, table, keys)
 
+    def end_sessions(self, job: Job) -> None:
+        slots.end_sessions(self._endpoint, job)
+
     def cleanup(self, job: Job) -> None:
         self.close()
         slots.cleanup(self._endpoint, job)

@@ -20,7 +20,7 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True)
 class Retained:
-    """``bytes`` of log that only one job keeps a server from removing.
+    """``bytes`` of log that only one job keeps a server from removing, by what is called ``slot`` there.
 
     ``state`` names how safe that is, in the connector's own words; ``warning`` is a sentence for people once it is not.
     """
@@ -28,6 +28,7 @@ class Retained:
     bytes: int
     state: str
     warning: str | None = None
+    slot: str = ""
 
 
 class Source(Protocol):
@@ -102,8 +103,13 @@ class Source(Protocol):
         Used for images the log left incomplete. Keys that no longer exist are left out.
         """
 
+    def end_sessions(self, job: Job) -> None:
+        """End every other connection of this job's operation, whatever it is at. What a later one needs in order to go
+        on (slot, publication) stays. Called twice it is no error."""
+
     def cleanup(self, job: Job) -> None:
-        """Remove slot, publication and every connection of this job's migration. Called twice it is no error."""
+        """``end_sessions``, and remove the migration's slot and publication: nobody can go on from its position then.
+        Called twice it is no error."""
 
     def close(self) -> None: ...
 
