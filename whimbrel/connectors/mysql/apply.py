@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from whimbrel.connectors.mysql.finish import require_no_triggers
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES, load_local
 from whimbrel.connectors.mysql.load import load_refusal
 from whimbrel.connectors.mysql.merge import Pair
+from whimbrel.connectors.mysql.putting import put_rows
+from whimbrel.connectors.mysql.target_keys import UNKNOWN, read_keys
 from whimbrel.connectors.protocols import Refetch
 from whimbrel.errors import LayoutChanged, TableMissing, ValueRefused
 from whimbrel.model.change import Segment, TableChanges, Truncate
@@ -44,7 +47,7 @@ class MySQLApplier:
     ) -> None:
         self._migration = job.migration
         tables = zip(source, target, strict=True)
-        self._pairs = {s.name: Pair(n, s, t) for n, (s, t) in enumerate(tables)}
+        self._pairs = {s.name: Pair(n, s, t, UNKNOWN) for n, (s, t) in enumerate(tables)}
         self._open = False
         self._made: set[tuple[int, str]] = set()  # staging tables of this session
         self._filled: set[tuple[int, str]] = set()  # those that may hold rows
@@ -167,7 +170,12 @@ class MySQLApplier:
     def _pair(self, table: TableName) -> Pair:
         if table not in self._pairs:
             raise TableMissing(f"{table}: changes came for a table that is not part of the migration")
-        return self._pairs[table]
+        pair = self._pairs[table]
+        if pair.keys is UNKNOWN:  # asked once a session, of tables that change
+            with mapped("target", str(pair.target.name)):
+                pair = replace(pair, keys=read_keys(self._session, pair.source, pair.target.name))
+            self._pairs[table] = pair
+        return pair
 
     # --- one table ------------------------------------------------------------------------------------------------
 
@@ -186,8 +194,9 @@ class MySQLApplier:
         self._begin()
         self._filled |= {(pair.number, "upserts"), (pair.number, "deletes")}
         upserts, deletes = compacted.upserts, compacted.deletes
+        rows = int(upserts.num_rows)
         if filling:
-            self._fill(pair, compacted, refetch)
+            rows = self._fill(pair, compacted, refetch)
         else:
             sql = merge.load_upserts(pair)
             self._load(sql, _text(upserts, pair.columns), upserts.num_rows, pair)
@@ -195,11 +204,12 @@ class MySQLApplier:
             sql = merge.load_into(pair.staging("deletes"), pair.keyed_columns)
             self._load(sql, _text(deletes, pair.keyed_columns), deletes.num_rows, pair)
             execute(self._session, merge.delete(pair))
-        if upserts.num_rows:
-            execute(self._session, merge.upsert(pair))
+        if rows:
+            put_rows(self._session, pair, rows)
 
-    def _fill(self, pair: Pair, compacted: Compacted, refetch: Refetch) -> None:
+    def _fill(self, pair: Pair, compacted: Compacted, refetch: Refetch) -> int:
         """Complete rows of which the source left values out: from the target's row, or from the source as it is now.
+        Returns how many there are to put.
 
         A row that neither has was removed later: the change that removes it follows in the log.
         """
@@ -216,12 +226,13 @@ class MySQLApplier:
         missing = [int(row[0]) - 1 for row in query(self._session, merge.not_found(pair))]
         missing = [row for row in missing if not whole[row]]
         if not missing:
-            return
+            return int(upserts.num_rows)
         execute(self._session, merge.drop_rows(pair, [row + 1 for row in missing]))
         keys = upserts.select(list(pair.key)).take(pa.array(missing))
         found = refetch(pair.source.name, keys).select(list(pair.names))
         sql = merge.load_upserts(pair)
         self._load(sql, _text(found, pair.columns), found.num_rows, pair)
+        return int(upserts.num_rows - len(missing) + found.num_rows)
 
     def _apply_images(self, pair: Pair, changes: TableChanges) -> None:
         result = net(changes)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import pyarrow as pa
 from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
 from pymysql.protocol import MysqlPacket
@@ -13,6 +14,7 @@ from pymysql.protocol import MysqlPacket
 from whimbrel.connectors.mysql.connection import Session, quote_literal
 from whimbrel.connectors.protocols import Buffer
 from whimbrel.errors import LoaderFailed
+from whimbrel.model.table import Annotation, Column
 
 STREAM_NAME = "whimbrel-rows"  # what we let the server ask for; no file of that name is ever opened
 BLOCK_BYTES = 256 * 1024
@@ -33,6 +35,15 @@ class Loaded:
 def infile_clause() -> str:
     """``LOCAL INFILE '...'``, to stand behind LOAD DATA in the statement for ``load_local``."""
     return f"LOCAL INFILE {quote_literal(STREAM_NAME)}"
+
+
+def conversion(column: Column, variable: str) -> str | None:
+    """How a staged text becomes the value; None where the server reads it as it is. NULL stays NULL."""
+    if pa.types.is_binary(column.type.arrow):
+        return f"UNHEX({variable})"
+    if column.type.annotation is Annotation.BIT and (column.type.length or 1) <= 64 and "var" not in column.type.native:
+        return f"CAST(CONV({variable}, 2, 10) AS UNSIGNED)"
+    return None
 
 
 def load_local(session: Session, sql: str, blocks: Iterable[Buffer]) -> Loaded:

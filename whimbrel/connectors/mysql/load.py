@@ -7,9 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
-from whimbrel.connectors.mysql.checkpoint import ensure_tables, hold, transaction
+from whimbrel.connectors.mysql import merge
+from whimbrel.connectors.mysql.checkpoint import DATABASE, ensure_tables, hold, transaction
 from whimbrel.connectors.mysql.connection import (
     Session,
     connect,
@@ -19,13 +18,16 @@ from whimbrel.connectors.mysql.connection import (
     query,
     quote_identifier,
 )
-from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded, infile_clause, load_local
+from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded, conversion, infile_clause, load_local
+from whimbrel.connectors.mysql.merge import Pair
+from whimbrel.connectors.mysql.putting import put_rows
 from whimbrel.connectors.mysql.refusals import value_refusal
+from whimbrel.connectors.mysql.target_keys import read_keys
 from whimbrel.errors import DataFailed, StagingDamaged, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Column, Table
+from whimbrel.model.table import Column, Table
 
 _CHUNK = "migration = %s AND source_schema = %s AND source_table = %s AND number = %s"
 
@@ -41,6 +43,7 @@ class MySQLLoader:
                 ensure_tables(self.session)
                 # rows come from a source that has checked its foreign keys; checks and unique keys stay on
                 execute(self.session, "SET SESSION foreign_key_checks = 0")
+                self.session.select_db(DATABASE)  # DELETE with an alias wants some default database
         except BaseException:
             self.session.close()
             raise
@@ -65,9 +68,23 @@ class MySQLLoader:
             done = self._recorded(chunk_key)
             if done is not None:
                 return done
-            rows = _load_file(self.session, load_statement(target, columns, upsert=upsert), file, str(target.name))
+            if upsert and source.key:
+                rows = self._put_file(source, target, file)
+            else:
+                rows = _load_file(self.session, load_statement(target, columns), file, str(target.name))
             self._record(chunk_key, rows)
             return rows
+
+    def _put_file(self, source: Table, target: Table, file: Path) -> int:
+        """Rows of a later snapshot take the place of those with their keys, and of no others."""
+        pair = Pair(0, source, target, read_keys(self.session, source, target.name))
+        staging = pair.staging("upserts")
+        execute(self.session, f"DROP TEMPORARY TABLE IF EXISTS {staging}")  # nothing of this commits
+        execute(self.session, merge.create_upserts(pair))
+        rows = _load_file(self.session, merge.load_upserts(pair), file, str(target.name))
+        put_rows(self.session, pair, rows)
+        execute(self.session, f"DROP TEMPORARY TABLE {staging}")
+        return rows
 
     def _recorded(self, chunk_key: tuple[object, ...]) -> int | None:
         """The rows of a chunk that is loaded already; locks its record, so that nobody else loads it meanwhile."""
@@ -105,7 +122,7 @@ class MySQLLoader:
         self.session.close()
 
 
-def load_statement(target: Table, columns: Sequence[Column], *, upsert: bool) -> str:
+def load_statement(target: Table, columns: Sequence[Column]) -> str:
     """LOAD DATA for these source columns of a tab-text file into the columns of the same names."""
     fields, assignments = [], []
     for number, column in enumerate(columns):
@@ -116,19 +133,10 @@ def load_statement(target: Table, columns: Sequence[Column], *, upsert: bool) ->
             assignments.append(f"{name} = {written}")
     assigned = f" SET {', '.join(assignments)}" if assignments else ""
     return (
-        f"LOAD DATA {infile_clause()} {'REPLACE ' if upsert else ''}INTO TABLE {qualified(target.name)}"
+        f"LOAD DATA {infile_clause()} INTO TABLE {qualified(target.name)}"
         " CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
         f" ({', '.join(fields)}){assigned}"
     )
-
-
-def conversion(column: Column, variable: str) -> str | None:
-    """How a staged text becomes the value; None where the server reads it as it is. NULL stays NULL."""
-    if pa.types.is_binary(column.type.arrow):
-        return f"UNHEX({variable})"
-    if column.type.annotation is Annotation.BIT and (column.type.length or 1) <= 64 and "var" not in column.type.native:
-        return f"CAST(CONV({variable}, 2, 10) AS UNSIGNED)"
-    return None
 
 
 class _Lines:

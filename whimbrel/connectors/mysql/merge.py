@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers
-from whimbrel.connectors.mysql.infile import infile_clause
-from whimbrel.connectors.mysql.load import conversion
+from whimbrel.connectors.mysql.infile import conversion, infile_clause
+from whimbrel.connectors.mysql.target_keys import TargetKeys
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Column, Index, Table
+from whimbrel.model.table import Annotation, Column, Table
 
 ROW = "`whimbrel#row`"
 MASK = "`whimbrel#mask`"  # a '1' or '0' for each column: whether the target is to fill it
@@ -27,11 +27,15 @@ HASH = "`whimbrel#hash`"
 
 @dataclass(frozen=True)
 class Pair:
-    """A source table and its target; ``number`` names the staging tables. ``columns`` are those that are written."""
+    """A source table and its target; ``number`` names the staging tables. ``columns`` are those that are written.
+
+    ``keys`` say what is unique in the target.
+    """
 
     number: int
     source: Table
     target: Table
+    keys: TargetKeys
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -49,13 +53,6 @@ class Pair:
     @property
     def keyed_columns(self) -> tuple[Column, ...]:
         return tuple(self.source.column(name) for name in self.key)
-
-    @property
-    def other_uniques(self) -> bool:
-        """Whether anything but the key is unique in the target, so that a row can be in the way of another's."""
-        primary = (Index("PRIMARY", self.target.primary_key, unique=True),) if self.target.primary_key else ()
-        uniques = [i for i in (*primary, *self.target.indexes) if i.unique]
-        return any(set(i.columns) != set(self.key) or i.expression or any(i.prefixes) for i in uniques)
 
     @property
     def table(self) -> str:
@@ -152,30 +149,61 @@ def _load_data(table: str, fields: Sequence[str], assignments: Sequence[str]) ->
 # --- tables with a key ------------------------------------------------------------------------------------------------
 
 
-def delete(pair: Pair) -> str:
-    match = " AND ".join(f"t.{quote_identifier(n)} = s.{quote_identifier(n)}" for n in pair.key)
-    return f"DELETE t FROM {pair.staging('deletes')} AS s STRAIGHT_JOIN {pair.table} AS t ON {match}"
+# A row is found by its key as the source tells rows apart: what the target's collation calls equal is not enough.
+
+
+def _same(columns: Sequence[str], pair: Pair, staged: Sequence[str] = (), target: str = "t") -> str:
+    """Whether a row of the target has the staged values in these columns; for an index, and by bytes where it folds."""
+    found = []
+    for name, value in zip(columns, staged or [f"s.{quote_identifier(n)}" for n in columns], strict=True):
+        column = f"{target}.{quote_identifier(name)}"
+        found.append(f"{column} = {value}")
+        if name in pair.keys.folding:
+            found.append(f"CAST({column} AS BINARY) = CAST({value} AS BINARY)")
+    return " AND ".join(found)
+
+
+def delete(pair: Pair, kind: str = "deletes") -> str:
+    """Delete the rows that have the key of a staged one."""
+    return f"DELETE t FROM {pair.staging(kind)} AS s STRAIGHT_JOIN {pair.table} AS t ON {_same(pair.key, pair)}"
+
+
+def insert(pair: Pair) -> str:
+    """Insert the staged rows. Fails where the target takes one for another that it has."""
+    columns = quote_identifiers(pair.names)
+    chosen = ", ".join(f"s.{quote_identifier(n)}" for n in pair.names)
+    staged = pair.staging("upserts")
+    return f"INSERT INTO {pair.table} ({columns}) SELECT {chosen} FROM {staged} AS s ORDER BY s.{ROW}"  # noqa: S608
 
 
 def upsert(pair: Pair) -> str:
-    """Insert or update by the key; where other columns are unique too, replace, which clears a value's old holder.
+    """Insert, or update the row with the same key. Fails, and changes nothing, where it meets any other row: one that
+    has the value in another unique key, or a key that is the same to the target only."""
+    table, first = quote_identifier(pair.target.name.table), quote_identifier(pair.key[0])
+    # two rows from a subquery are an error, whatever may be NULL; its type is that of NULL, so the column's own stays
+    refused = "IF((SELECT 1 UNION ALL SELECT 2), NULL, NULL)"
+    guard = f"{table}.{first} = IF({_same(pair.key, pair, target=table)}, {table}.{first}, {refused})"
+    rest = [quote_identifier(n) for n in pair.names if n not in pair.key]
+    return f"{insert(pair)} ON DUPLICATE KEY UPDATE {', '.join([guard, *(f'{table}.{q} = s.{q}' for q in rest)])}"
 
-    The old holder's own change follows in the log with its whole row, or is in the same batch.
+
+def free(pair: Pair) -> list[str]:
+    """Delete the rows that hold a value which a staged row is to have in a unique key that the source has too.
+
+    The source never has both, so the one in the way is of another time: old changes are replayed over newer rows, or a
+    transaction is half applied. Its own change, with the whole row, is still to come.
     """
-    columns = quote_identifiers(pair.names)
-    chosen = ", ".join(f"s.{quote_identifier(n)}" for n in pair.names)
-    rows = f"INTO {pair.table} ({columns}) SELECT {chosen} FROM {pair.staging('upserts')} AS s"  # noqa: S608
-    if pair.other_uniques:
-        return f"REPLACE {rows} ORDER BY s.{ROW}"
-    rest = [n for n in pair.names if n not in pair.key] or list(pair.key)
-    target = quote_identifier(pair.target.name.table)
-    updates = ", ".join(f"{target}.{quote_identifier(n)} = s.{quote_identifier(n)}" for n in rest)
-    return f"INSERT {rows} ON DUPLICATE KEY UPDATE {updates}"
+    staged = pair.staging("upserts")
+    return [
+        f"DELETE t FROM {staged} AS s STRAIGHT_JOIN {pair.table} AS t ON {_same(unique, pair)}"
+        for unique in pair.keys.shared
+        if set(unique) <= set(pair.names)
+    ]
 
 
 def fill(pair: Pair, unchanged: Sequence[str]) -> str:
     """Take the values that the source left out from where the target holds them."""
-    match = " AND ".join(f"t.{quote_identifier(name)} = s.{_origin(n)}" for n, name in enumerate(pair.key))
+    match = _same(pair.key, pair, [f"s.{_origin(n)}" for n in range(len(pair.key))])
     places = {name: place for place, name in enumerate(pair.names, 1)}
     values = [
         f"s.{q} = IF(SUBSTRING(s.{MASK}, {places[name]}, 1) = '1', t.{q}, s.{q})"
@@ -203,7 +231,7 @@ def _hash(pair: Pair, alias: str) -> str:
     return f"CRC32(CONCAT_WS('|', {', '.join(f'HEX({alias}.{quote_identifier(n)})' for n in pair.names)}))"
 
 
-def _same(pair: Pair) -> str:
+def _equal(pair: Pair) -> str:
     pairs = ((_comparable(c, "t"), _comparable(c, "s")) for c in _target_columns(pair))
     return " AND ".join(f"{ours} <=> {staged}" for ours, staged in pairs)
 
@@ -232,7 +260,7 @@ def hash_images(pair: Pair) -> str:
 def count_images(pair: Pair) -> str:
     return (
         f"INSERT INTO {pair.staging('totals')} ({ROW}, {HAVE}) SELECT s.{ROW}, COUNT(*) FROM {pair.table} AS t"  # noqa: S608
-        f" STRAIGHT_JOIN {pair.staging('images')} AS s ON s.{HASH} = {_hash(pair, 't')} AND {_same(pair)}"
+        f" STRAIGHT_JOIN {pair.staging('images')} AS s ON s.{HASH} = {_hash(pair, 't')} AND {_equal(pair)}"
         f" GROUP BY s.{ROW}"
     )
 
@@ -248,7 +276,7 @@ def delete_images(pair: Pair) -> str:
     """Delete every copy of the rows of which no copy stays."""
     return (
         f"DELETE t FROM {pair.table} AS t STRAIGHT_JOIN {pair.staging('images')} AS s"
-        f" ON s.{HASH} = {_hash(pair, 't')} AND s.{HAVE} <= s.{COUNT} AND {_same(pair)}"
+        f" ON s.{HASH} = {_hash(pair, 't')} AND s.{HAVE} <= s.{COUNT} AND {_equal(pair)}"
     )
 
 

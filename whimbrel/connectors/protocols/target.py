@@ -150,8 +150,9 @@ class Loader(Protocol):
     ) -> int:
         """Load a staged file and record the chunk, in one transaction; return the rows.
 
-        A chunk already recorded is not loaded again (its rows are returned). ``upsert`` replaces rows whose key exists
-        (used when a second snapshot finishes what a first one began). Raises Fenced, ValueRefused, TargetFull, ...
+        A chunk already recorded is not loaded again (its rows are returned). ``upsert`` replaces rows whose key exists,
+        and no others (used when a second snapshot finishes what a first one began). Raises Fenced, TargetFull,
+        ValueRefused (also where the target takes a row for another one that it has), ...
         """
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
@@ -167,7 +168,11 @@ class Applier(Protocol):
     """Applies segments. One connection, one transaction at a time."""
 
     def apply(self, segment: Segment, refetch: Refetch) -> None:
-        """Apply all steps inside the open transaction (begun when needed). Nothing is committed."""
+        """Apply all steps inside the open transaction (begun when needed). Nothing is committed.
+
+        Raises ValueRefused, among others, where the target takes a row for another one that it has: a row is put in
+        the place of the one with its key and of no other, but for one that the source cannot have beside it.
+        """
 
     def commit(self, epoch: int, position: Position) -> None:
         """Store the position in the same transaction and commit. Raises Fenced (and rolls back)."""

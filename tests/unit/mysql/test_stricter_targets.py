@@ -1,0 +1,198 @@
+"""A target that tells fewer rows apart than the source: each row is put in its own place, or refused by name.
+
+What is left behind is read with the server's own client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.servers.mysql import MySQL
+from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, now, reflected
+from whimbrel.connectors.mysql.load import MySQLLoader
+from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.errors import ValueRefused
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
+
+Follow = Callable[..., list[str]]
+
+USERS = "id INT PRIMARY KEY, email VARCHAR(80), v INT"
+EXACT, FOLDED = "COLLATE utf8mb4_bin", "COLLATE utf8mb4_general_ci"
+
+
+@pytest.fixture
+def follow(server: MySQL, job: Job, target: MySQLTarget) -> Iterator[Follow]:
+    """Make a table ``t`` on both sides, each with these rows, run statements on the source, apply what the log has of
+    each of them by itself; the target's rows."""
+    opened: list[Applying] = []
+
+    def run(source_ddl: str, target_ddl: str, rows: str, *statements: str) -> list[str]:
+        for database, ddl in ((SOURCE, source_ddl), (TARGET, target_ddl)):
+            server.create_database(database)
+            server.client(f"CREATE TABLE t ({ddl}; INSERT INTO t VALUES {rows}", database)
+        tables = reflected(job, SOURCE)
+        applying = Applying(job, target, tables)
+        opened.append(applying)
+        for sql in statements:
+            start = now(job)
+            server.client(sql, SOURCE)
+            applying(captured(job, tables, start))
+        return contents(server, TARGET, "t")
+
+    yield run
+    for applying in opened:
+        applying.close()
+
+
+# By name: the source's table, the target's, rows of both, what then happens, and the key that the refusal names.
+STRICTER = {
+    "a unique key of the target's own": (
+        USERS + ")",
+        f"{USERS}, UNIQUE KEY by_email (email)) {FOLDED}",
+        "(1,'bob@x',1),(2,'alice@x',2)",
+        "INSERT INTO t VALUES (3,'BOB@x',3)",
+        "by_email",
+    ),
+    "the same, met by an update": (
+        USERS + ")",
+        f"{USERS}, UNIQUE KEY by_email (email)) {FOLDED}",
+        "(1,'bob@x',1),(2,'alice@x',2)",
+        "UPDATE t SET email = 'Bob@X' WHERE id = 2",
+        "by_email",
+    ),
+    "a unique key of both, folded by the target": (
+        f"{USERS}, UNIQUE KEY by_email (email)) {EXACT}",
+        f"{USERS}, UNIQUE KEY by_email (email)) {FOLDED}",
+        "(1,'bob@x',1)",
+        "INSERT INTO t VALUES (3,'BOB@x',3)",
+        "by_email",
+    ),
+    "a prefix": (
+        USERS + ")",
+        f"{USERS}, UNIQUE KEY begins (email(3)))",
+        "(1,'bob@x',1)",
+        "INSERT INTO t VALUES (3,'bob@y',3)",
+        "begins",
+    ),
+    "padding": (
+        f"{USERS}, UNIQUE KEY by_email (email)) COLLATE utf8mb4_nopad",
+        f"{USERS}, UNIQUE KEY by_email (email)) {EXACT}",
+        "(1,'bob',1)",
+        "INSERT INTO t VALUES (3,'bob ',3)",
+        "by_email",
+    ),
+    "a key that the target folds": (
+        f"k VARCHAR(20) PRIMARY KEY, v INT) {EXACT}",
+        f"k VARCHAR(20) PRIMARY KEY, v INT) {FOLDED}",
+        "('abc',1)",
+        "INSERT INTO t VALUES ('ABC',2)",
+        "PRIMARY",
+    ),
+    "two rows of one batch that the target folds": (
+        f"k VARCHAR(20) PRIMARY KEY, v INT) {EXACT}",
+        f"k VARCHAR(20) PRIMARY KEY, v INT) {FOLDED}",
+        "('q',1)",
+        "INSERT INTO t VALUES ('abc',1),('ABC',2)",
+        "PRIMARY",
+    ),
+    "a table that is all key": (
+        f"a INT, k VARCHAR(20), PRIMARY KEY (a, k)) {EXACT}",
+        f"a INT, k VARCHAR(20), PRIMARY KEY (a, k)) {FOLDED}",
+        "(1,'abc')",
+        "INSERT INTO t VALUES (1,'ABC')",
+        "PRIMARY",
+    ),
+    "another primary key": (
+        USERS + ")",
+        "id INT UNIQUE, email VARCHAR(80) PRIMARY KEY, v INT)",
+        "(1,'a',1)",
+        "INSERT INTO t VALUES (2,'A',2)",
+        "PRIMARY",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STRICTER)
+def test_a_row_that_the_target_takes_for_another_is_refused_by_name(server: MySQL, follow: Follow, case: str) -> None:
+    source, target, rows, sql, key = STRICTER[case]
+    exact = "utf8mb4_nopad_bin" if server.flavor == "mariadb" else "utf8mb4_0900_bin"
+    with pytest.raises(ValueRefused, match=rf"{TARGET}\.t: .* unique key {key} \(") as refused:
+        follow(source.replace("utf8mb4_nopad", exact), target, rows, sql)
+    assert refused.value.details["key"] == key
+    assert contents(server, TARGET, "t") == sorted(
+        ["", *(r.replace(",", "\t").replace("'", "") for r in rows.strip("()").split("),("))]
+    )
+
+
+def test_what_is_deleted_is_the_row_itself_and_none_that_the_target_takes_for_it(follow: Follow) -> None:
+    """The key that was there for a moment only is deleted, as it might have been there before."""
+    folded = [f"k VARCHAR(20) PRIMARY KEY, v INT) {collation}" for collation in (EXACT, FOLDED)]
+    gone = "BEGIN; INSERT INTO t VALUES ('ABC',2); DELETE FROM t WHERE k = 'ABC'; UPDATE t SET v = 5; COMMIT"
+    assert follow(*folded, "('abc',1),('d',1)", gone) == ["", "abc\t5", "d\t5"]
+
+
+def test_a_key_may_change_its_spelling_and_a_freed_value_its_row(follow: Follow) -> None:
+    """Within a batch, and against rows outside it."""
+    ddl = [f"k VARCHAR(20) PRIMARY KEY, u VARCHAR(9) UNIQUE) {collation}" for collation in (EXACT, FOLDED)]
+    rows = follow(
+        *ddl,
+        "('abc','a'),('d','b'),('e','c')",
+        "UPDATE t SET k = 'ABC' WHERE k = 'abc'",
+        "UPDATE t SET u = 'tmp' WHERE k = 'ABC'; UPDATE t SET u = 'a' WHERE k = 'd'",
+        "UPDATE t SET u = 'b' WHERE k = 'ABC'",
+        "BEGIN; UPDATE t SET u = NULL WHERE k = 'e'; UPDATE t SET u = 'c' WHERE k = 'd';"
+        "UPDATE t SET u = 'a' WHERE k = 'e'; COMMIT",
+        "BEGIN; DELETE FROM t WHERE k = 'd'; INSERT INTO t VALUES ('D','c'); COMMIT",
+    )
+    assert rows == ["", "ABC\tb", "D\tc", "e\ta"]
+
+
+def test_a_target_without_the_source_s_key_gets_each_row_once(follow: Follow) -> None:
+    rows = follow(
+        USERS + ")",
+        "id INT, email VARCHAR(80), v INT, KEY (id))",
+        "(1,'a',1),(2,'b',2)",
+        "UPDATE t SET v = v + 1; INSERT INTO t VALUES (3,'a',3); DELETE FROM t WHERE id = 2",
+    )
+    assert rows == ["", "1\ta\t2", "3\ta\t3"]
+
+
+@pytest.mark.parametrize("case", ["a unique key of the target's own", "a key that the target folds", "a prefix"])
+def test_rows_of_a_second_snapshot_are_put_over_none_but_their_own(
+    server: MySQL, parameters: dict[str, object], job: Job, target: MySQLTarget, tmp_path: Path, case: str
+) -> None:
+    source_ddl, target_ddl, rows, _, key = STRICTER[case]
+    for database, ddl in ((SOURCE, source_ddl), (TARGET, target_ddl)):
+        server.create_database(database)
+        server.client(f"CREATE TABLE t ({ddl}; INSERT INTO t VALUES {rows}", database)
+    [source], [there] = reflected(job, SOURCE), reflected(job, TARGET)
+    wide = len(source.columns) == 3
+    own, another = (b"1\tbob@x\t7\n", b"3\tbob@y\t3\n") if wide else (b"abc\t7\n", b"ABC\t2\n")
+    if case == "a unique key of the target's own":
+        another = b"3\tBOB@x\t3\n"
+    before = contents(server, TARGET, "t")
+    with closing(target.checkpoint("m")) as checkpoint, closing(MySQLLoader(parameters, job)) as loader:
+        epoch = checkpoint.claim()
+        checkpoint.clear(epoch, job.operation)
+        chunks = [Chunk(source.name, n, [n], 1, 1) for n in range(2)]
+        checkpoint.save_plan(epoch, source, chunks)
+
+        def load(number: int, content: bytes) -> int:
+            file = tmp_path / str(number)
+            file.write_bytes(content)
+            columns = source.loaded_columns
+            return loader.load(epoch, source, there, columns, chunks[number], Format.TAB_TEXT, file, upsert=True)
+
+        with pytest.raises(ValueRefused, match=rf"{TARGET}\.t: .* unique key {key} \(") as refused:
+            load(0, own + another)
+        assert refused.value.details["key"] == key
+        assert contents(server, TARGET, "t") == before
+        assert checkpoint.state().tables[source.name].loaded == {}
+        assert load(1, own) == 1
+    shown = own.decode().rstrip("\n")
+    assert contents(server, TARGET, "t") == sorted([*(r for r in before if r[:3] != shown[:3] and r[:1] != "1"), shown])
