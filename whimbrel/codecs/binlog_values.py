@@ -288,34 +288,36 @@ def _padded(width: int) -> Read:
 
 
 def _uuid(value: bytes) -> bytes:
-    """MariaDB keeps the last segment first, so that time-based ids sort; trailing zeros are not logged."""
+    """The bytes in the order of the text; trailing zeros are not logged."""
     h = value.ljust(16, b"\0").hex().encode()
-    return b"-".join((h[24:32], h[20:24], h[16:20], h[12:16], h[0:12]))
+    return b"-".join((h[:8], h[8:12], h[12:16], h[16:20], h[20:]))
 
 
-def _inet(width: int) -> Read:
-    from ipaddress import IPv4Address
-
-    def four(value: bytes) -> bytes:
-        return str(IPv4Address(value.ljust(4, b"\0"))).encode()
-
-    def six(value: bytes) -> bytes:
-        return _inet6_text(value.ljust(16, b"\0"))
-
-    return four if width == 4 else six
+def _inet4(value: bytes) -> bytes:
+    return b"%d.%d.%d.%d" % tuple(value.ljust(4, b"\0"))
 
 
-def _inet6_text(value: bytes) -> bytes:
-    """As MariaDB prints it: the longest run of zero groups shortened, and the last 32 bits dotted for mapped IPv4."""
-    from ipaddress import IPv4Address, IPv6Address
+def _inet6(value: bytes) -> bytes:
+    """As MariaDB prints it: the first of the longest runs of zero groups is left out, be it a single group, and the
+    last 32 bits are dotted behind six zero groups or the prefix of mapped IPv4."""
+    value = value.ljust(16, b"\0")
+    groups = struct.unpack(">8H", value)
+    at, length = _longest_zeros(groups)
+    if at == 0 and (length == 6 or (length == 5 and groups[5] == 0xFFFF)):
+        return b"::" + b"ffff:" * (length == 5) + _inet4(value[12:])
+    if length == 0:
+        return b":".join(b"%x" % group for group in groups)
+    return b"::".join(b":".join(b"%x" % group for group in part) for part in (groups[:at], groups[at + length :]))
 
-    head, tail = value[:12], value[12:]
-    dotted = str(IPv4Address(tail))
-    if head == b"\0" * 10 + b"\xff\xff":
-        return f"::ffff:{dotted}".encode()
-    if not any(head) and any(tail[:2]):
-        return f"::{dotted}".encode()
-    return str(IPv6Address(value)).encode()
+
+def _longest_zeros(groups: Sequence[int]) -> tuple[int, int]:
+    """Where the first of the longest runs of zeros begins, and its length, 0 if there is none."""
+    best, at = (0, 0), 0
+    for place, group in enumerate((*groups, 1)):
+        if group:
+            best = max(best, (at, place - at), key=lambda run: run[1])
+            at = place + 1
+    return best
 
 
 _PLAIN: Mapping[int, Read] = {
@@ -328,7 +330,7 @@ _PLAIN: Mapping[int, Read] = {
     DATETIME: _old_datetime,
     TIMESTAMP: _old_timestamp,
 }
-_BY_NAME: Mapping[str, Read] = {"uuid": _uuid, "inet6": _inet(16), "inet4": _inet(4)}
+_BY_NAME: Mapping[str, Read] = {"uuid": _uuid, "inet6": _inet6, "inet4": _inet4}
 
 
 def _json_scalar(code: int, value: bytes) -> str | None:

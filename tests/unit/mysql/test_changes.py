@@ -105,6 +105,27 @@ def test_every_type_reads_the_same_from_log_and_snapshot(server: MySQL, job: Job
     assert last.keys() == expected.keys()
 
 
+def test_uuids_and_addresses_read_the_same_from_log_and_client(server: MySQL, job: Job) -> None:
+    if server.flavor != "mariadb":
+        pytest.skip("MySQL has no such types")
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, u UUID, six INET6, four INET4)")
+    drawn = random.Random(5)
+    uuids = [f"11111111-2222-{v:x}333-{w:x}444-5555555566{v:x}{w:x}" for v in range(8) for w in (0, 8, 9, 12, 15)]
+    uuids += ["00000000-0000-0000-0000-000000000000", "11111111-2222-4333-8444-550000000000"]
+    sixes = [f"{n:032x}" for n in (0, 1, 0xFFFF, 0x10000, 0x102030405, 0xFFFF01020304, 1 << 32, 1 << 48, 1 << 96)]
+    sixes += ["".join(drawn.choice(("0000", "0000", "0001", "ffff", "abcd")) for _ in range(8)) for _ in range(200)]
+    rows = [
+        f"({n}, '{uuids[n % len(uuids)]}', UNHEX('{six}'), UNHEX('{drawn.randbytes(3).hex()}00'))"
+        for n, six in enumerate(sixes)
+    ]
+    table, start = reflected(job, SOURCE)[0], now(job)
+    server.client(f"INSERT INTO t VALUES {','.join(rows)}", SOURCE)
+    expected = sorted(server.client("SELECT * FROM t", SOURCE).splitlines())
+    run = runs_of(captured(job, [table], start))[0]
+    assert sorted(line.decode() for line in tab_text(table, run)) == expected
+    assert len(expected) == len(rows)
+
+
 def test_every_value_is_what_the_client_shows(server: MySQL, job: Job) -> None:
     make(server, EVERY_TYPE)
     table = reflected(job, SOURCE)[0]

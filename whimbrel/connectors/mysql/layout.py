@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 
@@ -76,7 +77,8 @@ def row_layout(what: Captured, seen: TableMap, charsets: Charsets) -> RowLayout:
         if column.generated is not None:
             continue
         kind = _value_type(what, seen, place, charsets)
-        columns.append((place, column.name in key, reader(kind, charsets.converter)))
+        convert = partial(charsets.converter, column=f"{table.name}.{column.name}")
+        columns.append((place, column.name in key, reader(kind, convert)))
     return RowLayout(
         str(table.name),
         tuple(extent(code, meta) for code, meta in seen.types),

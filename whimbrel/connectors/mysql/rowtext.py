@@ -20,9 +20,8 @@ Value = Callable[[bytes], bytes]
 LONGEST_ESCAPED_BY_MARIADB = 16 << 10
 
 _TEXTS = frozenset({Annotation.NONE, Annotation.CHAR, Annotation.ENUM, Annotation.SET})
-_WHOLE_CHARSETS = frozenset(
-    {"", "binary", "utf8mb4", "utf8mb3", "utf8", "latin1", "ucs2", "utf16", "utf16le", "utf32", "gb18030"}
-)
+_WHOLE_CHARSETS = frozenset({"", "binary", "utf8mb4", "utf8mb3", "utf8", "latin1", "utf16", "utf16le", "utf32"})
+_WITH_REPLACEMENTS = frozenset({"big5", "tis620"})  # where the server makes U+FFFD of some bytes, and not '?'
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r"))
 
 
@@ -60,7 +59,7 @@ def kind(column: Column) -> Kind:
 def unreadable(table: Table, columns: Sequence[Column]) -> dict[str, str]:
     """By column, the condition under which a text has bytes without a meaning in its character set.
 
-    The server makes question marks of them. Unicode and latin1 have no such bytes.
+    The server makes question marks of them, U+FFFD, or of the whole text NULL. Unicode and latin1 have no such bytes.
     """
     found = {}
     for column in columns:
@@ -69,7 +68,10 @@ def unreadable(table: Table, columns: Sequence[Column]) -> dict[str, str]:
         if kind(column) is Kind.TEXT and plain and charset not in _WHOLE_CHARSETS:
             name = quote_identifier(column.name)
             marks = "CHAR_LENGTH(REPLACE({}, '?', ''))".format
-            found[column.name] = f"{marks(name)} <> {marks(f'CONVERT({name} USING utf8mb4)')}"
+            converted = f"CONVERT({name} USING utf8mb4)"
+            found[column.name] = f"NOT ({marks(name)} <=> {marks(converted)})"
+            if charset in _WITH_REPLACEMENTS:
+                found[column.name] += f" OR INSTR(CAST({converted} AS BINARY), 0xEFBFBD) > 0"
     return found
 
 
