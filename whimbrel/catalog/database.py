@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from whimbrel.catalog.home import private_dir
 from whimbrel.errors import CatalogUnreachable, InvalidRequest
 
-HEAD = "0003"  # the newest file of migrations/versions
+HEAD = "0004"  # the newest file of migrations/versions
 BUSY_SECONDS = 30
 _MIGRATION_LOCK = 0x77686D62  # an advisory lock's number in PostgreSQL
 _NOTICE_A_DEAD_HOST = {  # within half a minute, not when the kernel gives up
