@@ -38,7 +38,9 @@ class KeyFile:
         self._digests: tuple[bytes, ...] = ()
 
     def accepts(self, token: str) -> bool:
-        """Whether the token is one of the keys. Every key is compared, each in constant time."""
+        """Whether the token is one of the keys; an empty one never is. Every key is compared, each in constant time."""
+        if not token:
+            return False
         given = digest(token).encode()
         matches = [hmac.compare_digest(given, known) for known in self._current()]
         return any(matches)

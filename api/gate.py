@@ -1,13 +1,11 @@
-"""What every request passes before FastAPI sees it: clock, key, size of the body, and the last safety net."""
+"""What every request passes before FastAPI sees it: clock, key, its whole body, and the last safety net."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import time
-from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -15,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import KeyFile
 from api.envelope import answer_encoded, began, failure, unexpected
+from api.incoming import BODY_LIMIT, ClientGone, given_twice, read_body
 from api.logins import FailedLogins
 from api.metrics import PATH as METRICS
 from api.metrics import RequestMetrics, is_open
@@ -24,12 +23,13 @@ from whimbrel.errors import AuthFailed, InvalidRequest, WhimbrelError
 
 logger = logging.getLogger("api.gate")
 
-BODY_LIMIT = 1024 * 1024
 HEADER_LIMIT = 32 * 1024
 PUBLIC = "/v1/health"
+KEYED = "keyed"  # in the state of a request that has shown a key
 _STATUS = re.compile(f"/v1/migrations/({NAME})/status")
 _STATUS_ROUTE = "/v1/migrations/{name}/status"
 _BODY_HEADERS = (b"content-length", b"transfer-encoding")
+LEFT = 499  # what is counted for a client that left before it had sent its request
 
 
 class Gate:
@@ -50,7 +50,7 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        arrived, status, route = began(scope), 0, None
+        arrived, status, route = began(scope), LEFT, None
 
         async def counted(message: Message) -> None:
             nonlocal status
@@ -77,15 +77,18 @@ class Gate:
 
         try:
             _check_headers(scope)
-            await self._authenticate(scope)
+            keyed = await self._authenticate(scope)
             _check_query(scope)
             at_hand = self._at_hand(scope)
             if at_hand is not None:
                 await answer_encoded(scope, at_hand)(scope, receive, send)
                 return _STATUS_ROUTE
-            body = await _read_body(scope, receive)
+            # What needs no key needs no body either: nothing is read for strangers but their headers.
+            body = await read_body(receive) if keyed else b""
             inner = _as_json(scope) if body else scope
             await self._app(inner, _replay(body, receive), watched)
+        except ClientGone:
+            return None
         except WhimbrelError as e:
             headers = {"WWW-Authenticate": "Bearer"} if isinstance(e, AuthFailed) else None
             await failure(scope, e, headers=headers)(scope, receive, send)
@@ -102,17 +105,19 @@ class Gate:
             return None
         return self._statuses.at_hand(polled[1])
 
-    async def _authenticate(self, scope: Scope) -> None:
+    async def _authenticate(self, scope: Scope) -> bool:
+        """Whether a key was shown; False where none is needed. Raises AuthFailed."""
         path = scope["path"]
         if not path.startswith("/v1/") and (path != METRICS or is_open()):
-            return
+            return False
         if path == PUBLIC:
-            return
+            return False
         address = (scope.get("client") or ("?",))[0]
         scheme, _, token = Request(scope).headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._keys.accepts(token.strip()):
             self._failed_logins.succeeded(address)
-            return
+            scope["state"][KEYED] = True
+            return True
         seconds = self._failed_logins.failed(address)
         shown = repr(path[:200])  # whoever has no key must not write lines of their own into the log
         logger.warning("refused %s %s from %s: no valid key", scope["method"], shown, address)
@@ -121,10 +126,16 @@ class Gate:
 
 
 def _check_headers(scope: Scope) -> None:
-    """Raises InvalidRequest for more than HEADER_LIMIT bytes of headers, path and query."""
+    """Raises InvalidRequest for more than HEADER_LIMIT bytes of headers, path and query, for two lengths of one body,
+    and for one that will be too long."""
     headers = sum(len(name) + len(value) for name, value in scope["headers"])
     if headers + len(scope["path"]) + len(scope["query_string"]) > HEADER_LIMIT:
         raise InvalidRequest(f"headers: longer than {HEADER_LIMIT} bytes", field="headers")
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    if lengths and any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+        raise InvalidRequest("headers: Content-Length and Transfer-Encoding exclude each other", field="headers")
+    if any(not value.isdigit() or int(value[:20]) > BODY_LIMIT for value in lengths):
+        raise InvalidRequest(f"body: longer than {BODY_LIMIT} bytes", field="body")
 
 
 def _check_query(scope: Scope) -> None:
@@ -132,52 +143,8 @@ def _check_query(scope: Scope) -> None:
     if not scope["query_string"]:
         return
     names = [name for name, _ in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)]
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise InvalidRequest(f"{twice[:80]}: given twice", field=twice[:80])
-
-
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    """The whole body, which is small. Raises InvalidRequest when it is not, or is not JSON."""
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            break
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > BODY_LIMIT:
-            raise InvalidRequest(f"body: longer than {BODY_LIMIT} bytes", field="body")
-    if body:
-        _check_json(bytes(body))
-    return bytes(body)
-
-
-def _check_json(body: bytes) -> None:
-    """Refuse what Python's reader lets pass and a database would not: NaN, lone surrogates, a key given twice."""
-    try:
-        parsed = json.loads(body, parse_constant=_refuse_constant, object_pairs_hook=_no_duplicates)
-        json.dumps(parsed, ensure_ascii=False).encode()
-    except RecursionError as e:
-        raise InvalidRequest("body: nested too deeply", field="body") from e
-    except ValueError as e:
-        # The reader's own message says where; that of a failed encoding would quote the value.
-        where = f" ({e.msg} at line {e.lineno} column {e.colno})" if isinstance(e, json.JSONDecodeError) else ""
-        raise InvalidRequest(f"body: not valid JSON in UTF-8{where}", field="body") from e
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(n for n in names if names.count(n) > 1)
-        raise InvalidRequest(f"{twice[:80]}: given twice", field=twice[:80])
-    return found
+    if len(set(names)) != len(names):
+        raise given_twice(names)
 
 
 def _as_json(scope: Scope) -> Scope:

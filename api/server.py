@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import ipaddress
 import logging
 import os
@@ -15,9 +16,10 @@ import uvicorn
 
 from api.app import create_app
 from api.certificates import ensure_certificate, fingerprint
+from api.connections import raise_descriptors
 from api.gate import HEADER_LIMIT
 from api.orchestrator import TemporalOrchestrator
-from api.protocol import EnvelopeProtocol
+from api.protocol import EnvelopeProtocol, bounded_loop
 from whimbrel.catalog.home import certificate_files
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest, WhimbrelError
@@ -71,8 +73,10 @@ def serve(
     logger.info("Temporal at %s, namespace %s", settings.address, settings.namespace)
     logger.info("%s; certificate %s, SHA-256 %s", _listening(host, port), certificate, shown)
     sys.setswitchinterval(SWITCH_SECONDS)  # a thread that reads the catalog must not hold up all other answers
+    raise_descriptors()
     try:
-        uvicorn.Server(config).run()
+        with asyncio.Runner(loop_factory=bounded_loop) as runner:
+            runner.run(uvicorn.Server(config).serve())
     finally:
         catalog.close()
 

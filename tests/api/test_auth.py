@@ -52,6 +52,15 @@ def test_a_token_in_clear_is_accepted_too(file: Path) -> None:
     assert not keys.accepts("k_a1b2c34")
 
 
+@pytest.mark.parametrize("kept", ["", digest("")])
+def test_an_empty_token_lets_nobody_in(file: Path, kept: str) -> None:
+    file.parent.mkdir()
+    file.write_text(json.dumps({"keys": {kept: {"name": "by hand"}, "k_1": {"name": "another"}}}))
+    keys = KeyFile(file)
+    assert not keys.accepts("")
+    assert keys.accepts("k_1")
+
+
 def test_a_digest_written_by_hand_may_have_capitals(file: Path) -> None:
     file.parent.mkdir()
     file.write_text(json.dumps({"keys": {"sha256:" + digest("k_1")[7:].upper(): {"name": "by hand"}}}))
