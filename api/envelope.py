@@ -36,7 +36,7 @@ class EnvelopeResponse(Response):
     media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
-        return encoded(content)
+        return encoded(content) + b"\n"  # so that a terminal's prompt stands below it
 
 
 def answer(
@@ -52,13 +52,13 @@ def answer(
 
 
 def encoded(value: Any) -> bytes:
-    """The JSON of an answer. Raises ValueError for NaN and infinity, which are not JSON."""
+    """The JSON of an answer or a part of one. Raises ValueError for NaN and infinity, which are not JSON."""
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def answer_encoded(scope: Scope, result: bytes) -> Response:
     """A success whose result is JSON already."""
-    tail = f',"error":null,"duration":"{_duration(scope)}"}}'.encode()
+    tail = f',"error":null,"duration":"{_duration(scope)}"}}\n'.encode()
     return Response(b'{"success":true,"result":' + result + tail, media_type="application/json")
 
 

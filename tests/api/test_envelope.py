@@ -34,6 +34,12 @@ def test_durations_are_gos(seconds: float, text: str) -> None:
     assert go_duration(seconds) == text
 
 
+async def test_answers_end_with_a_newline(client: Client, shop: Catalog) -> None:
+    await client.ok("GET", "/v1/migrations/shop/status")
+    for path in ("/v1/sources", "/v1/nothing", "/v1/migrations/shop/status"):
+        assert (await client.http.get(path)).text.endswith("}\n")
+
+
 async def test_unknown_paths_and_methods(client: Client) -> None:
     assert (await client.refused("GET", "/v1/nothing"))[:2] == (404, "NOT_FOUND")
     assert (await client.refused("GET", "/"))[:2] == (404, "NOT_FOUND")
