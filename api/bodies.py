@@ -101,7 +101,8 @@ EndpointChoice = Annotated[
 
 
 class PrerequisitesBody(Body):
-    """For whom to list or check prerequisites. ``tables`` narrows grants and table checks."""
+    """For whom to list or check prerequisites. ``tables`` narrows grants and table checks; ``schema_rename`` is the
+    migration's."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -109,7 +110,7 @@ class PrerequisitesBody(Body):
         json_schema_extra={
             "examples": [
                 {"source": "shop-old", "target": "shop-new", "mode": "data+replication", "tables": ["public.*"]},
-                {"source": _POSTGRES, "target": _MARIADB, "mode": "data"},
+                {"source": _POSTGRES, "target": _MARIADB, "mode": "data", "schema_rename": {"public": "shop"}},
             ]
         },
     )
@@ -118,6 +119,7 @@ class PrerequisitesBody(Body):
     target: EndpointChoice
     mode: Literal["data", "replication", "data+replication"]
     tables: Annotated[list[str], Field(max_length=50_000)] = []
+    schema_rename: dict[str, str] | str | None = None
 
 
 class SchemaApplyBody(Body):

@@ -19,6 +19,7 @@ from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOU
 from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
+from whimbrel.model.table import Table
 from whimbrel.pipeline.fitting import check_fit
 
 logger = logging.getLogger("api.connectors")
@@ -99,17 +100,48 @@ def run_checks(role: Role, record: EndpointRecord, mode: str, tables: Sequence[T
 
 
 def run_pair_checks(
-    source: EndpointRecord, target: EndpointRecord, mode: str, tables: Sequence[TableName]
+    source: EndpointRecord,
+    target: EndpointRecord,
+    mode: str,
+    tables: Sequence[TableName],
+    schema_rename: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Whether the source's tables fit the target. Nothing where the target is a queue, or a side cannot be reached."""
     if target.type in QUEUE_TYPES:
         return []
-    job = Job("checks", "checks", _endpoint(source), _endpoint(target), tuple(tables), Path())
+    job = _job(source, target, tables, schema_rename)
     try:
         with _without_secrets(source.parameters), _without_secrets(target.parameters):
             return [asdict(c) for c in check_fit(job, data=mode != "replication")]
     except ConnectionRefused:
         return []  # which is a failed check of that side
+
+
+def on_target(
+    source: EndpointRecord, target: EndpointRecord, tables: Sequence[TableName], schema_rename: Mapping[str, str]
+) -> tuple[TableName, ...]:
+    """The tables (or patterns) under the schemas that they have on the target; connects to nothing."""
+    if target.type in QUEUE_TYPES:
+        return tuple(tables)
+    job = _job(source, target, tables, schema_rename)
+    opened = engine(target.type).target(job.target, job.operation)
+    schemas = opened.map_schemas([Table(t, ()) for t in tables], job, source.type)
+    return tuple(dict.fromkeys(t.renamed(schemas) for t in tables))
+
+
+def _job(
+    source: EndpointRecord, target: EndpointRecord, tables: Sequence[TableName], schema_rename: Mapping[str, str]
+) -> Job:
+    """What both sides are looked at for; nothing is run."""
+    return Job(
+        "checks",
+        "checks",
+        _endpoint(source),
+        _endpoint(target),
+        tuple(tables),
+        Path(),
+        schema_rename=schema_rename,
+    )
 
 
 def remove_capture(source: EndpointRecord, job: Job) -> None:

@@ -24,7 +24,7 @@ def migration_record(name: str, body: MigrationBody) -> MigrationRecord:
         queue_target=body.queueTarget,
         threads=body.threads,
         rows_per_file=body.rows_per_file,
-        schema_rename=_schema_rename(body.schema_rename),
+        schema_rename=schema_renames(body.schema_rename),
         log_detail=body.logDetail,
     )
 
@@ -84,8 +84,8 @@ def _tables(texts: Sequence[str]) -> list[TableName]:
     return list(seen)
 
 
-def _schema_rename(given: Mapping[str, str] | str | None) -> dict[str, str]:
-    """An object, or ``"src:dst,src2:dst2"``."""
+def schema_renames(given: Mapping[str, str] | str | None) -> dict[str, str]:
+    """An object, or ``"src:dst,src2:dst2"``. Raises InvalidRequest."""
     if not given:
         return {}
     if not isinstance(given, str):

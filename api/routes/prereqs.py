@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
@@ -11,6 +11,7 @@ from api import connectors
 from api.bodies import EndpointBody, PrerequisitesBody
 from api.documented import responses
 from api.envelope import answer
+from api.migration_rules import schema_renames
 from api.results import Prerequisites, Validity
 from api.services import Deps, Services
 from api.threads import in_thread
@@ -39,7 +40,8 @@ _CHECKS = {"valid": False, "source": {"checks": [_CHECK]}, "target": {"checks": 
 @router.post("/prereqs", responses=responses(Prerequisites, _STATEMENTS, in_body=_NAMED))
 async def prereqs(body: PrerequisitesBody, request: Request, services: Deps) -> Response:
     """The SQL to run on source and target before a migration works. Connects to nothing and executes nothing."""
-    source, target, tables = await _parts(services, body)
+    source, target, tables, renames = await _parts(services, body)
+    there = connectors.on_target(source, target, tables, renames)
     result = {
         "source": {
             "type": source.type,
@@ -47,7 +49,7 @@ async def prereqs(body: PrerequisitesBody, request: Request, services: Deps) -> 
         },
         "target": {
             "type": target.type,
-            "statements": await in_thread(connectors.statements, "target", target, body.mode, tables),
+            "statements": await in_thread(connectors.statements, "target", target, body.mode, there),
         },
     }
     return answer(request, result)
@@ -59,21 +61,23 @@ async def validate(body: PrerequisitesBody, request: Request, services: Deps) ->
 
     A side that cannot be reached is a failed check.
     """
-    source, target, tables = await _parts(services, body)
+    source, target, tables, renames = await _parts(services, body)
+    there = connectors.on_target(source, target, tables, renames)
     at_source = await services.slow.run(connectors.run_checks, "source", source, body.mode, tables)
-    at_target = await services.slow.run(connectors.run_checks, "target", target, body.mode, tables)
+    at_target = await services.slow.run(connectors.run_checks, "target", target, body.mode, there)
     if not any(c["id"] == "connection" and c["status"] == "fail" for c in (*at_source, *at_target)):
-        at_target += await services.slow.run(connectors.run_pair_checks, source, target, body.mode, tables)
+        at_target += await services.slow.run(connectors.run_pair_checks, source, target, body.mode, tables, renames)
     valid = all(c["status"] != "fail" for c in (*at_source, *at_target))
     return answer(request, {"valid": valid, "source": {"checks": at_source}, "target": {"checks": at_target}})
 
 
 async def _parts(
     services: Services, body: PrerequisitesBody
-) -> tuple[EndpointRecord, EndpointRecord, Sequence[TableName]]:
+) -> tuple[EndpointRecord, EndpointRecord, Sequence[TableName], Mapping[str, str]]:
+    renames = schema_renames(body.schema_rename)
     tables = tuple(TableName.parse(t) for t in body.tables)
     source = await _endpoint(services, "source", body.source)
-    return source, await _endpoint(services, "target", body.target), tables
+    return source, await _endpoint(services, "target", body.target), tables, renames
 
 
 async def _endpoint(services: Services, role: connectors.Role, given: str | EndpointBody) -> EndpointRecord:

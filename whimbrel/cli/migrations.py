@@ -113,4 +113,10 @@ def _sides(migration: MigrationView, mode: Kind) -> PrerequisitesBody:
     """The body of /prereqs and /validate for a saved migration."""
     target = migration["fileTarget"] or migration["queueTarget"]
     assert target is not None  # the API keeps none without
-    return {"source": migration["source"], "target": target, "mode": mode, "tables": migration["tables"]}
+    return {
+        "source": migration["source"],
+        "target": target,
+        "mode": mode,
+        "tables": migration["tables"],
+        "schema_rename": migration["schema_rename"],
+    }

@@ -245,6 +245,7 @@ class PrerequisitesBody(TypedDict):
     target: str | EndpointBody
     mode: Literal["data", "replication", "data+replication"]
     tables: NotRequired[list[str]]
+    schema_rename: NotRequired[dict[str, str] | str | None]
 
 
 class Progress(TypedDict):

@@ -93,7 +93,7 @@ def _target(account: str, mariadb: bool, tables: Sequence[TableName]) -> Iterato
     yield Statement(f"GRANT ALL PRIVILEGES ON `whimbrel`.* TO {account}", "to keep it, and to stage changes there")
     for schema in schemas_of(tables):
         made = f"CREATE DATABASE IF NOT EXISTS {quote_identifier(schema)} CHARACTER SET utf8mb4"
-        yield Statement(made, "to hold the tables; write the new name if schema_rename gives one, here and below")
+        yield Statement(made, "to hold the tables")
     for what in [f"{quote_pattern(s)}.*" for s in schemas_of(tables)] or ["*.*"]:
         yield Statement(f"GRANT {', '.join(WRITING)} ON {what} TO {account}", "to make, fill and change the tables")
     packet = f"CAST(GREATEST(@@GLOBAL.max_allowed_packet, {PACKET_BYTES}) AS SIGNED)"
