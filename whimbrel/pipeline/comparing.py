@@ -13,7 +13,7 @@ import pyarrow as pa
 from whimbrel.connectors.protocols import Comparable, Comparison
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
-from whimbrel.model.job import Job
+from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered
 from whimbrel.model.table import ColumnType, Table
@@ -163,12 +163,14 @@ class Lines:
     source: Comparison
     target: Comparison
     check: Callable[[], None]
+    sign: Callable[[], None]  # called with each answer
     threads: ThreadPoolExecutor
 
     def wait(self, *asked: Future[Any]) -> None:
         try:
             while wait(asked, POLL_SECONDS).not_done:
                 self.check()
+            self.sign()
         except Interrupted:
             self.source.cancel()
             self.target.cancel()
@@ -177,14 +179,15 @@ class Lines:
 
 
 @contextmanager
-def open_lines(job: Job, check: Callable[[], None]) -> Iterator[Lines]:
+def open_lines(job: Job, check: Callable[[], None], sign: Callable[[], None]) -> Iterator[Lines]:
     with ExitStack() as stack:
         opened = []
-        for endpoint in (job.source, job.target):
+        sides: tuple[tuple[Endpoint, Role], ...] = ((job.source, "source"), (job.target, "target"))
+        for endpoint, role in sides:
             connector = cast(Comparable, engine(endpoint.type))
-            opened.append(stack.enter_context(closing(connector.open_comparison(endpoint, job.operation))))
+            opened.append(stack.enter_context(closing(connector.open_comparison(endpoint, job.operation, role))))
         threads = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="compare"))
-        yield Lines(opened[0], opened[1], check, threads)
+        yield Lines(opened[0], opened[1], check, sign, threads)
 
 
 @dataclass(frozen=True)

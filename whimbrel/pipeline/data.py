@@ -25,6 +25,7 @@ from whimbrel.pipeline.pair import Pair, open_pair, open_target
 from whimbrel.pipeline.patience import patiently
 from whimbrel.pipeline.retention import Retention
 from whimbrel.pipeline.staging import Staging
+from whimbrel.pipeline.stalls import Stalls
 
 KEEPALIVE = 20.0  # seconds between signs of life on the snapshot's own connection
 _PASSING = (TargetInterrupted, TargetFull)
@@ -57,8 +58,9 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
                 queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
         epoch = checkpoint.claim()
         work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
-        load = _Load(pair, control, checkpoint, epoch, work, capture=capture)
-        load.run()
+        with Stalls(job, control) as stalls:
+            load = _Load(pair, control, checkpoint, epoch, work, stalls, capture=capture)
+            load.run()
         with closing(pair.target.checkpoint(job.migration)) as after:  # the target may have restarted meanwhile
             write_packet(job.workdir, job.migration, after.position(), data_complete=True)
         rows = sum(sum(w.loaded.values()) for w in work)
@@ -69,10 +71,18 @@ class _Load:
     """One attempt at a load."""
 
     def __init__(
-        self, pair: Pair, control: Control, checkpoint: Checkpoint, epoch: int, work: list[TableWork], *, capture: bool
+        self,
+        pair: Pair,
+        control: Control,
+        checkpoint: Checkpoint,
+        epoch: int,
+        work: list[TableWork],
+        stalls: Stalls,
+        *,
+        capture: bool,
     ) -> None:
         self.pair, self.control, self.checkpoint, self.epoch, self.work = pair, control, checkpoint, epoch, work
-        self.capture = capture
+        self.stalls, self.capture = stalls, capture
         self.retention = Retention(pair.source, pair.job, control)
         self.staging = Staging(pair.job)
         self.extracted = {w.number: dict(w.loaded) for w in work}
@@ -135,6 +145,7 @@ class _Load:
 
     def dispatch(self, lanes: Lanes, queue: deque[Take], snapshot: Snapshot, builders: ThreadPoolExecutor) -> None:
         alive = time.monotonic()
+        self.stalls.sign()
         while queue or lanes.in_hand:
             try:
                 self.control.check()
@@ -146,6 +157,7 @@ class _Load:
                 lanes.take(lambda: queue.popleft() if queue else None)
             elif not lanes.in_hand:
                 self.control.at_rest(True)
+                self.stalls.sign()
             for event in lanes.events(0.2):
                 self.record(event, builders)
             self.raise_finished()
@@ -162,6 +174,7 @@ class _Load:
                 self.record(event, builders)
 
     def record(self, event: Event, builders: ThreadPoolExecutor) -> None:
+        self.stalls.sign()
         if isinstance(event, Waiting):
             self.waits(event.role, event.message, event.error)
             return
@@ -194,12 +207,14 @@ class _Load:
 
     def waits(self, role: str, line: str, error: WhimbrelError) -> None:
         """Tell what is waited for: in the log, and as the error of the running operation."""
+        self.stalls.sign()
         self.control.log(role, line)
         self.control.waits_for(error)
 
     def build(self, table: TableWork) -> None:
         with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:
             target.finish_table(table.source, table.target, lambda: self.stopping)
+            self.stalls.sign()
             if not self.stopping:
                 checkpoint.table_finished(self.epoch, table.source.name)
                 table.finished = True
@@ -214,6 +229,7 @@ class _Load:
     def finish(self, builders: ThreadPoolExecutor) -> None:
         """Wait for the last indexes, then what needs all tables: foreign keys and sequences."""
         self.control.phase("indexes")
+        self.stalls.sign()
         self.finish_loaded(builders)
         self.wait_for(self.finishing.values())
         self.wait_for([builders.submit(self.finish_all)])
@@ -249,7 +265,9 @@ class _Load:
             waiting = [f for f in waiting if not _done(f, 0.2)]
 
     def look(self) -> None:
-        """The source keeps its log for the changes that follow, however long the load takes."""
+        """Whether the servers still answer; and the source keeps its log for the changes that follow, however long the
+        load takes."""
+        self.stalls.check()
         if self.capture:
             self.retention.look()
 

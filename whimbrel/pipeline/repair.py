@@ -34,6 +34,7 @@ from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Named, named_by
 from whimbrel.pipeline.pair import Pair, open_pair
 from whimbrel.pipeline.settling import Key, Live, Settled, Settling, replication
+from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.table_comparison import KINDS, SAMPLES
 from whimbrel.pipeline.validation import as_validate_failed
 
@@ -66,7 +67,8 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
         with (
             closing(pair.target.checkpoint(job.migration)) as checkpoint,
             closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,
-            open_lines(job, control.check) as lines,
+            Stalls(job, control) as stalls,
+            open_lines(job, control.check, stalls.sign) as lines,
         ):
             live = replication(job, pair.source, checkpoint, control.followed)
             tables = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
@@ -23,6 +23,7 @@ from whimbrel.pipeline.lag import Lag
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import open_pair, open_source
 from whimbrel.pipeline.retention import Retention
+from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.starting import start_of_database, start_of_queue, start_of_queue_beside
 
 PACKET = 5.0  # seconds between rewrites of position.pkt
@@ -46,12 +47,23 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
         with Capture(spec, lambda line: control.log("extractor", line)) as capture:
             changes = _Changes(job, work, control, capture, start)
             try:
-                changes.run()
+                with _watched(job, control) as sign:
+                    changes.run(sign)
             except Interrupted:
                 changes.end()
                 raise
             finally:
                 changes.report()  # what was counted since the last time, too
+
+
+@contextmanager
+def _watched(job: Job, control: Control) -> Iterator[Callable[[], None]]:
+    """What to call with each turn. A queue's client has bounds of its own, and waits without either server at work."""
+    if job.queue is not None:
+        yield lambda: None
+        return
+    with Stalls(job, control) as stalls:
+        yield stalls.sign
 
 
 @dataclass(frozen=True)
@@ -138,9 +150,11 @@ class _Changes:
         """What the source may forget: the older of the targets' positions."""
         return min((f.committed for f in self.feeds), key=lambda p: p.order)
 
-    def run(self) -> None:
+    def run(self, sign: Callable[[], None]) -> None:
+        """``sign`` is called with each turn: what lasts between two calls is a statement."""
         self.tell()  # nothing is counted before lag is known
         while True:
+            sign()
             self.control.check()
             if self.control.pause_wanted() and not self.in_transaction:
                 self.move(0)

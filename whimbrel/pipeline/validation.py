@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any, Final
@@ -16,6 +16,7 @@ from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Findings
 from whimbrel.pipeline.pair import open_pair
 from whimbrel.pipeline.settling import Live, replication
+from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.table_comparison import TableComparison
 
 TABLES_AT_ONCE: Final = 4
@@ -35,9 +36,9 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
         plans = plans_of(pair)
         findings = Findings(job.workdir, job.operation)
         try:
-            with closing(pair.target.checkpoint(job.migration)) as checkpoint:
+            with closing(pair.target.checkpoint(job.migration)) as checkpoint, Stalls(job, control) as stalls:
                 live = replication(job, pair.source, checkpoint, control.followed)
-                tables = _all_tables(job, control, plans, sample, live, findings)
+                tables = _all_tables(job, control, plans, sample, live, findings, stalls.sign)
             try:
                 findings.finish()
             except OSError as e:
@@ -62,7 +63,13 @@ def as_validate_failed() -> Iterator[None]:
 
 
 def _all_tables(
-    job: Job, control: Control, plans: list[Plan], sample: int, live: Live | None, findings: Findings
+    job: Job,
+    control: Control,
+    plans: list[Plan],
+    sample: int,
+    live: Live | None,
+    findings: Findings,
+    sign: Callable[[], None],
 ) -> list[dict[str, Any]]:
     """Several tables at a time, largest first; the results in the order of the migration. One failure ends all."""
     failed = threading.Event()
@@ -75,7 +82,7 @@ def _all_tables(
     def one(plan: Plan) -> dict[str, Any]:
         try:
             check()
-            with open_lines(job, check) as lines:
+            with open_lines(job, check, sign) as lines:
                 return TableComparison(plan, lines, sample, live, control, findings).result()
         except BaseException:
             failed.set()

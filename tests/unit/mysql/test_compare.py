@@ -37,7 +37,7 @@ def comparison(server: MySQL, parameters: dict[str, Any]) -> Iterator[MySQLCompa
         "INSERT INTO words VALUES ('a', 1), ('B', 2), ('''; DROP TABLE words; --', 4), ('\\\\', 5), ('é', 6), ('', 7)",
         "compared",
     )
-    with closing(open_comparison(Endpoint("x", server.flavor, parameters), "test")) as opened:
+    with closing(open_comparison(Endpoint("x", server.flavor, parameters), "test", "source")) as opened:
         yield opened
 
 
@@ -116,7 +116,7 @@ def test_values_longer_than_a_packet_are_hashed(
     before = server.client("SELECT @@GLOBAL.max_allowed_packet").strip()
     server.client("SET GLOBAL max_allowed_packet = 1048576")
     try:
-        with closing(open_comparison(Endpoint("x", server.flavor, parameters), "test")) as narrow:
+        with closing(open_comparison(Endpoint("x", server.flavor, parameters), "test", "source")) as narrow:
             assert narrow.checksum(table, columns, columns[:1], None, None, 100) == wide
     finally:
         server.client(f"SET GLOBAL max_allowed_packet = {before}")

@@ -69,5 +69,5 @@ def test_a_position_that_came_just_behind_a_commit_is_stored(tmp_path: Path, mon
 
     monkeypatch.setattr(watch, "check", check)
     with pytest.raises(Interrupted):
-        changes.run()
+        changes.run(lambda: None)
     assert applier.stored == READ

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from whimbrel.connectors.mysql import config
 from whimbrel.connectors.mysql.capabilities import CAPABILITIES
 from whimbrel.connectors.protocols import Engine, ServerInfo
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 
 if TYPE_CHECKING:
     from whimbrel.connectors.protocols import Checks, Comparison, Source, Target
@@ -39,10 +39,10 @@ class MySQLEngine:
 
         return MySQLTarget(endpoint, operation)
 
-    def open_comparison(self, endpoint: Endpoint, operation: str) -> Comparison:
+    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
         from whimbrel.connectors.mysql import compare
 
-        return compare.open_comparison(endpoint, operation)
+        return compare.open_comparison(endpoint, operation, role)
 
     @property
     def checks(self) -> Checks:

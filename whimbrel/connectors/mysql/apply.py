@@ -19,6 +19,7 @@ from whimbrel.connectors.mysql.connection import Session, connect, execute, mapp
 from whimbrel.connectors.mysql.finish import require_no_triggers
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES, load_local
 from whimbrel.connectors.mysql.load import load_refusal
+from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.mysql.putting import put_rows
 from whimbrel.connectors.mysql.target_keys import UNKNOWN, read_keys
@@ -64,16 +65,17 @@ class MySQLApplier:
             raise
 
     def apply(self, segment: Segment, refetch: Refetch) -> None:
-        try:
-            self._prepare(segment)
-            for step in segment.steps:
-                if isinstance(step, Truncate):
-                    self._truncate(step.tables)
-                else:
-                    self._apply(step, refetch)
-        except BaseException:
-            self.rollback()
-            raise
+        with lock_holders_named(self._session):
+            try:
+                self._prepare(segment)
+                for step in segment.steps:
+                    if isinstance(step, Truncate):
+                        self._truncate(step.tables)
+                    else:
+                        self._apply(step, refetch)
+            except BaseException:
+                self.rollback()
+                raise
 
     def commit(self, epoch: int, position: Position) -> None:
         try:

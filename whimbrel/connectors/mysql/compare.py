@@ -11,6 +11,7 @@ from pymysql.cursors import SSCursor
 
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.mysql.connection import connect, execute, mapped, qualified, query, quote_identifier
+from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.rowtext import separate
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.chunk import Format
@@ -248,6 +249,7 @@ class MySQLComparison(SqlComparison):
         # A default database is needed even by functions; every server has this one.
         self._session = connect(endpoint.parameters, operation, role=role, database="information_schema")
         with mapped(role):
+            bound_waits(self._session)
             execute(self._session, f"SET SESSION sql_mode = '{self._sql_mode}'")
             execute(self._session, "SET SESSION TRANSACTION READ ONLY")
             self._thread = int(query(self._session, "SELECT CONNECTION_ID()")[0][0])
@@ -294,6 +296,6 @@ def _raw(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def open_comparison(endpoint: Endpoint, operation: str) -> MySQLComparison:
+def open_comparison(endpoint: Endpoint, operation: str, role: Role = "source") -> MySQLComparison:
     """Connect for comparing. Raises a ConnectionRefused leaf."""
-    return MySQLComparison(endpoint, operation)
+    return MySQLComparison(endpoint, operation, role)

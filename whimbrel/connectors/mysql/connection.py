@@ -14,6 +14,7 @@ import pymysql
 from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
+from whimbrel.connectors import live_sessions
 from whimbrel.connectors.mysql.refusals import connection_refusal, server_refusal
 from whimbrel.errors import IdentifierRefused, TlsFailed
 from whimbrel.model.job import Role, session_name
@@ -21,6 +22,8 @@ from whimbrel.model.names import TableName
 
 CONNECT_SECONDS = 15
 END_SECONDS = 15
+# When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 IDENTIFIER_CHARACTERS = 64
 
 # Strict, so that nothing is cut or replaced on the way in; but zero and invalid dates, which a source may hold, and 0
@@ -46,6 +49,10 @@ MARIADB_SETTINGS = {
     "idle_write_transaction_timeout": "0",
     "idle_readonly_transaction_timeout": "0",
 }
+# A target's tables and rows may be locked by others, for a day or a year by the servers' defaults; what waited in vain
+# is tried again, and says who is in the way.
+TARGET_LOCK_SECONDS = 30
+TARGET_SETTINGS = {"lock_wait_timeout": f"{TARGET_LOCK_SECONDS}", "innodb_lock_wait_timeout": f"{TARGET_LOCK_SECONDS}"}
 # MySQL caches the statistics it shows for a day; a fresh table would be planned as an empty one.
 MYSQL_SETTINGS = {"max_execution_time": "0", "information_schema_stats_expiry": "0"}
 
@@ -89,7 +96,8 @@ def connect(
     local_infile: bool = False,
     multi: bool = False,
 ) -> Session:
-    """Open a session that cleanup can find by ``operation`` and ``role``, in UTC, utf8mb4 and strict mode.
+    """Open a session that cleanup can find by ``operation`` and ``role``, in UTC, utf8mb4 and strict mode. On a target
+    it waits for no lock longer than ``TARGET_LOCK_SECONDS``.
 
     ``parameters`` are those of an endpoint after ``config.parse``; ``database`` becomes the default database (by
     default there is none). ``local_infile`` permits ``infile.load_local`` and nothing else that sends a file;
@@ -116,16 +124,25 @@ def connect(
     except pymysql.MySQLError as e:
         raise connection_refusal(e, parameters) from e
     try:
-        _prepare(session, session_name(operation, role))
+        _prepare(session, session_name(operation, role), TARGET_SETTINGS if role == "target" else {})
     except pymysql.MySQLError as e:
         session.close()
         raise connection_refusal(e, parameters) from e
+    live_sessions.track(operation, role, session, _cut)
     return session
 
 
-def _prepare(session: Session, name: str) -> None:
+def _cut(session: Session) -> None:
+    if session.open:
+        session._sock.shutdown(socket.SHUT_RDWR)
+
+
+def _prepare(session: Session, name: str, more: Mapping[str, str]) -> None:
     session._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS)
+    for option, seconds in KEEPALIVE.items():
+        if hasattr(socket, option):  # not on every system
+            session._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+    settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS) | dict(more)
     execute(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
     execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(name),))
 
@@ -193,6 +210,25 @@ def sessions(session: Session, operation: str, role: Role) -> tuple[int, ...]:
         (_lock_prefix(session_name(operation, role)),),
     )
     return tuple(int(row[0]) for row in rows)
+
+
+def at_work(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
+    """How many of the operation's other sessions the server works for just now: not those that are idle, that stream
+    the log, or that wait for their client."""
+    with closing(connect(parameters, operation, role=role)) as session, mapped(role):
+        rows = query(
+            session,
+            "SELECT COMMAND, STATE FROM information_schema.PROCESSLIST"
+            " WHERE ID <> CONNECTION_ID() AND IS_USED_LOCK(CONCAT(%s, ID)) = ID",
+            (_lock_prefix(session_name(operation, role)),),
+        )
+    idle = ("Sleep", "Binlog Dump", "Binlog Dump GTID")
+    return sum(str(command) not in idle and str(state or "").lower() not in _FOR_CLIENT for command, state in rows)
+
+
+_FOR_CLIENT = frozenset(
+    ("writing to net", "sending to client", "reading from net", "receiving from client", "waiting for client")
+)
 
 
 def end_sessions(parameters: Mapping[str, Any], operation: str, role: Role) -> int:

@@ -19,6 +19,7 @@ from whimbrel.connectors.mysql.connection import (
     quote_identifier,
 )
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded, conversion, infile_clause, load_local
+from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.mysql.putting import put_rows
 from whimbrel.connectors.mysql.refusals import value_refusal
@@ -63,7 +64,7 @@ class MySQLLoader:
         if format is not Format.TAB_TEXT:
             raise DataFailed(f"{source.name}: MySQL loads {Format.TAB_TEXT}, not {format}")
         chunk_key = (self.job.migration, source.name.schema, source.name.table, chunk.number)
-        with transaction(self.session, str(target.name)):
+        with lock_holders_named(self.session), transaction(self.session, str(target.name)):
             hold(self.session, self.job.migration, epoch, "SHARE")
             done = self._recorded(chunk_key)
             if done is not None:
@@ -115,7 +116,7 @@ class MySQLLoader:
             transaction(guard, str(target)),
         ):
             hold(guard, self.job.migration, epoch, "SHARE")
-            with mapped("target", str(target)):
+            with lock_holders_named(self.session), mapped("target", str(target)):
                 execute(self.session, f"TRUNCATE TABLE {qualified(target)}")
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
-from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped
+from whimbrel.connectors.mysql.connection import Session, at_work, connect, execute, mapped
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
@@ -113,6 +113,9 @@ class MySQLSource:
 
     def end_sessions(self, job: Job) -> None:
         log.cleanup(self._endpoint.parameters, job.operation)
+
+    def at_work(self, job: Job) -> int:
+        return at_work(self._endpoint.parameters, job.operation, "source")
 
     def cleanup(self, job: Job) -> None:
         """The server keeps its log for everybody, so there is nothing but sessions."""

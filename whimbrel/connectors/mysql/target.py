@@ -13,6 +13,7 @@ from whimbrel.connectors.mysql import ddl, finish, schema, script
 from whimbrel.connectors.mysql.checkpoint import MySQLCheckpoint
 from whimbrel.connectors.mysql.connection import (
     Session,
+    at_work,
     connect,
     end_sessions,
     execute,
@@ -23,6 +24,7 @@ from whimbrel.connectors.mysql.connection import (
 from whimbrel.connectors.mysql.conversion import Conversion, convert
 from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.load import MySQLLoader
+from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -116,19 +118,22 @@ class MySQLTarget:
         return MySQLLoader(self.endpoint.parameters, job)
 
     def prepare_load(self, tables: Sequence[Table]) -> None:
-        with self._lock:
+        with self._lock, lock_holders_named(self.session):
             finish.prepare_load(self.session, tables)
 
     def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
-        with self._lock:
+        with self._lock, lock_holders_named(self.session):
             finish.finish_table(self.session, target, stop)
 
     def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
-        with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session:
+        with (
+            closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
+            lock_holders_named(session),
+        ):
             finish.finish_keys(session, target)
 
     def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
-        with self._lock:
+        with self._lock, lock_holders_named(self.session):
             for table in target:
                 finish.sync_sequence(self.session, table)
 
@@ -152,6 +157,9 @@ class MySQLTarget:
                 else:
                     done += 1
         return done, failed
+
+    def at_work(self, job: Job) -> int:
+        return at_work(self.endpoint.parameters, job.operation, "target")
 
     def cleanup(self, job: Job) -> None:
         """Staged tables are temporary, and go with the sessions."""

@@ -14,6 +14,7 @@ from whimbrel.codecs.text import Render, rows_text
 from whimbrel.connectors.postgres import merge
 from whimbrel.connectors.postgres.checkpoint import ensure_schema, write_position
 from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.merge import Pair
 from whimbrel.connectors.postgres.pairs import pair_tables, require_quiet_tables
 from whimbrel.connectors.postgres.refetch import raw_keys
@@ -46,15 +47,16 @@ class PostgresApplier:
         self._used: set[str] = set()  # those that hold rows of the open transaction
 
     def apply(self, segment: Segment, refetch: Refetch) -> None:
-        try:
-            for step in segment.steps:
-                if isinstance(step, Truncate):
-                    self._truncate(step.tables)
-                else:
-                    self._apply(self._pair(step.table), step, refetch)
-        except BaseException:
-            self.rollback()
-            raise
+        with lock_holders_named(self._connection):
+            try:
+                for step in segment.steps:
+                    if isinstance(step, Truncate):
+                        self._truncate(step.tables)
+                    else:
+                        self._apply(self._pair(step.table), step, refetch)
+            except BaseException:
+                self.rollback()
+                raise
 
     def commit(self, epoch: int, position: Position) -> None:
         try:

@@ -41,6 +41,8 @@ from whimbrel.model.table import Table
 FEEDBACK_SECONDS = 5.0  # how often the server hears of us without having asked
 ASK_SECONDS = 0.5  # how often an idle server is asked how far it is: it tells by itself only every half minute
 START_SECONDS = 30.0
+# A server that is asked twice a second answers in between, but not while it decodes a huge transaction to a point.
+SILENCE_SECONDS = 300.0
 
 _DATA_HEADER = 25  # 'w', where the data starts, where the log ends, the server's clock
 _DATA_START = struct.Struct(">Q").unpack_from
@@ -63,10 +65,12 @@ class PostgresChanges:
         self._received = self._reached = start
         self._confirmed = start
         self._told = 0.0
+        self._silent = 0.0  # seconds that were spent waiting in vain since anything came
 
     def read(self, sink: ChangeSink, timeout: float, limit: int) -> bool:
         """Decode what has come, waiting for the first message only. True when there was any."""
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         taken = 0
         with mapped("source"):
             while taken < limit:
@@ -80,11 +84,14 @@ class PostgresChanges:
                     break
                 else:
                     self._link.consume_input()
-            silent = time.monotonic() - self._told
-            if not taken and silent > ASK_SECONDS:
+            untold = time.monotonic() - self._told
+            if not taken and untold > ASK_SECONDS:
                 self._tell(ask=True)
-            elif silent > FEEDBACK_SECONDS:
+            elif untold > FEEDBACK_SECONDS:
                 self._tell()
+        self._silent = 0.0 if taken else self._silent + time.monotonic() - began
+        if self._silent > SILENCE_SECONDS:
+            raise SourceInterrupted(f"the source has sent nothing of its log for {SILENCE_SECONDS:.0f} s")
         self._watch.look(self._reached)
         return taken > 0
 

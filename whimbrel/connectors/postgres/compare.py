@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
+from whimbrel.connectors.postgres.locks import bound_waits
 from whimbrel.connectors.postgres.refetch import canonical
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.job import Endpoint, Role
@@ -244,6 +245,7 @@ class PostgresComparison(SqlComparison):
         self._sources: dict[TableName, str] = {}
         self._connection = connect(endpoint.parameters, operation, role=role)
         with mapped(role):
+            bound_waits(self._connection)
             for setting in SETTINGS:
                 self._connection.pgconn.exec_(setting.encode())
         encoding = self._connection.info.parameter_status("server_encoding")
@@ -303,6 +305,6 @@ class PostgresComparison(SqlComparison):
         self._connection.close()
 
 
-def open_comparison(endpoint: Endpoint, operation: str) -> PostgresComparison:
+def open_comparison(endpoint: Endpoint, operation: str, role: Role = "source") -> PostgresComparison:
     """Connect for comparing. Raises a ConnectionRefused leaf."""
-    return PostgresComparison(endpoint, operation)
+    return PostgresComparison(endpoint, operation, role)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg
 
+from whimbrel.connectors import live_sessions
 from whimbrel.connectors.postgres.refusals import connection_refusal, server_refusal
 from whimbrel.errors import IdentifierRefused
 from whimbrel.model.job import Role, session_name
@@ -15,6 +18,8 @@ from whimbrel.model.names import TableName
 
 IDENTIFIER_BYTES = 63
 CONNECT_SECONDS = 15
+# A target's tables may be locked by others; what waited in vain is tried again, and says who is in the way.
+TARGET_LOCK_SECONDS = 30
 
 # What every session needs to read and write values and definitions as docs/formats.md has them, and to outlive a long
 # load, whatever is set for the database or the role: lc_monetary is how money is written, array_nulls how NULL is read.
@@ -44,11 +49,13 @@ def connect(
     autocommit: bool = True,
     replication: bool = False,
 ) -> psycopg.Connection[tuple[Any, ...]]:
-    """Open a session named after ``operation`` and ``role`` with the settings that our formats need.
+    """Open a session named after ``operation`` and ``role`` with the settings that our formats need. On a target it
+    waits for no lock longer than ``TARGET_LOCK_SECONDS``.
 
     ``parameters`` are those of an endpoint after ``config.parse``. ``replication`` makes it a walsender that also
     takes simple SQL. Raises a leaf of ConnectionRefused, or SlotsExhausted when no walsender is free.
     """
+    settings = SESSION_SETTINGS | ({"lock_timeout": f"{TARGET_LOCK_SECONDS}s"} if role == "target" else {})
     arguments = {
         "host": parameters["host"],
         "port": parameters.get("port", 5432),
@@ -63,7 +70,7 @@ def connect(
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        "options": " ".join(f"-c {name}={value}" for name, value in SESSION_SETTINGS.items()),
+        "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
     if parameters.get("sslrootcert"):
         arguments["sslrootcert"] = parameters["sslrootcert"]
@@ -73,10 +80,30 @@ def connect(
         connection = psycopg.connect(**arguments, autocommit=autocommit)
     except psycopg.Error as e:
         raise connection_refusal(str(e), parameters) from e
+    live_sessions.track(operation, role, connection, _cut)
     for setting, since in (("idle_session_timeout", 140000), ("transaction_timeout", 170000)):
         if connection.info.server_version >= since:
             connection.pgconn.exec_(f"SET {setting} = 0".encode())
     return connection
+
+
+def at_work(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
+    """How many of the operation's other sessions the server works for just now: not those that are idle, that stream
+    the log, or that wait for their client."""
+    with closing(connect(parameters, operation, role=role)) as connection, mapped(role):
+        found = connection.execute(
+            "select count(*) from pg_catalog.pg_stat_activity where application_name = %s and pid <> pg_backend_pid()"
+            " and state = 'active' and backend_type <> 'walsender' and wait_event_type is distinct from 'Client'",
+            [f"whimbrel:{session_name(operation, role)}"],
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def _cut(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    if connection.closed:
+        return
+    with socket.socket(fileno=os.dup(connection.pgconn.socket)) as link:
+        link.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

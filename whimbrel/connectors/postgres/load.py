@@ -10,6 +10,7 @@ from psycopg import errors as pg
 
 from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
 from whimbrel.connectors.postgres.connection import identifier, identifiers, mapped, qualified
+from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.errors import InternalError, LoaderFailed
 from whimbrel.model.chunk import Chunk, Format
@@ -51,7 +52,7 @@ class PostgresLoader:
         *,
         upsert: bool,
     ) -> int:
-        with mapped("target"):
+        with lock_holders_named(self._connection), mapped("target"):
             recorded = self._recorded(chunk)
             if recorded is not None:
                 return recorded
@@ -117,7 +118,7 @@ class PostgresLoader:
         return rows
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
-        with mapped("target"), self._connection.transaction():
+        with lock_holders_named(self._connection), mapped("target"), self._connection.transaction():
             empty_table(self._connection, target)
             self._connection.execute(
                 "update whimbrel.chunks set loaded_rows = null"

@@ -1,4 +1,4 @@
-"""Waiting for tables of the source that others have locked: for a while only, and with who is in the way."""
+"""Waiting for tables that others have locked: for a while only, and with who is in the way."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from whimbrel.errors import SourceInterrupted
+from whimbrel.errors import SourceInterrupted, TargetInterrupted
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -25,6 +25,39 @@ where l.mode = 'AccessExclusiveLock' and l.pid <> pg_catalog.pg_backend_pid() an
   and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
 order by a.xact_start limit 5
 """
+
+
+_OPEN = """
+select distinct format('backend %s (%s, %s s)', a.pid, a.usename, extract(epoch from now() - a.xact_start)::int),
+       a.xact_start
+from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a on a.pid = l.pid
+where l.granted and l.locktype = 'relation' and l.pid <> pg_catalog.pg_backend_pid() and a.xact_start is not null
+  and a.application_name is distinct from current_setting('application_name')
+  and l.database = (select oid from pg_catalog.pg_database where datname = current_database())
+order by a.xact_start limit 5
+"""
+
+
+@contextmanager
+def lock_holders_named(connection: Connection) -> Iterator[None]:
+    """Where the block waited in vain for a lock of the target, say whose it may be. It leaves no transaction open, so
+    that ``connection`` can still be asked."""
+    try:
+        yield
+    except TargetInterrupted as e:
+        if e.extra.get("sqlstate") != TIMED_OUT or connection.closed:
+            raise
+        try:
+            found = connection.execute(_OPEN).fetchall()
+        except psycopg.Error:
+            raise e from None
+        told = "; ".join(row[0] for row in found) or "nobody holds one any more"
+        raise TargetInterrupted(
+            f"{e.extra.get('table', 'a table of the target')} stayed locked by others; open transactions with locks: "
+            f"{told}",
+            remedy="Wait for them, or end them (pg_terminate_backend); it is tried again by itself.",
+            **e.extra,
+        ) from e
 
 
 def bound_waits(connection: Connection, seconds: int | None = None) -> None:

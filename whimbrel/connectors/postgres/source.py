@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot, watch
-from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.refetch import fetch_rows
@@ -113,6 +113,9 @@ class PostgresSource:
 
     def end_sessions(self, job: Job) -> None:
         slots.end_sessions(self._endpoint, job)
+
+    def at_work(self, job: Job) -> int:
+        return at_work(self._endpoint.parameters, job.operation, "source")
 
     def cleanup(self, job: Job) -> None:
         self.close()

@@ -9,9 +9,10 @@ from typing import Literal
 
 from whimbrel.connectors.postgres import ddl, finish, inventory, scripts
 from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
-from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.load import PostgresLoader
+from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -35,7 +36,7 @@ class PostgresTarget:
 
     @contextmanager
     def _session(self) -> Iterator[Connection]:
-        with closing(self._connect()) as connection, mapped("target"):
+        with closing(self._connect()) as connection, lock_holders_named(connection), mapped("target"):
             yield connection
 
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
@@ -98,6 +99,9 @@ class PostgresTarget:
     def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
         with self._session() as connection:
             return inventory.reset(connection, names, mode)
+
+    def at_work(self, job: Job) -> int:
+        return at_work(self._endpoint.parameters, job.operation, "target")
 
     def cleanup(self, job: Job) -> None:
         """What was staged lives in temporary tables, which go with their connection."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -15,7 +15,7 @@ from whimbrel.model.table import Table
 class Comparable(Protocol):
     """In-database checksums over normalised values; implemented by sources and targets alike in ``compare.py``."""
 
-    def open_comparison(self, endpoint: Endpoint, operation: str) -> Comparison: ...
+    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison: ...
 
 
 class Comparison(Protocol):

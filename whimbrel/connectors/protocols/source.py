@@ -107,6 +107,10 @@ class Source(Protocol):
         """End every other connection of this job's operation, whatever it is at. What a later one needs in order to go
         on (slot, publication) stays. Called twice it is no error."""
 
+    def at_work(self, job: Job) -> int:
+        """How many sessions of the job's operation the server works for just now; those that are idle, that stream the
+        log or that wait for us do not count. Opens a session of its own for the question."""
+
     def cleanup(self, job: Job) -> None:
         """``end_sessions``, and remove the migration's slot and publication: nobody can go on from its position then.
         Called twice it is no error."""

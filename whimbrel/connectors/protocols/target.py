@@ -98,6 +98,10 @@ class Target(Protocol):
     def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
         """Drop or empty these target tables; (done, failed). Foreign keys between them do not stop it."""
 
+    def at_work(self, job: Job) -> int:
+        """How many sessions of the job's operation the server works for just now; those that are idle or that wait for
+        us do not count. Opens a session of its own for the question."""
+
     def cleanup(self, job: Job) -> None:
         """End every other connection of this job's operation and drop what it staged. Called twice it is no error."""
 

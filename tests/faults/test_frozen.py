@@ -1,0 +1,90 @@
+"""A server that hangs without a word: the step ends in time, and goes on once the server does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import running_server
+from tests.servers.fleet import Fleet
+from tests.servers.mysql import MySQL
+from tests.suite.running import Watch, replicating, settled
+from tests.suite.world import SCHEMA, Side, World, drop_leftovers
+from whimbrel.errors import HostUnreachable, TargetInterrupted
+from whimbrel.pipeline import stalls
+from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.schema import apply_schema, extract_schema
+
+
+@contextmanager
+def frozen(server: MySQL) -> Iterator[None]:
+    """SIGSTOP: connections stay, and new ones are taken by the system, but nobody answers."""
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+
+
+@pytest.fixture
+def world(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    for name, value in (("QUIET", 1.0), ("LOOK", 0.2), ("ANSWER", 0.5)):
+        monkeypatch.setattr(stalls, name, value)
+    monkeypatch.setattr("whimbrel.connectors.mysql.connection.CONNECT_SECONDS", 2)
+    source = Side(running_server(fleet, "postgres18"), "postgres", "frozen_source")
+    running_server(fleet, "mariadb")  # or the test is skipped
+    with tempfile.TemporaryDirectory(prefix="whimbrel-frozen-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        server = MySQL(folder / "s", "mariadb", server_id="7")
+        server.start()
+        drop_leftovers(source)
+        world = World(source, Side(server, "mariadb", SCHEMA), tmp_path, "frozen")
+        try:
+            world.make(3000)
+            extract_schema(world.job("schema"), Watch())
+            apply_schema(world.job("schema"), Watch(), None)
+            yield world
+        finally:
+            drop_leftovers(source)
+            server.stop()
+
+
+def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world: World) -> None:
+    server = world.target.server
+    assert isinstance(server, MySQL)
+
+    class AtData(Watch):
+        """Freezes the target once the load has begun."""
+
+        def phase(self, name: str) -> None:
+            super().phase(name)
+            if name == "data":
+                os.kill(server.process.pid, signal.SIGSTOP)
+
+    watch = AtData()
+    job = world.job("op", rows_per_file=500)
+    try:
+        with pytest.raises((TargetInterrupted, HostUnreachable)):
+            copy_data(job, watch, capture=True, resume=False)
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)
+    copy_data(job, Watch(), capture=True, resume=False)
+    assert world.differing() == []
+
+    with replicating(world, "op") as running:
+        running.wait(lambda: running.watch.caught_up, 20, "the replication to catch up")
+        with frozen(server):
+            world.source.change("update item set small = 5 where id <= 100")
+            with pytest.raises(TargetInterrupted):
+                running.wait(lambda: False, 30, "the step to end by itself")
+        assert any("given up" in line for _, line in running.watch.lines)
+        running.error = None
+    with replicating(world, "op", resume=True, handoff=False) as running:
+        settled(world, running)
