@@ -161,6 +161,15 @@ class Table:
         return ()
 
     @property
+    def uniques(self) -> tuple[tuple[str, ...], ...]:
+        """Columns of which no two rows have the same values: the primary key, and unique keys over whole columns and
+        all rows."""
+        found = [i for i in self.indexes if i.unique and i.columns and not any(i.prefixes)]
+        # what is more than plain columns is an expression or a condition, but for a constraint, which has neither
+        plain = [i.columns for i in found if i.expression is None or i.constraint]
+        return (*([self.primary_key] if self.primary_key else []), *plain)
+
+    @property
     def fingerprint(self) -> str:
         """A hash of name, columns and key: equal as long as staged rows and plans still fit the table."""
         shape = [(c.name, str(c.type.arrow), c.type.native, c.nullable, c.generated) for c in self.columns]

@@ -6,7 +6,7 @@ collation that calls 'ABC' and 'abc', or 'x' and 'x ', equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from whimbrel.connectors.mysql.connection import Session, query
@@ -56,7 +56,7 @@ def read_keys(session: Session, source: Table, target: TableName) -> TargetKeys:
         folding=frozenset(_folding(source, collations)),
         colliding=any(len(plain[i]) == len(found) and set(plain[i]) <= key for i, found in parts.items()),
         uniques={index: tuple(columns) for index, columns in plain.items()},
-        shared=tuple(u for u in whole if set(u) != key and any(set(own) <= set(u) for own in source_uniques(source))),
+        shared=tuple(u for u in whole if set(u) != key and any(set(own) <= set(u) for own in source.uniques)),
     )
 
 
@@ -70,11 +70,3 @@ def _folding(source: Table, collations: Mapping[str, str]) -> Iterator[str]:
 def collation_of(table: Table, column: str) -> str | None:
     """The collation of a column of MySQL or MariaDB; None of any other's."""
     return table.column(column).type.collation or table.options.get("collation") or None
-
-
-def source_uniques(table: Table) -> Sequence[tuple[str, ...]]:
-    """Columns of which no two rows of the source have the same values, whole ones and without a condition."""
-    uniques = [i for i in table.indexes if i.unique and i.columns and not any(i.prefixes)]
-    # what is more than plain columns is an expression or a part of the rows, but for a constraint, which has neither
-    found = [i.columns for i in uniques if i.expression is None or i.constraint]
-    return [*([table.primary_key] if table.primary_key else []), *found]

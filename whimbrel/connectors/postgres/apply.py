@@ -153,27 +153,36 @@ class PostgresApplier:
         compacted = compact(changes, pair.key)
         staged = _staged_text(pair, compacted)
         script = self._stage(pair) + merge.copy_stage(pair)
+        rows = compacted.upserts.num_rows
         if compacted.origins is not None:
-            self._fill(pair, script, staged, compacted, refetch)
+            rows -= self._fill(pair, script, staged, compacted, refetch)
             script, payloads = "", []
         else:
             payloads = [staged]
         if pair.uniques:
-            self._rewrite(pair, script, payloads)
+            put = self._rewrite(pair, script, payloads)
         else:
-            self._run(pair, script + merge.apply_keyed(pair, self._connection.info.server_version), payloads)
+            put = self._run(pair, script + merge.apply_keyed(pair, self._connection.info.server_version), payloads)[-1]
+        if put < rows and set(pair.columns) != set(pair.key):  # a row that is all key is left as it is
+            raise ValueRefused(
+                f"{pair.target.name}: of {rows} rows that the source has, {put} came into the target",
+                remedy="Look for rules and triggers on the target that take rows away, and drop them.",
+                table=str(pair.target.name),
+            )
 
-    def _rewrite(self, pair: Pair, script: str, payloads: Sequence[bytes]) -> None:
-        """Delete and insert; if a row outside the batch holds a unique value of the batch, move it out of the way."""
+    def _rewrite(self, pair: Pair, script: str, payloads: Sequence[bytes]) -> int:
+        """Delete and insert, and how many were inserted; if a row outside the batch holds a value of the batch that the
+        source allows once, move it out of the way."""
         try:
-            self._run(pair, f"{script}savepoint batch;{merge.rewrite(pair)}release batch;", payloads)
+            return self._run(pair, f"{script}savepoint batch;{merge.rewrite(pair)}release batch;", payloads)[-2]
         except ValueRefused as e:
-            if e.extra.get("sqlstate") != "23505":
+            if e.extra.get("sqlstate") != "23505" or not pair.shared:
                 raise
-            self._run(pair, f"rollback to batch;release batch;{merge.rewrite(pair, displacing=True)}", ())
+        return self._run(pair, f"rollback to batch;release batch;{merge.rewrite(pair, displacing=True)}", ())[-1]
 
-    def _fill(self, pair: Pair, script: str, staged: bytes, compacted: Compacted, refetch: Refetch) -> None:
-        """Stage the batch and complete the values that the log left out, from the target or else from the source."""
+    def _fill(self, pair: Pair, script: str, staged: bytes, compacted: Compacted, refetch: Refetch) -> int:
+        """Stage the batch and complete the values that the log left out, from the target or else from the source; how
+        many rows neither has, which are left out."""
         lacking = list(compacted.unchanged)
         script += self._prepared(pair, pair.fill, merge.create_fill(pair), merge.empty_fill(pair))
         script += merge.copy_fill(pair) + merge.fill_from_target(pair, lacking)
@@ -181,10 +190,10 @@ class PostgresApplier:
         with mapped("target"):
             missing = self._connection.execute(merge.not_found(pair).encode()).pgresult
         if missing is None or missing.ntuples == 0:
-            return
+            return 0
         rows = refetch(pair.source.name, raw_keys(pair.source, missing)).select(list(pair.columns))
         fetched = rows_text(rows, _renders(pair))
-        self._run(pair, merge.copy_fetched(pair) + merge.fill_from_fetched(pair, lacking), [fetched])
+        return self._run(pair, merge.copy_fetched(pair) + merge.fill_from_fetched(pair, lacking), [fetched])[-1]
 
     def _apply_images(self, pair: Pair, changes: TableChanges) -> None:
         """A table without a key: rows go and come as whole images."""

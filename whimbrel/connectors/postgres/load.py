@@ -8,9 +8,12 @@ from pathlib import Path
 import psycopg
 from psycopg import errors as pg
 
+from whimbrel.connectors.postgres import merge
 from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
-from whimbrel.connectors.postgres.connection import identifier, identifiers, mapped, qualified
+from whimbrel.connectors.postgres.connection import identifiers, mapped, qualified
 from whimbrel.connectors.postgres.locks import lock_holders_named
+from whimbrel.connectors.postgres.merge import Pair
+from whimbrel.connectors.postgres.pairs import pair_tables
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.errors import InternalError, LoaderFailed
 from whimbrel.model.chunk import Chunk, Format
@@ -56,10 +59,11 @@ class PostgresLoader:
             recorded = self._recorded(chunk)
             if recorded is not None:
                 return recorded
+            pair = pair_tables(self._connection, [source], [target])[0] if upsert and source.key else None
             with self._connection.transaction() as transaction:
                 names = [c.name for c in columns]
-                if upsert and target.key:
-                    rows = self._replace(target, names, format, file)
+                if pair is not None:
+                    rows = self._replace(pair, format, file)
                 else:
                     rows = self._copy(qualified(target.name), names, format, file)
                 fence(self._connection, self._migration, epoch)
@@ -101,20 +105,23 @@ class PostgresLoader:
                     copy.write(block)
             return cursor.rowcount
 
-    def _replace(self, target: Table, columns: Sequence[str], format: Format, file: Path) -> int:
+    def _replace(self, pair: Pair, format: Format, file: Path) -> int:
         """Rows whose key exists go first: that needs no unique index to be there, nor an immediate one."""
-        table = qualified(target.name)
-        listed = identifiers(columns)
+        listed = identifiers(pair.columns)
         self._connection.execute(
-            f"create temp table {_STAGE} on commit drop as select {listed} from {table} with no data".encode()  # noqa: S608
+            f"create temp table {_STAGE} on commit drop as select {listed} from {pair.table} with no data".encode()  # noqa: S608
         )
-        rows = self._copy(f"pg_temp.{_STAGE}", columns, format, file)
-        same = " and ".join(f"t.{identifier(k)} = s.{identifier(k)}" for k in target.key)
-        self._connection.execute(f"analyze pg_temp.{_STAGE}".encode())
-        self._connection.execute(f"delete from {table} t using pg_temp.{_STAGE} s where {same}".encode())  # noqa: S608
-        self._connection.execute(
-            f"insert into {table} ({listed}) overriding system value select {listed} from pg_temp.{_STAGE}".encode()  # noqa: S608
-        )
+        stage = f"pg_temp.{_STAGE}"
+        rows = self._copy(stage, pair.columns, format, file)
+        self._connection.execute(f"analyze {stage}".encode())
+        delete, insert = merge.replace_staged(pair, stage)
+        self._connection.execute(delete.encode())
+        put = self._connection.execute(insert.encode()).rowcount
+        if put != rows:
+            raise LoaderFailed(
+                f"{pair.target.name}: of {rows} rows that the source has, {put} came into the target",
+                remedy="Look for rules and triggers on the target that take rows away, and drop them.",
+            )
         return rows
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:

@@ -33,16 +33,19 @@ _RAW_TEXT = (Annotation.NUMERIC, Annotation.UUID, Annotation.BIT, Annotation.YEA
 class Pair:
     """A source table, the target table it goes to, and ``number``, which names the staging tables.
 
-    ``uniques`` has the columns of the target's unique indexes that its key does not imply. ``mergeable`` is false when
-    there are such indexes, exclusion constraints, columns that cannot be updated, or keys that are equal in several
-    spellings. ``bases`` spells the base types of
-    columns whose type is a domain: staged rows may lack values that a domain insists on.
+    ``uniques`` has the columns of the target's unique indexes that its key does not imply, and ``shared`` those of them
+    that are unique in the source too. ``folding`` are columns in which the target calls values equal that the source
+    may tell apart. ``mergeable`` is false when there are such indexes, exclusion constraints, columns that cannot be
+    updated, or keys that are equal in several spellings. ``bases`` spells the base types of columns whose type is a
+    domain: staged rows may lack values that a domain insists on.
     """
 
     number: int
     source: Table
     target: Table
     uniques: tuple[tuple[str, ...], ...] = ()
+    shared: tuple[tuple[str, ...], ...] = ()
+    folding: frozenset[str] = frozenset()
     mergeable: bool = True
     bases: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,6 +130,15 @@ def copy_fill(pair: Pair) -> str:
     return f'copy {pair.fill} ({names}, "#mask") from stdin;'
 
 
+def replace_staged(pair: Pair, stage: str) -> tuple[str, str]:
+    """Delete the rows with the keys of those in ``stage``, which has no marks; insert these."""
+    columns = identifiers(pair.columns)
+    return (
+        f"delete from {pair.table} t using {stage} s where {_key_matches(pair)}",  # noqa: S608
+        f"insert into {pair.table} ({columns}) overriding system value select {columns} from {stage}",  # noqa: S608
+    )
+
+
 def copy_fetched(pair: Pair) -> str:
     return f"copy {pair.fetched} ({identifiers(pair.columns)}) from stdin;"
 
@@ -145,7 +157,7 @@ def empty_fill(pair: Pair) -> str:
 
 def fill_from_target(pair: Pair, lacking: Sequence[str]) -> str:
     """Take missing values from the rows as the target has them, and note which rows were there."""
-    origin = " and ".join(f"t.{identifier(k)} = f.{_origin(i)}" for i, k in enumerate(pair.key))
+    origin = " and ".join(_equal(pair, k, f"t.{identifier(k)}", f"f.{_origin(i)}") for i, k in enumerate(pair.key))
     return (
         f"update {pair.stage} s set {_filled('t', lacking)} from {pair.fill} f join {pair.table} t on {origin} "  # noqa: S608
         f"where {_same_row(pair)};"
@@ -161,7 +173,7 @@ def not_found(pair: Pair) -> str:
 
 def fill_from_fetched(pair: Pair, lacking: Sequence[str]) -> str:
     """Take missing values from the source's rows; drop rows that are gone there, which a later change removes."""
-    same = " and ".join(f"r.{identifier(k)} = f.{_own(i)}" for i, k in enumerate(pair.key))
+    same = " and ".join(_equal(pair, k, f"r.{identifier(k)}", f"f.{_own(i)}") for i, k in enumerate(pair.key))
     return (
         f"update {pair.stage} s set {_filled('r', lacking)} from {pair.fill} f join {pair.fetched} r on {same} "  # noqa: S608
         f'where f."#found" is not true and {_same_row(pair)};'
@@ -180,7 +192,7 @@ def _filled(origin: str, lacking: Sequence[str]) -> str:
 
 
 def _same_row(pair: Pair) -> str:
-    same = " and ".join(f"s.{identifier(k)} = f.{_own(i)}" for i, k in enumerate(pair.key))
+    same = " and ".join(_equal(pair, k, f"s.{identifier(k)}", f"f.{_own(i)}") for i, k in enumerate(pair.key))
     return f"{same} and s.\"#op\" = 'U'"
 
 
@@ -227,20 +239,31 @@ def rewrite(pair: Pair, *, displacing: bool = False) -> str:
 
 
 def _displace(pair: Pair) -> str:
-    """Remove rows that hold a unique value which a row of the batch is to have.
+    """Remove rows that hold a value which a row of the batch is to have in a unique key that the source has too.
 
-    They are in the way only while old changes are replayed over newer rows: a later change brings them back.
+    The source never has both. They are in the way only while old changes are replayed over newer rows, or while a
+    transaction is half applied: a later change brings them back.
     """
     return "".join(
-        f"delete from {pair.table} t using {pair.stage} s where s.\"#op\" = 'U' and "  # noqa: S608
-        + " and ".join(f"t.{identifier(c)} = s.{identifier(c)}" for c in unique)
-        + ";"
-        for unique in pair.uniques
+        f"delete from {pair.table} t using {pair.stage} s where s.\"#op\" = 'U' and {_matches(pair, unique)};"  # noqa: S608
+        for unique in pair.shared
     )
 
 
 def _key_matches(pair: Pair) -> str:
-    return " and ".join(f"t.{identifier(k)} = s.{identifier(k)}" for k in pair.key)
+    return _matches(pair, pair.key)
+
+
+def _matches(pair: Pair, columns: Sequence[str]) -> str:
+    return " and ".join(_equal(pair, c, f"t.{identifier(c)}", f"s.{identifier(c)}") for c in columns)
+
+
+def _equal(pair: Pair, column: str, left: str, right: str) -> str:
+    """Equal as the target has it, for its indexes, and as the source has it where the target folds."""
+    equal = f"{left} = {right}"
+    if column in pair.folding:
+        equal += f' and {left}::text collate "C" = {right}::text collate "C"'
+    return equal
 
 
 # --- tables without a key -------------------------------------------------------------------------------------------

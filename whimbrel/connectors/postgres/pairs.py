@@ -32,14 +32,19 @@ from wanted w join pg_index i on i.indrelid = w.oid where i.indisunique or i.ind
 _COLUMNS = f"""
 with recursive {_WANTED}, typed as (
     select w.schema, w.name, a.attname, a.attidentity = 'a' as always, t.typtype = 'd' as domain,
-           t.typbasetype as base, t.typtypmod as modifier, coalesce(not c.collisdeterministic, false) as folds
+           t.typbasetype as base, t.typtypmod as modifier,
+           case when not c.collisdeterministic then quote_ident(n.nspname) || '.' || quote_ident(c.collname)
+                when t.typname = 'citext' then 'citext' end as folds
     from wanted w join pg_attribute a on a.attrelid = w.oid and a.attnum > 0 and not a.attisdropped
     join pg_type t on t.oid = a.atttypid left join pg_collation c on c.oid = a.attcollation
+    left join pg_namespace n on n.oid = c.collnamespace
     union all
-    select y.schema, y.name, y.attname, y.always, true, t.typbasetype, t.typtypmod, y.folds
+    select y.schema, y.name, y.attname, y.always, true, t.typbasetype, t.typtypmod,
+           coalesce(y.folds, case when t.typname = 'citext' then 'citext' end)
     from typed y join pg_type t on t.oid = y.base where y.domain and t.typtype = 'd')
 select y.schema, y.name, y.attname, y.always,
-       case when y.domain then format_type(y.base, y.modifier) end, y.folds
+       case when y.domain then format_type(y.base, y.modifier) end,
+       coalesce(y.folds, case when b.typname = 'citext' then 'citext' end)
 from typed y left join pg_type b on b.oid = y.base where b.typtype is distinct from 'd'
 """  # noqa: S608
 
@@ -59,7 +64,7 @@ def pair_tables(connection: Connection, source: Sequence[Table], target: Sequenc
     bases: dict[TableName, dict[str, str]] = {t.name: {} for t in target}
     special: dict[TableName, bool] = {}
     plain: dict[TableName, list[tuple[str, ...]]] = {t.name: [] for t in target}
-    folding: dict[TableName, set[str]] = {t.name: set() for t in target}
+    folding: dict[TableName, dict[str, str]] = {t.name: {} for t in target}
     for schema, name, column, numbered, base, folds in columns:
         table = TableName(schema, name)
         special.setdefault(table, False)
@@ -68,7 +73,7 @@ def pair_tables(connection: Connection, source: Sequence[Table], target: Sequenc
         if base is not None:
             bases[table][column] = base
         if folds:
-            folding[table].add(column)
+            folding[table][column] = folds
     missing = sorted(str(t.name) for t in target if t.name not in special)
     if missing:
         raise TableMissing(f"no such table on the target: {', '.join(missing[:20])}", tables=missing[:100])
@@ -81,10 +86,18 @@ def pair_tables(connection: Connection, source: Sequence[Table], target: Sequenc
     for number, (from_table, to_table) in enumerate(zip(source, target, strict=True)):
         key, name = set(from_table.key), to_table.name
         others = tuple(u for u in plain[name] if not key or not key <= set(u))
-        exact = not key & folding[name] and all(_one_spelling(from_table.column(k)) for k in from_table.key)
+        exact = not key & folding[name].keys() and all(_one_spelling(from_table.column(k)) for k in from_table.key)
         mergeable = exact and not others and not special[name] and always[name] <= key
-        pairs.append(Pair(number, from_table, to_table, others, mergeable, bases[name]))
+        shared = tuple(u for u in others if any(set(own) <= set(u) for own in from_table.uniques))
+        coarser = frozenset(c for c, how in folding[name].items() if not _folds_alike(from_table, c, how))
+        pairs.append(Pair(number, from_table, to_table, others, shared, coarser, mergeable, bases[name]))
     return pairs
+
+
+def _folds_alike(source: Table, column: str, how: str) -> bool:
+    """Whether the source has the column under the same collation, or as the same type."""
+    found = next((c.type for c in source.columns if c.name == column), None)
+    return found is not None and (found.collation == how or found.native.rpartition(".")[2] == how)
 
 
 def _one_spelling(column: Column) -> bool:

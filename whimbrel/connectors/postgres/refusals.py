@@ -53,6 +53,11 @@ _STATES: tuple[tuple[str, _Side], ...] = (
     ("23", _VALUE),
 )
 
+_TAKEN = "23505"  # two rows are the same to a unique key
+_STRICTER = (
+    "Drop that unique key on the target, or give its columns a type and a collation that tell apart what the source "
+    "does, then resume."
+)
 _COPY_CONTEXT = re.compile(r"COPY (?P<table>.+?), line (?P<line>\d+)(?:, column (?P<column>[^:\n]+))?")
 
 
@@ -92,6 +97,8 @@ def _value_refusal(error: psycopg.Error, kind: type[WhimbrelError], state: str) 
         details["column"] = column
     if copy:
         details["line"] = copy["line"]
+    if state == _TAKEN and diag.constraint_name and kind is errors.ValueRefused:
+        details |= {"key": diag.constraint_name, "remedy": _STRICTER}
     return kind(f"{table}{f', column {column}' if column else ''}: {what}", **details)
 
 
