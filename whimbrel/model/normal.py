@@ -161,6 +161,7 @@ _MIXED: Final = {
         "time interval": "time",
         "timetz text": "text",
         "interval text": "text",
+        "native text": "text",  # kept as the source's text, where it can be kept at all
     }.items()
 }
 

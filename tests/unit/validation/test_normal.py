@@ -55,6 +55,7 @@ MILLI, MICRO = column(pa.timestamp("us"), length=3), column(pa.timestamp("us", "
         (column(pa.date32()), MILLI, "timestamp(0)"),
         (column(pa.float32()), column(pa.float64()), "float32"),
         (column(pa.string(), Annotation.DURATION, 2), column(pa.string(), Annotation.INTERVAL), "time(2)"),
+        (column(pa.string(), Annotation.NATIVE), SHORT, "text"),
         (column(pa.string(), Annotation.BIT, None), column(pa.string(), Annotation.BIT, None), "own"),
     ],
 )

@@ -113,6 +113,12 @@ CASES = (
     ),
     Case("text", "text", "varchar(20) CHARACTER SET latin1", (("'café ÿ'", "'café ÿ'", "café ÿ"),)),
     Case("text", "text", "enum('a','B c','')", same(("'B c'", "B c"), ("''", ""))),
+    Case(
+        "text",
+        "inet",
+        "varchar(49)",
+        same(("'10.0.0.1'", "10.0.0.1"), ("'10.0.0.1/8'", "10.0.0.1/8"), ("'fe80::1'", "fe80::1")),
+    ),
     Case("padded", "char(5)", "char(5)", same(("'ab'", "ab"), ("''", ""), ("'  x'", "  x"))),
     Case("padded", "varchar(5)", "char(5)", same(("'ab   '", "ab"))),
     Case("set", "text", "set('a','b','c')", (("'a,c'", "'c,a'", "a,c"), ("''", "''", ""))),

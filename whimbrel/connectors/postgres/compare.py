@@ -161,6 +161,11 @@ def _float_text(number: str) -> str:
     return f"CASE WHEN {number} IN ('NaN', 'Infinity', '-Infinity') THEN {text} {zero} ELSE {finite} END"
 
 
+def _text(column: str, native: str, digits: int) -> str:
+    """As COPY and the log write it: a cast would add the mask of a whole address."""
+    return f"(to_json({column}) #>> '{{}}')" if native == "inet" else f"{column}::text"
+
+
 def _padded(column: str, native: str, digits: int) -> str:
     return f"rtrim({column}::text, ' ')"
 
@@ -218,6 +223,7 @@ _RENDER: Final = {
     "float64": _float64,
     "float32": _float32,
     "float64-exact": _float_exact,
+    "text": _text,
     "padded": _padded,
     "set": _set,
     "uuid": _uuid,
