@@ -7,10 +7,13 @@ PYTEST := $(PYTHON) -m pytest
 JOBS ?= 4
 ALL := -n $(JOBS) --dist loadscope --no-loadscope-reorder
 SOURCE ?= postgres
+MINUTES ?= 10
+SEED ?= 1
+PAIR ?= postgres18-mysql
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers test test-long test-unit test-suite test-faults lint format demo up bench bench-api clean
+.PHONY: help setup servers test test-long test-unit test-suite test-faults soak lint format demo up bench bench-api clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +38,9 @@ test-suite: servers ## the suite: every engine and every pair
 
 test-faults: servers ## kills, restarts and cuts in every phase
 	@$(PYTEST) tests/faults $(ALL) $(ARGS)
+
+soak: servers ## mixed writes and a fault every half minute, then equality (MINUTES=10 SEED=1 PAIR=postgres18-mysql)
+	@$(PYTHON) -m tests.soak --minutes "$(MINUTES)" --seed "$(SEED)" --pair "$(PAIR)" $(ARGS)
 
 lint: setup ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .

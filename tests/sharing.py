@@ -22,6 +22,7 @@ class ByModuleAndPair(LoadScopeScheduling):  # type: ignore[misc]
 
 # Where a scope of minutes begins last, all other processes wait for it at the end.
 LONG_FIRST = (
+    "tests/soak/test_soak",
     "tests/faults/test_kills",
     "tests/demo",
     "tests/unit/workflows",
