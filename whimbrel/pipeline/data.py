@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from whimbrel.connectors.protocols import Checkpoint, Snapshot
+from whimbrel.connectors.protocols import Checkpoint, Claim, Snapshot
 from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
@@ -82,6 +82,7 @@ class _Load:
         capture: bool,
     ) -> None:
         self.pair, self.control, self.checkpoint, self.epoch, self.work = pair, control, checkpoint, epoch, work
+        self.claim = Claim(pair.job.migration, epoch)
         self.stalls, self.capture = stalls, capture
         self.retention = Retention(pair.source, pair.job, control)
         self.staging = Staging(pair.job)
@@ -213,7 +214,7 @@ class _Load:
 
     def build(self, table: TableWork) -> None:
         with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:
-            target.finish_table(table.source, table.target, lambda: self.stopping)
+            target.finish_table(table.source, table.target, lambda: self.stopping, self.claim)
             self.stalls.sign()
             if not self.stopping:
                 checkpoint.table_finished(self.epoch, table.source.name)
@@ -240,7 +241,7 @@ class _Load:
             if self.capture and checkpoint.state().snapshots > 1:
                 self.control.log("loader", "foreign keys follow once the changes since the first snapshot are applied")
             else:
-                target.finish_keys(pair.tables, pair.target_tables)
+                target.finish_keys(pair.tables, pair.target_tables, self.claim)
             target.sync_sequences(pair.tables, pair.target_tables)
             self.require_recorded(checkpoint)
             checkpoint.data_complete(self.epoch)

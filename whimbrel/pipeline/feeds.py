@@ -8,7 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from whimbrel.codecs.ordering import after
-from whimbrel.connectors.protocols import Applier
+from whimbrel.connectors.protocols import Applier, Claim
 from whimbrel.connectors.queues import QueueWriter
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.change import Segment
@@ -70,7 +70,8 @@ class DatabaseFeed:
     def caught_up(self) -> None:
         if self._keys_after is not None and self._keys_after <= self.committed:
             self.control.log("loader", "caught up with the last snapshot, adding foreign keys")
-            self.pair.target.finish_keys(self.pair.tables, self.pair.target_tables)
+            claim = Claim(self.pair.job.migration, self.epoch)
+            self.pair.target.finish_keys(self.pair.tables, self.pair.target_tables, claim)
             self._keys_after = None
 
     def end(self) -> None:

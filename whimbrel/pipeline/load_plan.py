@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from whimbrel.connectors.protocols import Checkpoint, LoadState, TableLoad
+from whimbrel.connectors.protocols import Checkpoint, Claim, LoadState, TableLoad
 from whimbrel.errors import LayoutChanged, PositionLost, SourceInterrupted, TargetNotEmpty
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
@@ -70,7 +70,7 @@ def plan_load(
         pair.source.cleanup(pair.job)
     work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
     if goes_on and state.snapshots:
-        _prepare_mixing(pair, control, work)
+        _prepare_mixing(pair, control, epoch, work)
     return work
 
 
@@ -112,7 +112,7 @@ def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState
     checkpoint.clear(epoch, pair.job.operation)
     remove_packet(pair.job.workdir)
     pair.source.cleanup(pair.job)
-    pair.target.prepare_load(pair.target_tables)
+    pair.target.prepare_load(pair.target_tables, Claim(pair.job.migration, epoch))
 
 
 def _table_work(
@@ -166,10 +166,10 @@ def _unique(table: Table) -> set[tuple[str, ...]]:
     return {(*i.columns, i.expression or "") for i in table.indexes if i.unique}
 
 
-def _prepare_mixing(pair: Pair, control: Control, work: list[TableWork]) -> None:
+def _prepare_mixing(pair: Pair, control: Control, epoch: int, work: list[TableWork]) -> None:
     """Give half-loaded tables their key now, so that the second snapshot's rows can replace the first one's."""
     for table in work:
         if table.waiting and table.loaded:
             control.log("loader", f"{table.source.name}: {len(table.waiting)} of {len(table.chunks)} chunks are left")
-            pair.target.finish_table(table.source, table.target, lambda: False)
+            pair.target.finish_table(table.source, table.target, lambda: False, Claim(pair.job.migration, epoch))
             table.upsert = True

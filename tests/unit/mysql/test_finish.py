@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 
 from tests.servers.mysql import MySQL
 from whimbrel.connectors.mysql.schema import reflect
 from whimbrel.connectors.mysql.target import MySQLTarget
-from whimbrel.errors import ValueRefused
+from whimbrel.connectors.protocols import Claim
+from whimbrel.errors import Fenced, ValueRefused
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -95,6 +98,31 @@ def test_stopped_before_it_builds(server: MySQL, target: MySQLTarget, tables: tu
     target.prepare_load(tables)
     target.finish_table(tables[1], tables[1], lambda: True)
     assert indexes(server, "keyless") == {"the_key"}
+
+
+def test_definitions_are_changed_by_the_owner_alone(
+    server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]
+) -> None:
+    with closing(target.checkpoint("m")) as checkpoint:
+        old = Claim("m", checkpoint.claim())
+        new = Claim("m", checkpoint.claim())
+    before = created(server)
+    with pytest.raises(Fenced):
+        target.prepare_load(tables, old)
+    assert created(server) == before
+    target.prepare_load(tables, new)
+    bare = created(server)
+    for write in (
+        lambda: target.finish_table(tables[0], tables[0], lambda: False, old),
+        lambda: target.finish_keys(tables, tables, old),
+    ):
+        with pytest.raises(Fenced):
+            write()
+        assert created(server) == bare
+    for table in tables:
+        target.finish_table(table, table, lambda: False, new)
+    target.finish_keys(tables, tables, new)
+    assert created(server) == before
 
 
 def test_duplicates_are_refused_without_their_value(

@@ -13,6 +13,7 @@ from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import connect
+from whimbrel.connectors.protocols import Claim
 
 
 def keys(server: Postgres, name: str) -> str:
@@ -42,6 +43,29 @@ def test_keys_go_before_the_rows_and_come_back(move: Move) -> None:
     assert dumped(move.server, move.second) == before == dumped(move.server, move.first)
     assert move.server.psql("select count(*) from whimbrel.dropped", move.second) == "0"
     assert move.server.psql("select reltuples from pg_class where relname = 't'", move.second) == "3001"
+
+
+def test_definitions_are_changed_by_the_owner_alone(move: Move) -> None:
+    old = Claim("m", move.epoch)
+    with closing(move.target.checkpoint("m")) as checkpoint:
+        new = Claim("m", checkpoint.claim())
+    before = dumped(move.server, move.second)
+    with pytest.raises(errors.Fenced):
+        move.target.prepare_load(move.target_tables, old)
+    assert dumped(move.server, move.second) == before
+    move.target.prepare_load(move.target_tables, new)
+    bare = keys(move.server, move.second)
+    for write in (
+        lambda: move.target.finish_table(move.source, move.table, lambda: False, old),
+        lambda: move.target.finish_keys(move.tables, move.target_tables, old),
+    ):
+        with pytest.raises(errors.Fenced):
+            write()
+        assert keys(move.server, move.second) == bare
+    for source, target in zip(move.tables, move.target_tables, strict=True):
+        move.target.finish_table(source, target, lambda: False, new)
+    move.target.finish_keys(move.tables, move.target_tables, new)
+    assert dumped(move.server, move.second) == before
 
 
 def test_objects_made_by_hand_survive(move: Move) -> None:

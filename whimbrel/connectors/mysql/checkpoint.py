@@ -15,7 +15,7 @@ import pymysql
 
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
 from whimbrel.connectors.mysql.refusals import number_and_text, server_refusal
-from whimbrel.connectors.protocols import LoadState, TableLoad
+from whimbrel.connectors.protocols import Claim, LoadState, TableLoad
 from whimbrel.errors import Fenced, TargetPermissionDenied
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
@@ -72,11 +72,22 @@ def ensure_tables(session: Session) -> None:
         ) from e
 
 
+def require(session: Session, claim: Claim | None) -> None:
+    """Raise Fenced when somebody else has claimed the migration since. For what commits by itself, as DDL does."""
+    if claim is None:
+        return
+    rows = query(session, "SELECT epoch FROM whimbrel.progress WHERE migration = %s", (claim.migration,))
+    _require_newest(rows, claim.migration, claim.epoch)
+
+
 def hold(session: Session, migration: str, epoch: int, how: Literal["SHARE", "UPDATE"]) -> None:
     """Lock the migration's row until the open transaction ends. Raises Fenced unless ``epoch`` is its newest."""
     lock = "FOR UPDATE" if how == "UPDATE" else "LOCK IN SHARE MODE"
     sql = f"SELECT epoch FROM whimbrel.progress WHERE migration = %s {lock}"  # noqa: S608 - a constant
-    rows = query(session, sql, (migration,))
+    _require_newest(query(session, sql, (migration,)), migration, epoch)
+
+
+def _require_newest(rows: Sequence[tuple[Any, ...]], migration: str, epoch: int) -> None:
     newest = int(rows[0][0]) if rows else 0
     if newest != epoch:
         raise Fenced(f"migration {migration}: epoch {epoch} was replaced by {newest}", epoch=epoch, newest=newest)

@@ -8,10 +8,11 @@ from typing import Literal
 
 import pymysql
 
-from whimbrel.connectors.mysql.checkpoint import ensure_tables
+from whimbrel.connectors.mysql.checkpoint import ensure_tables, require
 from whimbrel.connectors.mysql.connection import Session, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.ddl import foreign_key, index_clause
 from whimbrel.connectors.mysql.refusals import number_and_text
+from whimbrel.connectors.protocols import Claim
 from whimbrel.errors import LoaderFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -25,7 +26,7 @@ _NEEDED = 1553  # another table's foreign key needs the index
 _OF_TABLE = "target_schema = %s AND target_table = %s"
 
 
-def prepare_load(session: Session, tables: Sequence[Table]) -> None:
+def prepare_load(session: Session, tables: Sequence[Table], claim: Claim | None = None) -> None:
     """Drop foreign keys and secondary indexes of these tables, which must be empty. Never the key of a row.
 
     What is dropped is written down first, so that a crash in between loses nothing: finish_* build what is missing.
@@ -36,7 +37,7 @@ def prepare_load(session: Session, tables: Sequence[Table]) -> None:
     for kind in ("foreign key", "index"):
         for table in tables:
             with mapped("target", str(table.name)):
-                _drop(session, table, kind)
+                _drop(session, table, kind, claim)
 
 
 def require_no_triggers(session: Session, tables: Sequence[Table]) -> None:
@@ -53,16 +54,18 @@ def require_no_triggers(session: Session, tables: Sequence[Table]) -> None:
         )
 
 
-def _drop(session: Session, table: Table, kind: Kind) -> None:
+def _drop(session: Session, table: Table, kind: Kind, claim: Claim | None) -> None:
     kept = set() if kind == "foreign key" else _needed_indexes(session, table)
     dropped = [(name, text) for name, text in _definitions(session, table.name, kind) if name not in kept]
     for name, text in dropped:
+        require(session, claim)
         execute(
             session,
             "REPLACE INTO whimbrel.dropped VALUES (%s, %s, %s, %s, %s)",
             (table.name.schema, table.name.table, kind, name, text),
         )
     for name, _ in dropped:
+        require(session, claim)
         try:
             execute(session, f"ALTER TABLE {qualified(table.name)} DROP {kind.upper()} {quote_identifier(name)}")
         except pymysql.MySQLError as e:
@@ -95,7 +98,7 @@ def _definitions(session: Session, name: TableName, kind: Kind) -> Iterator[tupl
             yield found[group].replace("``", "`"), line.strip().rstrip(",")
 
 
-def finish_table(session: Session, target: Table, stop: Callable[[], bool]) -> None:
+def finish_table(session: Session, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
     """Build the indexes that are missing, then set AUTO_INCREMENT and the statistics. Idempotent."""
     with mapped("target", str(target.name)):
         ensure_tables(session)
@@ -105,7 +108,9 @@ def finish_table(session: Session, target: Table, stop: Callable[[], bool]) -> N
         for clauses in _together(missing.values()):
             if stop():
                 return
+            require(session, claim)
             execute(session, f"ALTER TABLE {qualified(target.name)} {clauses}")
+        require(session, claim)
         _forget(session, target.name, "index")
     sync_sequence(session, target)
     with mapped("target", str(target.name)):
@@ -120,7 +125,7 @@ def _together(definitions: Collection[str]) -> Iterator[str]:
     yield from (f"ADD {text}" for text in definitions if text.startswith("FULLTEXT"))
 
 
-def finish_keys(session: Session, targets: Sequence[Table]) -> None:
+def finish_keys(session: Session, targets: Sequence[Table], claim: Claim | None = None) -> None:
     """Add the foreign keys that are missing, where the parent exists. Idempotent.
 
     They are not checked against the rows, which come from a source that has checked them: checking would copy tables.
@@ -134,6 +139,7 @@ def finish_keys(session: Session, targets: Sequence[Table]) -> None:
             wanted = {k.name: foreign_key(k) for k in target.foreign_keys if _exists(session, k.parent)}
             wanted |= _dropped(session, target.name, "foreign key")
             missing = [text for name, text in wanted.items() if name not in there]
+            require(session, claim)
             if missing:
                 clauses = ", ".join(f"ADD {text}" for text in missing)
                 execute(session, f"ALTER TABLE {qualified(target.name)} {clauses}")

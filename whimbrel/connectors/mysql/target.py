@@ -26,7 +26,7 @@ from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -117,20 +117,20 @@ class MySQLTarget:
     def open_loader(self, job: Job) -> Loader:
         return MySQLLoader(self.endpoint.parameters, job)
 
-    def prepare_load(self, tables: Sequence[Table]) -> None:
+    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
         with self._lock, lock_holders_named(self.session):
-            finish.prepare_load(self.session, tables)
+            finish.prepare_load(self.session, tables, claim)
 
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
         with self._lock, lock_holders_named(self.session):
-            finish.finish_table(self.session, target, stop)
+            finish.finish_table(self.session, target, stop, claim)
 
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
         with (
             closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
             lock_holders_named(session),
         ):
-            finish.finish_keys(session, target)
+            finish.finish_keys(session, target, claim)
 
     def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
         with self._lock, lock_holders_named(self.session):

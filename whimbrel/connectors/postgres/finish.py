@@ -7,15 +7,17 @@ indexes, or their definitions are there to build them from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from psycopg import errors as pg
 
 from whimbrel.connectors.postgres import ddl, sequences
-from whimbrel.connectors.postgres.checkpoint import ensure_schema
+from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
 from whimbrel.connectors.postgres.connection import identifier, qualified
 from whimbrel.connectors.postgres.reflection import SEQUENCES, Connection, Row, rows
 from whimbrel.connectors.postgres.schema import reflect
+from whimbrel.connectors.protocols import Claim
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Index, Table
 
@@ -47,16 +49,31 @@ select l.schema, l.name, c.relname, 2, 'index', pg_get_indexdef(i.indexrelid)
 """
 
 
-def prepare_load(connection: Connection, tables: Sequence[Table]) -> None:
+@contextmanager
+def _claimed(connection: Connection, claim: Claim | None) -> Iterator[None]:
+    """A transaction that ends in Fenced, and so changes nothing, once somebody else has claimed the migration.
+
+    Asked before, so that an old owner's build does not keep a new one waiting for the table, and last, because the row
+    that is asked is locked until the end: a new owner must not wait for it through a long build.
+    """
+    if claim is not None:
+        fence(connection, claim.migration, claim.epoch)
+    with connection.transaction():
+        yield
+        if claim is not None:
+            fence(connection, claim.migration, claim.epoch)
+
+
+def prepare_load(connection: Connection, tables: Sequence[Table], claim: Claim | None = None) -> None:
     """Drop what slows the load of those tables that are empty. Idempotent."""
     ensure_schema(connection)
     connection.execute("set search_path to ''")
     oids = [oid for t in tables if (oid := _oid(connection, t.name)) and not has_rows(connection, t.name)]
     for found in rows(connection, _DROPPABLE, {"oids": oids}):
-        _drop(connection, found)
+        _drop(connection, found, claim)
 
 
-def _drop(connection: Connection, found: Row) -> None:
+def _drop(connection: Connection, found: Row, claim: Claim | None) -> None:
     """Write down and drop one key or index; one that something else depends on (a view's GROUP BY) stays."""
     table = TableName(found["schema"], found["table"])
     if found["kind"] == "index":
@@ -64,7 +81,7 @@ def _drop(connection: Connection, found: Row) -> None:
     else:
         statement = f"alter table {qualified(table)} drop constraint {identifier(found['name'])}"
     try:
-        with connection.transaction():
+        with _claimed(connection, claim):
             connection.execute(
                 "insert into whimbrel.dropped (schema_name, table_name, name, position, definition)"
                 " values (%s, %s, %s, %s, %s) on conflict (schema_name, table_name, name)"
@@ -76,7 +93,9 @@ def _drop(connection: Connection, found: Row) -> None:
         return
 
 
-def finish_table(connection: Connection, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+def finish_table(
+    connection: Connection, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None
+) -> None:
     """Keys, indexes, identity values and statistics. Returns early once ``stop`` says so. Idempotent."""
     ensure_schema(connection)
     connection.execute(f"set maintenance_work_mem = '{_MEMORY}'".encode())
@@ -84,7 +103,8 @@ def finish_table(connection: Connection, source: Table, target: Table, stop: Cal
     for build in _builds(connection, target):
         if stop():
             return
-        build()
+        with _claimed(connection, claim):
+            build()
     if stop():
         return
     sync_sequences(connection, [source], [target])
@@ -143,20 +163,23 @@ def _restore(connection: Connection, table: TableName, name: str, definition: st
         )
 
 
-def finish_keys(connection: Connection, targets: Sequence[Table]) -> None:
+def finish_keys(connection: Connection, targets: Sequence[Table], claim: Claim | None = None) -> None:
     """Foreign keys: those that were dropped, and those of the source that are not there yet. Idempotent."""
     ensure_schema(connection)
     connection.execute("set search_path to ''")
     for table in targets:
         for restore in _restorations(connection, table.name, [0]):
-            restore()
+            with _claimed(connection, claim):
+                restore()
     for table, existing in zip(targets, reflect(connection, [t.name for t in targets]), strict=True):
         there = {(k.columns, k.parent, k.parent_columns) for k in existing.foreign_keys}
         for key in table.foreign_keys:
             if (key.columns, key.parent, key.parent_columns) not in there:
-                connection.execute(ddl.add_foreign_key(table, key).encode())
+                with _claimed(connection, claim):
+                    connection.execute(ddl.add_foreign_key(table, key).encode())
         for check in ddl.late_checks(table):
-            connection.execute(check.encode())
+            with _claimed(connection, claim):
+                connection.execute(check.encode())
 
 
 def sync_sequences(connection: Connection, sources: Sequence[Table], targets: Sequence[Table]) -> None:

@@ -14,7 +14,7 @@ from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
@@ -75,17 +75,17 @@ class PostgresTarget:
     def open_loader(self, job: Job) -> Loader:
         return PostgresLoader(self._connect(), job.migration)
 
-    def prepare_load(self, tables: Sequence[Table]) -> None:
+    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
         with self._session() as connection:
-            finish.prepare_load(connection, tables)
+            finish.prepare_load(connection, tables, claim)
 
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
         with self._session() as connection:
-            finish.finish_table(connection, source, target, stop)
+            finish.finish_table(connection, source, target, stop, claim)
 
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
         with self._session() as connection:
-            finish.finish_keys(connection, target)
+            finish.finish_keys(connection, target, claim)
 
     def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
         with self._session() as connection:

@@ -28,6 +28,7 @@ from whimbrel.connectors.protocols.source import (
 from whimbrel.connectors.protocols.target import (
     Applier,
     Checkpoint,
+    Claim,
     Loader,
     LoadState,
     Refetch,
@@ -45,6 +46,7 @@ __all__ = [
     "CheckResult",
     "Checkpoint",
     "Checks",
+    "Claim",
     "Comparable",
     "Comparison",
     "Engine",

@@ -54,6 +54,16 @@ class TableLoad:
     finished: bool  # indexes and keys are built
 
 
+@dataclass(frozen=True)
+class Claim:
+    """Who may write: a migration as ``Checkpoint.claim`` took it over. Definitions that are changed under a claim are
+    not changed, and Fenced is raised, once somebody else has claimed the migration. Where DDL is transactional nobody
+    comes in between; where it is not, the claim is looked at right before each statement."""
+
+    migration: str
+    epoch: int
+
+
 class Target(Protocol):
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
         """Source schema -> target schema: ``job.schema_rename``, else this engine's rule (docs/schemas.md)."""
@@ -81,13 +91,13 @@ class Target(Protocol):
 
     def open_loader(self, job: Job) -> Loader: ...
 
-    def prepare_load(self, tables: Sequence[Table]) -> None:
+    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
         """Before rows of a fresh load: drop secondary indexes, keys and foreign keys that slow it. Idempotent."""
 
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool]) -> None:
+    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
         """After the rows: keys, secondary and unique indexes, identity values, statistics. Idempotent."""
 
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
         """After all tables: foreign keys between them. Idempotent."""
 
     def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
