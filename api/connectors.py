@@ -112,7 +112,7 @@ def run_pair_checks(
     job = _job(source, target, tables, schema_rename)
     try:
         with _without_secrets(source.parameters), _without_secrets(target.parameters):
-            return [asdict(c) for c in check_fit(job, data=mode != "replication")]
+            return [asdict(c) for c in check_fit(job, data=mode != "replication", changes=mode != "data")]
     except ConnectionRefused:
         return []  # which is a failed check of that side
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whimbrel.connectors.protocols import CheckResult
-from whimbrel.connectors.verdicts import offenders
+from whimbrel.connectors.verdicts import listed, offenders
 from whimbrel.errors import ConnectionRefused, IdentifierRefused, TypeRefused, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.pipeline.pair import Pair, open_pair
@@ -14,8 +14,9 @@ from whimbrel.pipeline.pair import Pair, open_pair
 _FATAL = ("is missing", "does not exist", "has neither a default nor NULL", "computed", "a generated column")
 
 
-def check_fit(job: Job, *, data: bool) -> tuple[CheckResult, ...]:
-    """What only both sides together can tell; ``data``: rows are to be loaded too. Nothing is changed.
+def check_fit(job: Job, *, data: bool, changes: bool) -> tuple[CheckResult, ...]:
+    """What only both sides together can tell; ``data``: rows are to be loaded, ``changes``: changes are to be applied.
+    Nothing of the user's is changed.
 
     What stops these checks and has a check of its own elsewhere (a missing table, a right) is a warning here. Raises
     a leaf of ConnectionRefused.
@@ -24,7 +25,7 @@ def check_fit(job: Job, *, data: bool) -> tuple[CheckResult, ...]:
         return ()
     try:
         with open_pair(job) as pair:
-            return tuple(_checks(pair, data))
+            return tuple(_checks(pair, data, changes))
     except (TypeRefused, IdentifierRefused) as e:
         return (CheckResult("target.types", "fail", e.message, e.how_to_fix),)
     except ConnectionRefused:
@@ -33,9 +34,10 @@ def check_fit(job: Job, *, data: bool) -> tuple[CheckResult, ...]:
         return (CheckResult("target.types", "warn", f"could not be looked at: {e.message}", e.how_to_fix),)
 
 
-def _checks(pair: Pair, data: bool) -> Iterator[CheckResult]:
+def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
     pair.target.render(pair.tables, pair.schemas, pair.job.source.type)
     yield CheckResult("target.types", "ok", "the target can hold every column, and every name")
+    yield _rehearsal(pair, changes)
     names = [t.name for t in pair.target_tables]
     there = set(pair.target.existing(names))
     yield offenders(
@@ -64,3 +66,32 @@ def _checks(pair: Pair, data: bool) -> Iterator[CheckResult]:
             "Empty them (POST reset with mode truncate), or go on with resume.",
             otherwise="warn",
         )
+
+
+def _rehearsal(pair: Pair, changes: bool) -> CheckResult:
+    """Whether the target takes every table, index, key and staging table that the migration will make there."""
+    id = "target.definitions"
+    try:
+        found = pair.target.rehearse(pair.tables, pair.schemas, pair.job.source.type, changes=changes)
+    except ConnectionRefused:
+        raise
+    except WhimbrelError as e:
+        return CheckResult(id, "warn", f"not tested: {e.message}", e.how_to_fix)
+    doubts = f"the target may not take: {listed(found.doubtful)}" if found.doubtful else ""
+    if found.refused:
+        said = [f"the target does not take: {listed(found.refused)}", doubts, found.untested]
+        return CheckResult(id, "fail", "; ".join(s for s in said if s), _REFUSED)
+    if found.doubtful:
+        remedy = "See that the rows fit; tables that exist already are used as they are."
+        return CheckResult(id, "warn", "; ".join(s for s in (doubts, found.untested) if s), remedy)
+    if found.untested:
+        return CheckResult(
+            id, "warn", found.untested, "Try it with fewer tables, or run schema/apply, which tells too."
+        )
+    return CheckResult(id, "ok", "every table, index, key and staging table was made on the target and taken back")
+
+
+_REFUSED = (
+    "Make on the target what is missing there (functions, extensions, collations), or change the definition on the "
+    "source, or leave the table out."
+)

@@ -31,13 +31,18 @@ from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Annotation, Column, Table
 
-_CREATE = {
+CREATE = {
     "upserts": merge.create_upserts,
     "deletes": merge.create_deletes,
     "images": merge.create_images,
     "totals": merge.create_totals,
 }
 _PLAIN = frozenset({Annotation.DURATION, Annotation.UUID, Annotation.BIT, Annotation.NUMERIC})  # nothing to escape
+
+
+def staging_kinds(pair: Pair) -> tuple[str, ...]:
+    """Which staging tables changes of the table go through."""
+    return ("upserts", "deletes") if pair.key else ("images", "totals")
 
 
 class MySQLApplier:
@@ -145,10 +150,10 @@ class MySQLApplier:
         """Make the table's staging tables, or empty those that hold rows. Only temporary tables; nothing commits but
         TRUNCATE, which is for the time between transactions."""
         empty = "DELETE FROM" if self._open else "TRUNCATE TABLE"
-        for kind in ("upserts", "deletes") if pair.key else ("images", "totals"):
+        for kind in staging_kinds(pair):
             name = (pair.number, kind)
             if name not in self._made:
-                execute(self._session, _CREATE[kind](pair))
+                execute(self._session, CREATE[kind](pair))
                 self._made.add(name)
             elif name in self._filled:
                 execute(self._session, f"{empty} {pair.staging(kind)}")

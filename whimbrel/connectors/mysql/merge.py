@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers
 from whimbrel.connectors.mysql.infile import conversion, infile_clause
 from whimbrel.connectors.mysql.target_keys import TargetKeys
+from whimbrel.connectors.mysql.target_types import key_bytes
+from whimbrel.connectors.mysql.types import base_of
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Column, Table
 
@@ -23,6 +25,10 @@ FOUND = "`whimbrel#found`"
 COUNT = "`whimbrel#count`"
 HAVE = "`whimbrel#have`"
 HASH = "`whimbrel#hash`"
+
+ROW_BYTES = 65535  # of a row beside its long texts
+_OWN_BYTES = 512  # what our own columns and NULL flags take
+_LONG = {"varchar": "LONGTEXT", "varbinary": "LONGBLOB"}
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def create_upserts(pair: Pair) -> str:
     origins = [f"t.{quote_identifier(name)} AS {_origin(n)}" for n, name in enumerate(pair.key)]
     return (
         f"CREATE TEMPORARY TABLE {pair.staging('upserts')} ({ROW} BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
-        f" {MASK} LONGTEXT CHARACTER SET ascii NULL, {FOUND} TINYINT NULL) ENGINE=InnoDB "
+        f" {MASK} LONGTEXT CHARACTER SET ascii NULL, {FOUND} TINYINT NULL{_apart(pair)}) ENGINE=InnoDB "
         + _empty(pair, [*_copies(pair.names), *origins])
     )
 
@@ -90,8 +96,8 @@ def create_deletes(pair: Pair) -> str:
 def create_images(pair: Pair) -> str:
     return (
         f"CREATE TEMPORARY TABLE {pair.staging('images')} ({ROW} BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY,"
-        f" {COUNT} BIGINT NULL, {HAVE} BIGINT NULL, {HASH} INT UNSIGNED NULL, KEY ({HASH})) ENGINE=InnoDB "
-        + _empty(pair, _copies(pair.names))
+        f" {COUNT} BIGINT NULL, {HAVE} BIGINT NULL, {HASH} INT UNSIGNED NULL, KEY ({HASH}){_apart(pair)})"
+        " ENGINE=InnoDB " + _empty(pair, _copies(pair.names))
     )
 
 
@@ -100,6 +106,24 @@ def create_totals(pair: Pair) -> str:
         f"CREATE TEMPORARY TABLE {pair.staging('totals')} ({ROW} BIGINT NOT NULL PRIMARY KEY, {HAVE} BIGINT NOT NULL)"
         " ENGINE=InnoDB"
     )
+
+
+def _apart(pair: Pair) -> str:
+    """Columns that are staged as long texts, which lie beside the row: with ours in it, it could be too long."""
+    sizes = {n: key_bytes(pair.target.column(n).type.native) or 12 for n in pair.names}
+    loose = [n for n in pair.names if n not in pair.key and base_of(pair.target.column(n).type.native) in _LONG]
+    declared = []
+    room = ROW_BYTES - _OWN_BYTES - sum(sizes[n] for n in pair.key)  # a key is staged twice
+    while loose and sum(sizes.values()) > room:
+        longest = max(loose, key=lambda n: sizes[n])
+        loose.remove(longest)
+        sizes[longest] = 12
+        type_ = pair.target.column(longest).type
+        collation = type_.collation or pair.target.options.get("collation", "")
+        written = f" CHARACTER SET {collation.partition('_')[0]} COLLATE {collation}" if collation else ""
+        long = _LONG[base_of(type_.native)]
+        declared.append(f", {quote_identifier(longest)} {long}{written if long == 'LONGTEXT' else ''} NULL")
+    return "".join(declared)
 
 
 def _origin(number: int) -> str:

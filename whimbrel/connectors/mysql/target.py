@@ -9,7 +9,7 @@ from typing import Literal
 
 import pymysql
 
-from whimbrel.connectors.mysql import ddl, finish, schema, script
+from whimbrel.connectors.mysql import ddl, finish, rehearsal, schema, script
 from whimbrel.connectors.mysql.checkpoint import MySQLCheckpoint
 from whimbrel.connectors.mysql.connection import (
     Session,
@@ -26,7 +26,7 @@ from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -110,6 +110,15 @@ class MySQLTarget:
         there = self.existing([t.name for t in tables])
         with self._lock, mapped("target"):
             return ddl.differences(tables, schema.reflect(self.session, there) if there else ())
+
+    def rehearse(
+        self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str, *, changes: bool
+    ) -> Rehearsal:
+        targets = self.target_tables(tables, schemas, source_type)
+        names = self.existing([t.name for t in targets])
+        with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session, mapped("target"):
+            there = {t.name: t for t in schema.reflect(session, names)} if names else {}
+            return rehearsal.rehearse(session, tables, targets, there, changes=changes)
 
     def checkpoint(self, migration: str) -> Checkpoint:
         return MySQLCheckpoint(self.endpoint.parameters, self.operation, migration)

@@ -118,15 +118,15 @@ def _builds(connection: Connection, target: Table) -> Iterator[Callable[[], obje
     for name, definition in ddl.key_constraints(target):
         if name == target.primary_key_name and existing.primary_key:
             continue
-        if not any(_same(i, existing) for i in target.indexes if i.name == name):
+        if not any(has_index(i, existing) for i in target.indexes if i.name == name):
             statement = ddl.add_constraint(target.name, name, definition)
             yield partial(connection.execute, statement.encode())
     for index in target.indexes:
-        if not index.constraint and not _same(index, existing):
+        if not index.constraint and not has_index(index, existing):
             yield partial(connection.execute, ddl.create_index(target.name, index).encode())
 
 
-def _same(index: Index, existing: Table) -> bool:
+def has_index(index: Index, existing: Table) -> bool:
     """Whether the table has an index that does the same, under any name."""
 
     def shape(i: Index) -> tuple[object, ...]:

@@ -58,8 +58,13 @@ where g.tgenabled in ('O', 'A') order by 1
 def pair_tables(connection: Connection, source: Sequence[Table], target: Sequence[Table]) -> list[Pair]:
     """Every source table with its target table and how rows can be brought into that. Raises TableMissing."""
     with unqualified_names_off(connection):
-        uniques = connection.execute(_UNIQUES.encode(), _names(target)).fetchall()
-        columns = connection.execute(_COLUMNS.encode(), _names(target)).fetchall()
+        return pair_seen(connection, source, target)
+
+
+def pair_seen(connection: Connection, source: Sequence[Table], target: Sequence[Table]) -> list[Pair]:
+    """The same inside the caller's transaction, in which unqualified names are off."""
+    uniques = connection.execute(_UNIQUES.encode(), _names(target)).fetchall()
+    columns = connection.execute(_COLUMNS.encode(), _names(target)).fetchall()
     always: dict[TableName, set[str]] = {t.name: set() for t in target}
     bases: dict[TableName, dict[str, str]] = {t.name: {} for t in target}
     special: dict[TableName, bool] = {}

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Literal
 
-from whimbrel.connectors.postgres import ddl, finish, inventory, scripts
+from whimbrel.connectors.postgres import ddl, finish, inventory, rehearsal, scripts
 from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
@@ -68,6 +68,16 @@ class PostgresTarget:
     def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
         with self._session() as connection:
             return inventory.differences(connection, tables)
+
+    def rehearse(
+        self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str, *, changes: bool
+    ) -> Rehearsal:
+        with self._session() as connection:
+            there = inventory.existing(connection, [t.name.renamed(schemas) for t in tables])
+            virtual = connection.info.server_version >= _VIRTUAL_COLUMNS_SINCE
+            return rehearsal.rehearse(
+                *(connection, tables, schemas, source_type, there), virtual_columns=virtual, changes=changes
+            )
 
     def checkpoint(self, migration: str) -> Checkpoint:
         return PostgresCheckpoint(self._connect(), migration)

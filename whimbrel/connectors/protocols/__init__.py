@@ -13,7 +13,7 @@ What has ``close()`` is used with ``contextlib.closing``; closing twice is no er
 
 from __future__ import annotations
 
-from whimbrel.connectors.protocols.checks import CheckResult, Checks, Statement
+from whimbrel.connectors.protocols.checks import CheckResult, Checks, Rehearsal, Statement
 from whimbrel.connectors.protocols.comparison import Comparable, Comparison
 from whimbrel.connectors.protocols.engine import Capabilities, Engine, ServerInfo, negotiate
 from whimbrel.connectors.protocols.source import (
@@ -53,6 +53,7 @@ __all__ = [
     "LoadState",
     "Loader",
     "Refetch",
+    "Rehearsal",
     "Rendered",
     "Retained",
     "ServerInfo",

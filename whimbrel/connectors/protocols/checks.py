@@ -21,6 +21,19 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """What came of making on a target, and taking back, all that a migration will make there.
+
+    ``refused`` names table and object and what the server said; ``doubtful`` the same of tables that exist already,
+    made otherwise; ``untested`` is a sentence on what was not tried, '' when all was.
+    """
+
+    refused: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
+    untested: str = ""
+
+
+@dataclass(frozen=True)
 class Statement:
     """SQL that a person runs before the migration. ``restart``: takes effect only after a restart of the server."""
 

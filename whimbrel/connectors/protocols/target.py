@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import pyarrow as pa
 
+from whimbrel.connectors.protocols.checks import Rehearsal
 from whimbrel.model.change import Segment
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
@@ -85,6 +86,12 @@ class Target(Protocol):
 
     def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
         """For target tables as target_tables gives them: how existing ones differ in columns; empty when they fit."""
+
+    def rehearse(
+        self, tables: Sequence[Table], schemas: Mapping[str, str], source_type: str, *, changes: bool
+    ) -> Rehearsal:
+        """Make all that ``render`` and, with ``changes``, the applier would make for these source tables, under names
+        of our own, and take it back; bounded in time. No table, row or name of the user's is touched."""
 
     def checkpoint(self, migration: str) -> Checkpoint:
         """The migration's progress kept in the target itself (schema or database 'whimbrel'). Made when absent."""
