@@ -120,6 +120,20 @@ class Recorded:
 
 
 @dataclass(frozen=True)
+class LookAtIdle:
+    """All of them."""
+
+
+@dataclass(frozen=True)
+class LookedAtIdle:
+    """How many migrations nobody follows, for how many of them their source keeps log, and how many were let go."""
+
+    idle: int
+    held: int
+    let_go: int
+
+
+@dataclass(frozen=True)
 class Cleaned:
     """``held``: the slot that the source keeps its log for."""
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.responses import HTMLResponse
 
 from api.auth import KeyFile
@@ -18,6 +18,7 @@ from api.gate import Gate
 from api.metrics import RequestMetrics
 from api.openapi import describe
 from api.orchestrator import Orchestrator
+from api.queries import refuse_unknown_query
 from api.reconciler import EVERY_SECONDS, reconcile_forever
 from api.routes import ROUTERS
 from api.services import Services
@@ -58,7 +59,7 @@ def create_app(
     statuses, metrics = Statuses(reader(catalog, orchestrator)), RequestMetrics()
     app.state.services = Services(catalog, orchestrator, dispatcher, SlowThreads(), statuses, metrics)
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(refuse_unknown_query)])
     register_handlers(app)
     describe(app)
     app.add_middleware(Gate, keys=keys or KeyFile(api_keys_file(catalog.home)), statuses=statuses, metrics=metrics)

@@ -65,6 +65,11 @@ def require_queue(type: str) -> None:
     serving("target", type)
 
 
+def check_position(source: EndpointRecord, text: str) -> None:
+    """Raise InvalidRequest for what cannot be a position in the log of such a source. Connects to nothing."""
+    serving("source", source.type).check_position(text)
+
+
 def test(role: Role, record: EndpointRecord) -> str:
     """Connect and disconnect; a sentence naming server and version. Raises a leaf of ConnectionRefused."""
     for field, value in record.parameters.items():

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
+from api import connectors
 from api.dispatch import Prepare
 from api.envelope import answer, failure
 from api.services import Services
@@ -57,9 +58,19 @@ def into_file_target(services: Services, name: str, body: dict[str, Any]) -> Pre
 
     async def prepare() -> dict[str, Any]:
         await with_file_target(services, name)
+        await check_position(services, name, body)
         return body
 
     return prepare
+
+
+async def check_position(services: Services, name: str, body: dict[str, Any]) -> None:
+    """Raise InvalidRequest for a position that cannot be right; with ``resume`` none is used, so none is looked at."""
+    if body.get("resume") or body.get("position") is None:
+        return
+    migration = await in_thread(services.catalog.get_migration, name)
+    source = await in_thread(services.catalog.get_source, migration.source)
+    connectors.check_position(source, body["position"])
 
 
 async def run(

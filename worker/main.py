@@ -13,7 +13,9 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.idle import most_held
 from worker.attributes import register_search_attributes
+from worker.idle import keep_idle_watch
 from worker.logs import set_up
 from worker.registry import ACTIVITIES, WORKFLOWS
 from worker.settings import Settings
@@ -71,11 +73,14 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             if client is None:
                 return
             await register_search_attributes(client)
+            watching = asyncio.create_task(keep_idle_watch(client))
             try:
                 await _poll(build_worker(client, settings, threads), settings, stopping)
             except Exception:
                 logger.exception("the worker cannot poll %s; trying again", settings.address)
                 await _sleep(RECONNECT_SECONDS, stopping)
+            finally:
+                watching.cancel()
 
 
 async def _poll(worker: Worker, settings: Settings, stopping: asyncio.Event) -> None:
@@ -100,6 +105,7 @@ async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
 
 async def _main() -> None:
     settings = Settings.from_environment()
+    most_held()  # a setting that is wrong is told now
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from activities.cleanup import clean_up
 from activities.data import copy_data, data_state
+from activities.idle import look_at_idle
 from activities.outcome import record_outcome
 from activities.pause import set_pause
 from activities.replication import replicate
@@ -14,6 +15,7 @@ from activities.schema import apply_objects, apply_schema, extract_schema
 from activities.target import reset_target, validate_data
 from workflows.cleanup import Cleanup
 from workflows.data import Data
+from workflows.idle import IdleWatch
 from workflows.replication import DataReplication, Replication
 from workflows.schema import ObjectsApply, SchemaApply, SchemaExtract
 from workflows.target import Reset, Validate
@@ -28,6 +30,7 @@ WORKFLOWS: tuple[type, ...] = (
     Reset,
     Validate,
     Cleanup,
+    IdleWatch,
 )
 ACTIVITIES: tuple[Callable[..., Any], ...] = (
     extract_schema,
@@ -41,4 +44,5 @@ ACTIVITIES: tuple[Callable[..., Any], ...] = (
     set_pause,
     clean_up,
     record_outcome,
+    look_at_idle,
 )

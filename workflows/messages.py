@@ -17,6 +17,7 @@ WORKFLOWS = {  # operation mode -> workflow type
     "validate": "Validate",
 }
 CLEANUP_WORKFLOW = "Cleanup"
+IDLE_WATCH_WORKFLOW, IDLE_WATCH_ID = "IdleWatch", "whimbrel-idle-watch"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class OperationRequest:
     mode: str
     resume: bool = False
     position: str | None = None
+
+
+@dataclass(frozen=True)
+class IdleWatchRequest:
+    """Look at idle migrations every so many seconds."""
+
+    every_seconds: float = 300.0
 
 
 @dataclass(frozen=True)

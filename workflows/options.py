@@ -35,5 +35,7 @@ CLEANING = Options(timedelta(minutes=10), 6)
 TIDYING = Options(timedelta(minutes=2), 2)
 # The catalog must learn how the operation ended.
 RECORDING = Options(timedelta(minutes=1), 0)
+# Comes round again by itself; heartbeats tell when the worker died.
+LOOKING = Options(timedelta(hours=1), 3)
 # Bounded by the activity itself; a worker that dies meanwhile is no reason to fail a pause.
 PAUSING = Options(timedelta(minutes=15), 0)

@@ -14,7 +14,7 @@ from api.results import Paused, Started
 from api.services import Deps, RequestId, Services
 from api.threads import in_thread
 from api.views import started_view
-from api.work import pause_or_resume, with_file_target
+from api.work import check_position, pause_or_resume, with_file_target
 from whimbrel.catalog.records import Mode, Status
 from whimbrel.errors import (
     InvalidRequest,
@@ -46,6 +46,7 @@ async def start_replication(
     async def prepare() -> dict[str, Any]:
         await with_file_target(services, name)
         await _require_extracted(services, name)
+        await check_position(services, name, asked)
         return asked
 
     record = await services.dispatcher.start(name, Mode.CHANGE, asked, request_id, prepare)

@@ -15,7 +15,7 @@ from api.results import Paused, Started
 from api.services import Deps, RequestId, Services
 from api.threads import in_thread
 from api.views import started_view
-from api.work import pause_or_resume
+from api.work import check_position, pause_or_resume
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
@@ -53,6 +53,7 @@ async def start_replication_queue(
 
     async def prepare() -> dict[str, Any]:
         await _require_queue_only(services, name)
+        await check_position(services, name, asked)
         return asked
 
     record = await services.dispatcher.start(name, Mode.CHANGE_QUEUE, asked, request_id, prepare)

@@ -47,6 +47,63 @@ async def test_modes_and_positions(
     assert (request.mode, request.resume, request.position) == (mode, False, body.get("position"))
 
 
+@pytest.mark.parametrize("path", ["replication", "data-replication"])
+@pytest.mark.parametrize(
+    ("type", "position"),
+    [
+        ("postgres", "nonsense"),
+        ("postgres", "0/0"),
+        ("postgres", "binlog.000001:4"),
+        ("mysql", "0/16B3748"),
+        ("mysql", "binlog.000001:-4"),
+        ("mysql", "binlog.000001:99999999999999999999"),
+        ("mariadb", "0-1-100,nonsense"),
+    ],
+)
+async def test_a_position_that_cannot_be_right(
+    client: Client, shop: Catalog, temporal: FakeOrchestrator, path: str, type: str, position: str
+) -> None:
+    extracted(shop)
+    shop.put_source(EndpointRecord("old", type, dict(shop.get_source("old").parameters)))
+    status, code, error = await client.refused("POST", f"{SHOP}/{path}", {"position": position})
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "position")
+    assert temporal.started == []
+    await client.ok("POST", f"{SHOP}/{path}", {"position": position, "resume": True})  # where it is not used
+
+
+@pytest.mark.parametrize(
+    ("type", "position"),
+    [
+        ("postgres", "0/16b3748"),
+        ("mysql", "binlog.000042:1234"),
+        ("mysql", "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5,\n 4e11fa47-71ca-11e1-9e33-c80aa9429562:7"),
+        ("mariadb", "0-1-100,1-2-3"),
+    ],
+)
+async def test_positions_of_each_engine(client: Client, shop: Catalog, type: str, position: str) -> None:
+    extracted(shop)
+    shop.put_source(EndpointRecord("old", type, dict(shop.get_source("old").parameters)))
+    await client.ok("POST", f"{SHOP}/replication", {"position": position})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/health"),
+        ("GET", "/v1/sources"),
+        ("GET", f"{SHOP}/status"),
+        ("GET", "/v1/operations"),
+        ("POST", f"{SHOP}/data"),
+        ("DELETE", "/v1/migrations/shop"),
+        ("POST", f"/v1/operations/{ID}/cancel"),
+    ],
+)
+async def test_an_unknown_query_parameter(client: Client, shop: Catalog, method: str, path: str) -> None:
+    status, code, error = await client.refused(method, f"{path}?forse=true")
+    assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "forse")
+    assert "forse" in error["message"]
+
+
 def extracted(catalog: Catalog) -> None:
     catalog.begin_operation("shop", Mode.SCHEMA_EXTRACT, "extract", "h", {})
     catalog.mark_started("extract", "run")

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from tests.servers.temporal import Temporal
 from tests.unit.workflows.house import House, failing, open_house, until, until_told
 from whimbrel.errors import SourceInterrupted, ValueRefused
+from workflows.messages import IDLE_WATCH_WORKFLOW, TASK_QUEUE, IdleWatchRequest
 
 HISTORIES = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[Any, Any]
@@ -106,6 +109,22 @@ async def cleanup(house: House) -> Handle:
     return house.client.get_workflow_handle(f"{handle.id}-cleanup")
 
 
+async def idle_watch(house: House) -> Handle:
+    """Still open: between two looks."""
+    handle = await house.client.start_workflow(
+        IDLE_WATCH_WORKFLOW, IdleWatchRequest(3.0), id="idle-watch", task_queue=TASK_QUEUE
+    )
+    house.opened(handle)
+    while await _timers(handle) < 2:
+        await asyncio.sleep(0.2)
+    return handle
+
+
+async def _timers(handle: Handle) -> int:
+    events = (await handle.fetch_history()).events
+    return sum(e.event_type == EventType.EVENT_TYPE_TIMER_STARTED for e in events)
+
+
 def _plain(mode: str) -> Callable[[House], Awaitable[Handle]]:
     return lambda house: completed(house, mode)
 
@@ -124,6 +143,7 @@ SCENES: dict[str, Callable[[House], Awaitable[Handle]]] = {
             data_replication_resumed_and_failed,
             data_replication_running,
             cleanup,
+            idle_watch,
         )
     },
 }
@@ -138,9 +158,11 @@ def impersonal(value: Any) -> Any:
     return [impersonal(v) for v in value] if isinstance(value, list) else value
 
 
-async def record(address: str, folder: Path) -> None:
+async def record(address: str, folder: Path, names: Sequence[str]) -> None:
     HISTORIES.mkdir(exist_ok=True)
     for name, scene in SCENES.items():
+        if names and name not in names:
+            continue
         async with open_house(address, folder / name) as house, house.worker():
             handle = await scene(house)
             history = impersonal(json.loads((await handle.fetch_history()).to_json()))
@@ -150,13 +172,14 @@ async def record(address: str, folder: Path) -> None:
 
 
 def main() -> None:
+    """All scenes, or those named, as when a new one is added beside the old."""
     with tempfile.TemporaryDirectory() as folder:
         server = Temporal.make(
             Path(folder) / "temporal", ["--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=100"]
         )
         server.start()
         try:
-            asyncio.run(record(server.address, Path(folder)))
+            asyncio.run(record(server.address, Path(folder), sys.argv[1:]))
         finally:
             server.stop()
 

@@ -8,6 +8,7 @@ import typer
 
 from whimbrel.cli import show
 from whimbrel.cli.session import current
+from whimbrel.cli.shapes import OperationEnded
 
 app = typer.Typer(no_args_is_help=True, help="List, look at, cancel and stop operations.")
 
@@ -24,6 +25,10 @@ Mode = Literal[
     "validate",
 ]
 Id = Annotated[str, typer.Argument(help="The operation's id.")]
+
+Release = Annotated[
+    bool, typer.Option("--release", help="Also let go of the log that the source keeps for whoever goes on.")
+]
 
 
 @app.command("list")
@@ -54,16 +59,21 @@ def get(id: Id) -> None:
 
 
 @app.command("cancel")
-def cancel(id: Id) -> None:
+def cancel(id: Id, release: Release = False) -> None:
     """Let it finish what it has in hand, clean up and end."""
     with current().client() as api:
-        done = api.cancel_operation(id)
-    show.result(done, f"operation {id} is {done['status']}")
+        done = api.cancel_operation(id, {"release": release})
+    show.result(done, _ended(done))
 
 
 @app.command("stop")
-def stop(id: Id) -> None:
+def stop(id: Id, release: Release = False) -> None:
     """End it at once and clean up behind it."""
     with current().client() as api:
-        done = api.stop_operation(id)
-    show.result(done, f"operation {id} is {done['status']}")
+        done = api.stop_operation(id, {"release": release})
+    show.result(done, _ended(done))
+
+
+def _ended(done: OperationEnded) -> str:
+    sentence = f"operation {done['operation_id']} is {done['status']}"
+    return f"{sentence}; {show.held(done['held'], done['operation_id'])}" if done["held"] else sentence

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from whimbrel.cli.session import KEY_REMEDY, current
+from whimbrel.cli.shapes import Held
 from whimbrel.errors import AuthFailed, OperationConflict, RequestError, WhimbrelError
 
 # What scripts can branch on. 2 is also what a wrong command line gives.
@@ -47,6 +48,14 @@ def goes_on(operation: str) -> None:
     """Say that an operation runs although nobody waits for it here any more."""
     see, end = f"whimbrel operations get {operation}", f"whimbrel operations cancel {operation}"
     current().errors.print(f"The operation goes on. '{see}' shows it, '{end}' ends it.", soft_wrap=True)
+
+
+def held(what: Held, operation: str) -> str:
+    """What a source keeps for a migration that nobody follows, and how to let it go."""
+    return (
+        f"the source holds slot {what['slot']} for a resume, and {what['retained_bytes']:,} bytes of its log; "
+        f"'whimbrel operations cancel {operation} --release' lets it go"
+    )
 
 
 def result(value: Any, sentence: str | None = None) -> None:

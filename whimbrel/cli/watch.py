@@ -60,6 +60,13 @@ def print_once(found: MigrationStatus) -> None:
     current().console.print(f"[bold]{escape(found['migration'])}[/] is {found['state']}")
     if shown:
         current().console.print(picture(shown))
+    if found["held"] and shown:
+        sentence = (
+            f"{show.held(found['held'], shown['operation_id'])} (seen {duration(found['held']['age_seconds'])} ago)"
+        )
+        current().console.print(escape(sentence), style="yellow", soft_wrap=True)
+    if found["let_go"]:
+        current().console.print(escape(found["let_go"]["why"]), style="yellow", soft_wrap=True)
 
 
 def _follow(fetch: Callable[[], Operation | None]) -> Operation:

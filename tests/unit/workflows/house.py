@@ -169,6 +169,10 @@ class House:
         self._begun.append(handle)
         return handle
 
+    def opened(self, handle: WorkflowHandle[Any, Any]) -> None:
+        """Have it ended with the house."""
+        self._begun.append(handle)
+
     async def vacate(self) -> None:
         """Leave nothing open that the next house's worker would take up."""
         for handle in self._begun:

@@ -32,6 +32,9 @@ class KafkaEngine:
 
         return server_info(endpoint)
 
+    def check_position(self, text: str) -> None:
+        raise InvalidRequest("position: a queue is no source, and has no log to begin in", field="position")
+
     def source(self, endpoint: Endpoint, operation: str) -> Source:
         raise InvalidRequest(f"{endpoint.name}: {endpoint.type} is a queue and no source", field="source")
 

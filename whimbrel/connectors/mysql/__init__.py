@@ -29,6 +29,11 @@ class MySQLEngine:
 
         return server_info(endpoint.parameters, "test")
 
+    def check_position(self, text: str) -> None:
+        from whimbrel.connectors.mysql.log import check_position
+
+        check_position(text)
+
     def source(self, endpoint: Endpoint, operation: str) -> Source:
         from whimbrel.connectors.mysql.source import MySQLSource
 

@@ -77,6 +77,21 @@ def gtids_at(session: Session, file: str, offset: int, status: tuple[Any, ...] |
     return str(found or "")
 
 
+def check_position(text: str) -> None:
+    """Raise InvalidRequest for what neither server's log has."""
+    plain = "".join(text.split())
+    found = _FILE_AND_OFFSET.match(plain)
+    if found and int(found["offset"]) < 1 << 63:
+        return
+    if plain and any(all(one.match(part) for part in plain.split(",")) for one in (_MARIADB_GTID, _MYSQL_GTIDS)):
+        return
+    raise InvalidRequest(
+        f"position: {text[:80]!r} is neither 'file.000001:offset' nor a GTID set like 0-1-100 (MariaDB) or "
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5 (MySQL)",
+        field="position",
+    )
+
+
 def parse_position(session: Session, text: str) -> Position:
     """What a user wrote: ``binlog.000042:1234`` or a GTID set. Raises InvalidRequest."""
     identity = server_identity(session)

@@ -29,6 +29,11 @@ class PostgresEngine:
 
         return server_info(endpoint.parameters, "test")
 
+    def check_position(self, text: str) -> None:
+        from whimbrel.connectors.postgres.slots import check_position
+
+        check_position(text)
+
     def source(self, endpoint: Endpoint, operation: str) -> Source:
         from whimbrel.connectors.postgres.source import PostgresSource
 

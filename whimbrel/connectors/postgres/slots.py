@@ -82,6 +82,12 @@ def parse_lsn(text: str) -> int:
     return int(match[1], 16) << 32 | int(match[2], 16)
 
 
+def check_position(text: str) -> None:
+    """Raise InvalidRequest for what no server's log has."""
+    if parse_lsn(text) == 0:
+        raise InvalidRequest("position: '0/0' is before the beginning of any log", field="position")
+
+
 def parse_position(connection: Connection, text: str) -> Position:
     """A position as users write it, on this server. Raises InvalidRequest."""
     return position_at(server_identity(connection), parse_lsn(text))

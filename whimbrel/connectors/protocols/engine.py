@@ -53,6 +53,9 @@ class Engine(Protocol):
     def test(self, endpoint: Endpoint) -> ServerInfo:
         """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
 
+    def check_position(self, text: str) -> None:
+        """Raise InvalidRequest for what cannot be a position in this engine's log, without asking any server."""
+
     def source(self, endpoint: Endpoint, operation: str) -> Source:
         """The reading side. Opens nothing yet."""
 
