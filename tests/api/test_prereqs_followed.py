@@ -124,6 +124,7 @@ async def test_every_statement_run_turns_every_failure_into_ok(
         fit = {c.id: c for c in after.target.checks if c.id.startswith("target.")}
         assert fit["target.types"].status == fit["target.tables_exist"].status == "ok"
         assert fit["target.table_shape"].status != "fail"
+        assert "target.keys" in fit
         assert ("target.tables_empty" in fit) is (mode != "replication")
     wrong.run(target, "alter table shop.orders drop column note; drop table shop.log")
     other = {c.id: c for c in (await validity("data")).target.checks}

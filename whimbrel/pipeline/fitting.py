@@ -57,6 +57,15 @@ def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
         "Drop them (POST reset), or make them match.",
         otherwise="fail" if any(d.endswith(_FATAL) for d in differences) else "warn",
     )
+    yield offenders(
+        "target.keys",
+        pair.target.stricter(pair.tables, pair.target_tables),
+        "existing tables tell rows apart as the source does",
+        "existing tables may take two rows of the source for one, which is then refused",
+        "Drop these unique keys on the target, or give their columns the source's collation; or make sure that the "
+        "source has no such rows, now and later.",
+        otherwise="warn",  # only rows can tell
+    )
     if data:
         yield offenders(
             "target.tables_empty",

@@ -5,19 +5,24 @@ What is left behind is read with the server's own client.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.servers.mysql import MySQL
-from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, now, reflected
+from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, make, now, reflected
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
+from whimbrel.pipeline.fitting import check_fit
 
 Follow = Callable[..., list[str]]
 
@@ -120,13 +125,55 @@ STRICTER = {
 @pytest.mark.parametrize("case", STRICTER)
 def test_a_row_that_the_target_takes_for_another_is_refused_by_name(server: MySQL, follow: Follow, case: str) -> None:
     source, target, rows, sql, key = STRICTER[case]
-    exact = "utf8mb4_nopad_bin" if server.flavor == "mariadb" else "utf8mb4_0900_bin"
+    exact = _nopad(server)
     with pytest.raises(ValueRefused, match=rf"{TARGET}\.t: .* unique key {key} \(") as refused:
         follow(source.replace("utf8mb4_nopad", exact), target, rows, sql)
     assert refused.value.details["key"] == key
     assert contents(server, TARGET, "t") == sorted(
         ["", *(r.replace(",", "\t").replace("'", "") for r in rows.strip("()").split("),("))]
     )
+
+
+def _nopad(server: MySQL) -> str:
+    return "utf8mb4_nopad_bin" if server.flavor == "mariadb" else "utf8mb4_0900_bin"
+
+
+def checked(job: Job) -> CheckResult:
+    """What the check says about keys, of everything in the first database on its way into the second."""
+    whole = replace(job, tables=(TableName(SOURCE, "*"),), schema_rename={SOURCE: TARGET})
+    [found] = [c for c in check_fit(whole, data=True) if c.id == "target.keys"]
+    return found
+
+
+def test_the_check_names_what_makes_a_target_stricter(server: MySQL, job: Job) -> None:
+    cases = {f"t{n}": case for n, case in enumerate(STRICTER.values())}
+    for database, side in ((SOURCE, 0), (TARGET, 1)):
+        server.create_database(database)
+        ddl = [f"CREATE TABLE {t} ({case[side]}".replace("utf8mb4_nopad", _nopad(server)) for t, case in cases.items()]
+        server.client(";".join(ddl), database)
+    found = checked(job)
+    assert found.status == "warn"
+    for table, (*_, key) in cases.items():
+        if STRICTER["two rows of one batch that the target folds"] != cases[table]:
+            assert re.search(rf"{TARGET}\.{table}\b[^;]*unique key {key}\b", found.message), (table, found.message)
+    server.client("DROP TABLE t0; CREATE TABLE t0 (id INT, email VARCHAR(80), v INT, KEY (id))", TARGET)
+    assert f"{TARGET}.t0: has no unique key on id" in checked(job).message
+
+
+def test_a_target_that_we_have_made_is_none_that_is_stricter(server: MySQL, job: Job, target: MySQLTarget) -> None:
+    make(
+        server,
+        f"CREATE TABLE a (k VARCHAR(20) PRIMARY KEY, u VARCHAR(20) {FOLDED}, UNIQUE KEY begins (u(3))) {EXACT};"
+        "CREATE TABLE b (a INT, b INT, u VARCHAR(9) CHARACTER SET latin1 UNIQUE, PRIMARY KEY (b, a), UNIQUE (a, b, u));"
+        "CREATE TABLE c (v INT); CREATE TABLE d (v VARCHAR(9) NOT NULL UNIQUE, e ENUM('x') UNIQUE);",
+    )
+    assert (checked(job).status, checked(job).message) == ("ok", "existing tables tell rows apart as the source does")
+    tables = reflected(job, SOURCE)
+    server.create_database(TARGET)
+    assert checked(job).status == "ok"
+    for statement in target.render(tables, {SOURCE: TARGET}, server.flavor).tables:
+        server.client(statement)
+    assert checked(job).status == "ok"
 
 
 def test_what_is_deleted_is_the_row_itself_and_none_that_the_target_takes_for_it(follow: Follow) -> None:

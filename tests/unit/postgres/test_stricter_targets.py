@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from tests.servers.postgres import Postgres
@@ -11,6 +14,7 @@ from tests.unit.postgres.test_apply import segment, target_rows
 from whimbrel.errors import ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE
 from whimbrel.model.chunk import Format
+from whimbrel.pipeline.fitting import check_fit
 
 USERS = "create table t (id int primary key, email text, v int);"
 BOTH = "create table t (id int primary key, email text unique, v int);"
@@ -79,6 +83,20 @@ def test_a_row_that_the_target_takes_for_another_is_refused_by_name(server: Post
         assert refused.value.details["key"] == key
         assert "on the target" in refused.value.how_to_fix
         assert target_rows(rig) == before
+
+
+@pytest.mark.parametrize("case", STRICTER)
+def test_the_check_names_what_makes_a_target_stricter(server: Postgres, case: str) -> None:
+    ddl, stricter, _, _, key = STRICTER[case]
+    if stricter.startswith(FOLDED) and server.version == "18":
+        pytest.skip("the PostgreSQL 18 of the tests is built without ICU")
+    with Rig(server, ddl + "create unique index whole on t (lower(v::text));", "t") as rig:
+        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True)}
+        assert found["target.keys"].status == "ok", found
+        rig.target_sql(stricter)
+        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True)}
+        assert found["target.keys"].status == "warn"
+        assert re.search(rf"public\.t\b.* unique key {key}\b", found["target.keys"].message)
 
 
 def test_what_is_deleted_is_the_row_itself_and_none_that_the_target_takes_for_it(server: Postgres) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pymysql
 
-from whimbrel.connectors.mysql import ddl, finish, rehearsal, schema, script
+from whimbrel.connectors.mysql import ddl, finish, rehearsal, schema, script, target_keys
 from whimbrel.connectors.mysql.checkpoint import MySQLCheckpoint
 from whimbrel.connectors.mysql.connection import (
     Session,
@@ -119,6 +119,12 @@ class MySQLTarget:
         with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session, mapped("target"):
             there = {t.name: t for t in schema.reflect(session, names)} if names else {}
             return rehearsal.rehearse(session, tables, targets, there, changes=changes)
+
+    def stricter(self, source: Sequence[Table], target: Sequence[Table]) -> tuple[str, ...]:
+        there = set(self.existing([t.name for t in target]))
+        with self._lock, mapped("target"):
+            pairs = [(s, t) for s, t in zip(source, target, strict=True) if t.name in there]
+            return tuple(told for s, t in pairs for told in target_keys.stricter(self.session, s, t))
 
     def checkpoint(self, migration: str) -> Checkpoint:
         return MySQLCheckpoint(self.endpoint.parameters, self.operation, migration)

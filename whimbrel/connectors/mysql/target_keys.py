@@ -44,27 +44,60 @@ UNKNOWN = TargetKeys(frozenset(), False, {}, ())  # not asked yet
 
 def read_keys(session: Session, source: Table, target: TableName) -> TargetKeys:
     """Ask the catalog. A table that is not there, or not shown to this account, has no unique key."""
-    name = (target.schema, target.table)
-    collations = {str(column): str(collation) for column, collation in query(session, _COLLATIONS, name)}
-    parts: dict[str, list[tuple[str | None, int | None]]] = {}
-    for index, column, prefix in query(session, _PARTS, name):
-        parts.setdefault(str(index), []).append((column, prefix))  # an expression has no column
-    plain = {index: [c for c, _ in found if c is not None] for index, found in parts.items()}
-    whole = [tuple(plain[i]) for i, found in parts.items() if all(c is not None and p is None for c, p in found)]
+    parts, collations = _read(session, target)
+    plain = {index: tuple(c for c, _ in found if c is not None) for index, found in parts.items()}
     key = set(source.key)
     return TargetKeys(
-        folding=frozenset(_folding(source, collations)),
+        folding=frozenset(c.name for c in source.loaded_columns if _folds(collations, source, c.name)),
         colliding=any(len(plain[i]) == len(found) and set(plain[i]) <= key for i, found in parts.items()),
-        uniques={index: tuple(columns) for index, columns in plain.items()},
-        shared=tuple(u for u in whole if set(u) != key and any(set(own) <= set(u) for own in source.uniques)),
+        uniques=plain,
+        shared=tuple(plain[i] for i, found in parts.items() if set(plain[i]) != key and _shared(found, source)),
     )
 
 
-def _folding(source: Table, collations: Mapping[str, str]) -> Iterator[str]:
-    for column in source.loaded_columns:
-        there = collations.get(column.name)
-        if there is not None and there != collation_of(source, column.name) and not there.endswith(_EXACT):
-            yield column.name
+def stricter(session: Session, source: Table, wanted: Table) -> Iterator[str]:
+    """``schema.table: what`` may make two rows of the source one in a table that exists, though not in one that we
+    would make, which is ``wanted``."""
+    parts, collations = _read(session, wanted.name)
+    made = {(i.name, i.columns, i.prefixes if any(i.prefixes) else ()) for i in wanted.indexes if i.unique}
+    for index, found in parts.items():
+        columns = tuple(c for c, _ in found if c is not None)
+        prefixes = tuple(p for _, p in found)
+        if not _shared(found, source) and (index, columns, prefixes if any(prefixes) else ()) not in made:
+            shown = (f"{c}({p})" if p else str(c or "an expression") for c, p in found)
+            yield f"{wanted.name}: unique key {index} ({', '.join(shown)}) is none of the source's"
+        for column in columns:
+            if any(c.name == column for c in wanted.columns) and _folds(collations, wanted, column):
+                yield (
+                    f"{wanted.name}.{column}: {collations[column]}, in unique key {index}, is not "
+                    f"{collation_of(wanted, column) or 'exact'} and may call other texts equal"
+                )
+    if source.key and not any({c for c, _ in found} <= set(source.key) for found in parts.values()):
+        yield f"{wanted.name}: has no unique key on {', '.join(source.key)}"
+
+
+Parts = list[tuple[str | None, int | None]]  # column (None for an expression) and length of the prefix, if any
+
+
+def _read(session: Session, target: TableName) -> tuple[dict[str, Parts], dict[str, str]]:
+    """The parts of each unique key, and the collation of each text column."""
+    name = (target.schema, target.table)
+    parts: dict[str, Parts] = {}
+    for index, column, prefix in query(session, _PARTS, name):
+        parts.setdefault(str(index), []).append((column, prefix))
+    return parts, {str(column): str(collation) for column, collation in query(session, _COLLATIONS, name)}
+
+
+def _shared(parts: Parts, source: Table) -> bool:
+    """Whether the source keeps rows apart by no more than these columns, whole ones."""
+    whole = {c for c, prefix in parts if prefix is None and c is not None}
+    return len(whole) == len(parts) and any(set(own) <= whole for own in source.uniques)
+
+
+def _folds(collations: Mapping[str, str], table: Table, column: str) -> bool:
+    """Whether a text column of the target has another collation than in ``table``, and one that may fold."""
+    there = collations.get(column)
+    return there is not None and there != collation_of(table, column) and not there.endswith(_EXACT)
 
 
 def collation_of(table: Table, column: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -25,8 +25,11 @@ _UNIQUES = f"""
 with {_WANTED}
 select w.schema, w.name, i.indisexclusion or i.indexprs is not null or i.indpred is not null as special,
        array(select a.attname::text from unnest(i.indkey::int2[]) with ordinality u(attnum, place)
-             join pg_attribute a on a.attrelid = w.oid and a.attnum = u.attnum where u.place <= i.indnkeyatts)
-from wanted w join pg_index i on i.indrelid = w.oid where i.indisunique or i.indisexclusion
+             join pg_attribute a on a.attrelid = w.oid and a.attnum = u.attnum where u.place <= i.indnkeyatts),
+       x.relname::text,
+       substring(pg_get_indexdef(i.indexrelid) from ' USING (.*)$')
+from wanted w join pg_index i on i.indrelid = w.oid join pg_class x on x.oid = i.indexrelid
+where i.indisunique or i.indisexclusion
 """  # noqa: S608
 
 _COLUMNS = f"""
@@ -82,7 +85,7 @@ def pair_seen(connection: Connection, source: Sequence[Table], target: Sequence[
     missing = sorted(str(t.name) for t in target if t.name not in special)
     if missing:
         raise TableMissing(f"no such table on the target: {', '.join(missing[:20])}", tables=missing[:100])
-    for schema, name, is_special, unique in uniques:
+    for schema, name, is_special, unique, _, _ in uniques:
         table = TableName(schema, name)
         special[table] = special[table] or is_special
         if not is_special:
@@ -97,6 +100,26 @@ def pair_seen(connection: Connection, source: Sequence[Table], target: Sequence[
         coarser = frozenset(c for c, how in folding[name].items() if not _folds_alike(from_table, c, how))
         pairs.append(Pair(number, from_table, to_table, others, shared, coarser, mergeable, bases[name]))
     return pairs
+
+
+def stricter(connection: Connection, source: Sequence[Table], wanted: Sequence[Table]) -> Iterator[str]:
+    """``schema.table: what`` may make two rows of the source one in tables that exist, though not in those that we
+    would make, which are ``wanted``."""
+    with unqualified_names_off(connection):
+        uniques = connection.execute(_UNIQUES.encode(), _names(wanted)).fetchall()
+    pairs = {p.target.name: p for p in pair_tables(connection, source, wanted)}
+    keyed = set()
+    for schema, name, special, columns, index, definition in uniques:
+        pair = pairs[TableName(schema, name)]
+        keyed |= {pair.target.name} if not special and set(columns) <= set(pair.key) else set()
+        shared = not special and any(set(own) <= set(columns) for own in pair.source.uniques)
+        if not shared and not any(i.name == index for i in pair.target.indexes):
+            yield f"{pair.target.name}: unique key {index} ({definition}) is none of the source's"
+        for column in sorted(set(columns) & pair.folding):
+            yield f"{pair.target.name}.{column}: folds texts, in unique key {index}, that the source may tell apart"
+    for pair in pairs.values():
+        if pair.key and pair.target.name not in keyed:
+            yield f"{pair.target.name}: has no unique key on {', '.join(pair.key)}"
 
 
 def _folds_alike(source: Table, column: str, how: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Literal
 
-from whimbrel.connectors.postgres import ddl, finish, inventory, rehearsal, scripts
+from whimbrel.connectors.postgres import ddl, finish, inventory, pairs, rehearsal, scripts
 from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
@@ -78,6 +78,12 @@ class PostgresTarget:
             return rehearsal.rehearse(
                 *(connection, tables, schemas, source_type, there), virtual_columns=virtual, changes=changes
             )
+
+    def stricter(self, source: Sequence[Table], target: Sequence[Table]) -> tuple[str, ...]:
+        with self._session() as connection:
+            there = set(inventory.existing(connection, [t.name for t in target]))
+            both = [(s, t) for s, t in zip(source, target, strict=True) if t.name in there]
+            return tuple(pairs.stricter(connection, [s for s, _ in both], [t for _, t in both]))
 
     def checkpoint(self, migration: str) -> Checkpoint:
         return PostgresCheckpoint(self._connect(), migration)

@@ -93,6 +93,10 @@ class Target(Protocol):
         """Make all that ``render`` and, with ``changes``, the applier would make for these source tables, under names
         of our own, and take it back; bounded in time. No table, row or name of the user's is touched."""
 
+    def stricter(self, source: Sequence[Table], target: Sequence[Table]) -> tuple[str, ...]:
+        """What may make two rows of the source one in existing target tables: unique keys that the source has not, and
+        types and collations of keys that tell fewer values apart. Empty when there is nothing."""
+
     def checkpoint(self, migration: str) -> Checkpoint:
         """The migration's progress kept in the target itself (schema or database 'whimbrel'). Made when absent."""
 
