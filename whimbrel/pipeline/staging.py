@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whimbrel.connectors.protocols import Buffer
+from whimbrel.connectors.staged import Checksum, StagedFile
 from whimbrel.errors import StagingFull
 from whimbrel.model.job import Job
 
@@ -36,23 +37,22 @@ class Staging:
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def write(self, name: str, fill: Callable[[Callable[[Buffer], object]], int]) -> tuple[Path, int, int]:
-        """Let ``fill`` write a file of that name; return its path, the rows ``fill`` counted and the bytes written.
+    def write(self, name: str, fill: Callable[[Callable[[Buffer], object]], int]) -> StagedFile:
+        """Let ``fill`` write a file of that name; return it with the rows that ``fill`` counted.
 
         Raises StagingFull when the disk is full; nothing half-written stays.
         """
         part, final = self.folder / f"{name}.part", self.folder / name
-        written = 0
+        checksum = Checksum()
 
         def write(block: Buffer) -> None:
-            nonlocal written
             left = memoryview(block)
             try:
                 while left:  # a disk that is nearly full takes a part, and says so only when it is asked again
                     left = left[f.write(left) :]
             except OSError as e:
                 raise _mapped(e, self.folder) from e
-            written += len(block)
+            checksum.add(block)
 
         try:
             with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as f:
@@ -63,7 +63,7 @@ class Staging:
             if isinstance(e, OSError):
                 raise _mapped(e, self.folder) from e
             raise
-        return final, rows, written
+        return StagedFile(final, rows, checksum.size, checksum.value)
 
 
 def _mapped(error: OSError, folder: Path) -> Exception:

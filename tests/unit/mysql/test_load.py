@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mysql import MySQL
+from tests.staged import staged
 from whimbrel.connectors.mysql.connection import connect, execute, query
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.schema import reflect
 from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import DataFailed, Fenced, StagingDamaged, TargetPermissionDenied, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
@@ -58,6 +60,9 @@ class Loading:
     def load(self, loader: MySQLLoader, rows: bytes, chunk: int = 0, *, upsert: bool = False) -> int:
         file = self.folder / f"{chunk}.tab"
         file.write_bytes(rows)
+        return self.load_file(loader, staged(file, rows.count(b"\n")), chunk, upsert=upsert)
+
+    def load_file(self, loader: MySQLLoader, file: StagedFile, chunk: int = 0, *, upsert: bool = False) -> int:
         columns = self.table.loaded_columns
         return loader.load(
             self.epoch, self.table, self.table, columns, self.chunks[chunk], Format.TAB_TEXT, file, upsert=upsert
@@ -169,6 +174,29 @@ def test_a_chunk_is_loaded_once(server: MySQL, loading: Loading, loader: MySQLLo
     assert [c.bounds for c in state.tables[NAME].chunks] == [[0, None], [1, None], [2, None]]
 
 
+@pytest.mark.parametrize("upsert", [False, True])
+def test_a_file_that_is_not_what_was_written_is_not_loaded(
+    server: MySQL, loading: Loading, parameters: dict[str, object], job: Job, upsert: bool
+) -> None:
+    """Lost lines, one changed byte, and a reader that counted more: nothing of it stays, and no record of the chunk."""
+    path = loading.folder / "0.tab"
+    whole = row(1, txt="a") + row(2, txt="b")
+    path.write_bytes(whole)
+    file = staged(path, 2)
+    for changed in (row(1, txt="a"), whole.replace(b"b", b"c"), b"", whole + row(3)):
+        path.write_bytes(changed)
+        with closing(MySQLLoader(parameters, job)) as loader, pytest.raises(StagingDamaged, match="not what was"):
+            loading.load_file(loader, file, upsert=upsert)
+    path.write_bytes(whole)
+    with closing(MySQLLoader(parameters, job)) as loader:
+        with pytest.raises(DataFailed, match="3 rows were read, but the target counts 2"):
+            loading.load_file(loader, replace(file, rows=3), upsert=upsert)
+        assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
+        assert loading.checkpoint.state().tables[NAME].loaded == {}
+        assert loading.load_file(loader, file, upsert=upsert) == 2
+        assert loading.load_file(loader, replace(file, rows=3)) == 2, "recorded as loaded"
+
+
 def test_upsert_replaces(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:
     loading.load(loader, row(1, txt="old") + row(2, txt="kept"))
     assert loading.load(loader, row(1, txt="new") + row(3), chunk=1, upsert=True) == 2
@@ -238,13 +266,16 @@ def test_state_remembers(target: MySQLTarget, loading: Loading) -> None:
 def test_what_is_not_there(loading: Loading, loader: MySQLLoader, tmp_path: Path) -> None:
     arguments = (loading.epoch, loading.table, loading.table, loading.table.loaded_columns)
     with pytest.raises(StagingDamaged):
-        loader.load(*arguments, loading.chunks[0], Format.TAB_TEXT, tmp_path / "gone", upsert=False)
+        loader.load(
+            *arguments, loading.chunks[0], Format.TAB_TEXT, StagedFile(tmp_path / "gone", 0, 0, 0), upsert=False
+        )
     (tmp_path / "x").write_bytes(b"")
+    empty = staged(tmp_path / "x", 0)
     with closing(MySQLLoader(loader.parameters, loader.job)) as fresh:
         with pytest.raises(DataFailed):
-            fresh.load(*arguments, Chunk(NAME, 9, None, 0), Format.TAB_TEXT, tmp_path / "x", upsert=False)
+            fresh.load(*arguments, Chunk(NAME, 9, None, 0), Format.TAB_TEXT, empty, upsert=False)
         with pytest.raises(DataFailed):
-            fresh.load(*arguments, loading.chunks[0], Format.COPY_TEXT, tmp_path / "x", upsert=False)
+            fresh.load(*arguments, loading.chunks[0], Format.COPY_TEXT, empty, upsert=False)
 
 
 def test_no_right_to_make_the_database(server: MySQL, job: Job) -> None:

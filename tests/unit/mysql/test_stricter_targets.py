@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.mysql import MySQL
+from tests.staged import staged
 from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, make, now, reflected
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.target import MySQLTarget
@@ -232,8 +233,9 @@ def test_rows_of_a_second_snapshot_are_put_over_none_but_their_own(
         def load(number: int, content: bytes) -> int:
             file = tmp_path / str(number)
             file.write_bytes(content)
+            whole = staged(file, content.count(b"\n"))
             columns = source.loaded_columns
-            return loader.load(epoch, source, there, columns, chunks[number], Format.TAB_TEXT, file, upsert=True)
+            return loader.load(epoch, source, there, columns, chunks[number], Format.TAB_TEXT, whole, upsert=True)
 
         with pytest.raises(ValueRefused, match=rf"{TARGET}\.t: .* unique key {key} \(") as refused:
             load(0, own + another)

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from tests.servers.mysql import MySQL
+from tests.staged import staged
 from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, make, now, reflected
 from whimbrel.connectors.mysql import connection
 from whimbrel.connectors.mysql.compare import open_comparison
@@ -49,8 +50,9 @@ def held(job: Job, *statements: str) -> Iterator[int]:
 def test_a_lane_gives_up_a_locked_table_and_loads_it_later(server: MySQL, job: Job, target: MySQLTarget) -> None:
     make(server, "CREATE TABLE t (id INT PRIMARY KEY)")
     (table,) = reflected(job, TARGET, "t")
-    file = job.workdir / "t.tab"
-    file.write_bytes(b"1\n2\n")
+    path = job.workdir / "t.tab"
+    path.write_bytes(b"1\n2\n")
+    file = staged(path, 2)
     with closing(target.checkpoint("m")) as checkpoint, closing(MySQLLoader(job.target.parameters, job)) as loader:
         epoch = checkpoint.claim()
         chunk = Chunk(table.name, 0, [0, None], 2, 4)

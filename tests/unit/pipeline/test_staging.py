@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import resource
+import zlib
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,10 @@ def test_a_whole_file(staging: Staging) -> None:
         write(memoryview(b"cd"))  # type: ignore[operator]
         return 2
 
-    path, rows, size = staging.write("0-0.x", fill)
-    assert (path.read_bytes(), rows, size) == (b"abcd", 2, 4)
+    file = staging.write("0-0.x", fill)
+    path = file.path
+    assert (path.read_bytes(), file.rows, file.size, file.checksum) == (b"abcd", 2, 4, zlib.crc32(b"abcd"))
+    assert b"".join(file.blocks(3, "t")) == b"abcd"
     assert path.stat().st_mode & 0o077 == 0
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import psycopg
 
 from tests.servers.postgres import Postgres
+from tests.staged import staged
 from tests.unit.postgres.test_schema import apply, database, job, reflected, target_of
 from whimbrel.connectors.protocols import Checkpoint, Loader, Target
+from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.chunk import Chunk, Format
 
 MOVED = """
@@ -49,7 +51,7 @@ class Move:
         self.checkpoint.save_plan(self.epoch, self.source, chunks)
         return chunks
 
-    def staged(self, chunk: Chunk, format: Format = Format.COPY_BINARY) -> Path:
+    def staged(self, chunk: Chunk, format: Format = Format.COPY_BINARY) -> StagedFile:
         """A file as psql writes it, not our reader."""
         file = self.folder / f"{chunk.number}.{format.value}"
         how = "binary" if format is Format.COPY_BINARY else "text"
@@ -60,9 +62,10 @@ class Move:
             with connection.cursor().copy(query.encode()) as copy:
                 for block in copy:
                     out.write(block)
-        return file
+            rows = int(self.server.psql(f"select count(*) from t where {where}", self.first))
+        return staged(file, rows)
 
-    def load(self, chunk: Chunk, file: Path, format: Format = Format.COPY_BINARY, *, upsert: bool = False) -> int:
+    def load(self, chunk: Chunk, file: StagedFile, format: Format = Format.COPY_BINARY, *, upsert: bool = False) -> int:
         return self.loader.load(
             self.epoch, self.source, self.table, self.source.loaded_columns, chunk, format, file, upsert=upsert
         )

@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
+from tests.staged import staged
 from tests.unit.postgres.moving import Move
 from tests.unit.postgres.test_schema import database, job, target_of
 from whimbrel import errors
@@ -185,7 +186,8 @@ def test_truncate_forgets_the_chunks(move: Move) -> None:
 def test_a_failed_chunk_leaves_nothing(move: Move) -> None:
     (chunk,) = move.plan("true")
     file = move.staged(chunk)
-    file.write_bytes(file.read_bytes()[:-5000])
+    file.path.write_bytes(file.path.read_bytes()[:-5000])
+    file = staged(file.path, 3001)
     with pytest.raises(errors.ValueRefused):
         move.load(chunk, file)
     assert move.server.psql("select count(*) from t", move.second) == "0"
@@ -194,6 +196,29 @@ def test_a_failed_chunk_leaves_nothing(move: Move) -> None:
     unplanned = Chunk(move.source.name, 99, None, 0)
     with pytest.raises(errors.LoaderFailed, match="not in the plan"):
         move.load(unplanned, file)
+
+
+@pytest.mark.parametrize(("format", "upsert"), [(Format.COPY_TEXT, False), (Format.COPY_BINARY, True)])
+def test_a_file_that_is_not_what_was_written_is_not_loaded(move: Move, format: Format, upsert: bool) -> None:
+    """Lost lines, one changed byte, and a reader that counted more: nothing of it stays, and no record of the chunk."""
+    (chunk,) = move.plan("id <= 200")
+    file = move.staged(chunk, format)
+    whole = file.path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for changed in (b"".join(lines[:-1]), whole.replace(b"x7", b"x8"), b"", whole + lines[0]):
+        file.path.write_bytes(changed)
+        with pytest.raises(errors.StagingDamaged, match="not what was"):
+            move.load(chunk, file, format, upsert=upsert)
+    file.path.write_bytes(whole)
+    with pytest.raises(errors.DataFailed, match="201 rows were read, but the target counts 200"):
+        move.load(chunk, replace(file, rows=201), format, upsert=upsert)
+    assert move.server.psql("select count(*) from t", move.second) == "0"
+    assert move.checkpoint.state().tables[move.source.name].loaded == {}
+    assert move.load(chunk, file, format, upsert=upsert) == 200
+    file.path.unlink()
+    (other,) = move.plan("id > 2900")
+    with pytest.raises(errors.StagingDamaged, match="is gone"):
+        move.load(other, file, format, upsert=upsert)
 
 
 def test_triggers_on_the_target_do_not_fire(move: Move) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from whimbrel.connectors.mysql import merge
@@ -24,7 +23,8 @@ from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.mysql.putting import put_rows
 from whimbrel.connectors.mysql.refusals import value_refusal
 from whimbrel.connectors.mysql.target_keys import read_keys
-from whimbrel.errors import DataFailed, StagingDamaged, ValueRefused
+from whimbrel.connectors.staged import StagedFile
+from whimbrel.errors import DataFailed, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -57,7 +57,7 @@ class MySQLLoader:
         columns: Sequence[Column],
         chunk: Chunk,
         format: Format,
-        file: Path,
+        file: StagedFile,
         *,
         upsert: bool,
     ) -> int:
@@ -73,10 +73,11 @@ class MySQLLoader:
                 rows = self._put_file(source, target, file)
             else:
                 rows = _load_file(self.session, load_statement(target, columns), file, str(target.name))
+            file.require_all(rows, str(target.name))
             self._record(chunk_key, rows)
             return rows
 
-    def _put_file(self, source: Table, target: Table, file: Path) -> int:
+    def _put_file(self, source: Table, target: Table, file: StagedFile) -> int:
         """Rows of a later snapshot take the place of those with their keys, and of no others."""
         pair = Pair(0, source, target, read_keys(self.session, source, target.name))
         staging = pair.staging("upserts")
@@ -140,28 +141,11 @@ def load_statement(target: Table, columns: Sequence[Column]) -> str:
     )
 
 
-class _Lines:
-    """The blocks of a file, counting the lines that pass."""
-
-    def __init__(self, file: Path) -> None:
-        self.file, self.count = file, 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        with self.file.open("rb", buffering=0) as stream:
-            while block := stream.read(BLOCK_BYTES):
-                self.count += block.count(b"\n")
-                yield block
-
-
-def _load_file(session: Session, sql: str, file: Path, table: str) -> int:
+def _load_file(session: Session, sql: str, file: StagedFile, table: str) -> int:
     """Load the whole file or nothing. LOAD DATA LOCAL only warns where other statements fail, so warnings fail here."""
-    lines = _Lines(file)
-    try:
-        loaded = load_local(session, sql, lines)
-    except FileNotFoundError:
-        raise StagingDamaged(f"{table}: the staged file {file.name} is gone") from None
-    if loaded.warnings or loaded.skipped or loaded.records != lines.count:
-        raise load_refusal(session, loaded, lines.count, table)
+    loaded = load_local(session, sql, file.blocks(BLOCK_BYTES, table))
+    if loaded.warnings or loaded.skipped:
+        raise load_refusal(session, loaded, file.rows, table)
     return loaded.records
 
 

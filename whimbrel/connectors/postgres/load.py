@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import psycopg
 from psycopg import errors as pg
@@ -15,6 +14,7 @@ from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.merge import Pair
 from whimbrel.connectors.postgres.pairs import pair_tables
 from whimbrel.connectors.postgres.reflection import Connection
+from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import InternalError, LoaderFailed
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.names import TableName
@@ -51,7 +51,7 @@ class PostgresLoader:
         columns: Sequence[Column],
         chunk: Chunk,
         format: Format,
-        file: Path,
+        file: StagedFile,
         *,
         upsert: bool,
     ) -> int:
@@ -65,7 +65,8 @@ class PostgresLoader:
                 if pair is not None:
                     rows = self._replace(pair, format, file)
                 else:
-                    rows = self._copy(qualified(target.name), names, format, file)
+                    rows = self._copy(qualified(target.name), names, format, file, str(target.name))
+                file.require_all(rows, str(target.name))
                 fence(self._connection, self._migration, epoch)
                 if self._record(chunk, rows):
                     return rows
@@ -95,24 +96,24 @@ class PostgresLoader:
     def _key(self, chunk: Chunk) -> list[str | int]:
         return [self._migration, chunk.table.schema, chunk.table.table, chunk.number]
 
-    def _copy(self, into: str, columns: Sequence[str], format: Format, file: Path) -> int:
+    def _copy(self, into: str, columns: Sequence[str], format: Format, file: StagedFile, table: str) -> int:
         if format not in _COPY_FORMATS:
             raise InternalError(f"PostgreSQL does not load {format.value}")
         statement = f"copy {into} ({identifiers(columns)}) from stdin (format {_COPY_FORMATS[format]})"
-        with self._connection.cursor() as cursor, file.open("rb", buffering=0) as staged:
+        with self._connection.cursor() as cursor:
             with cursor.copy(statement.encode()) as copy:
-                while block := staged.read(BLOCK):
+                for block in file.blocks(BLOCK, table):
                     copy.write(block)
             return cursor.rowcount
 
-    def _replace(self, pair: Pair, format: Format, file: Path) -> int:
+    def _replace(self, pair: Pair, format: Format, file: StagedFile) -> int:
         """Rows whose key exists go first: that needs no unique index to be there, nor an immediate one."""
         listed = identifiers(pair.columns)
         self._connection.execute(
             f"create temp table {_STAGE} on commit drop as select {listed} from {pair.table} with no data".encode()  # noqa: S608
         )
         stage = f"pg_temp.{_STAGE}"
-        rows = self._copy(stage, pair.columns, format, file)
+        rows = self._copy(stage, pair.columns, format, file, str(pair.target.name))
         self._connection.execute(f"analyze {stage}".encode())
         delete, insert = merge.replace_staged(pair, stage)
         self._connection.execute(delete.encode())

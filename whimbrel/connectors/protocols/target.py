@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 import pyarrow as pa
 
 from whimbrel.connectors.protocols.checks import Rehearsal
+from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.change import Segment
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
@@ -169,11 +169,12 @@ class Loader(Protocol):
         columns: Sequence[Column],
         chunk: Chunk,
         format: Format,
-        file: Path,
+        file: StagedFile,
         *,
         upsert: bool,
     ) -> int:
-        """Load a staged file and record the chunk, in one transaction; return the rows.
+        """Load a staged file and record the chunk, in one transaction; return the rows. Nothing is committed unless
+        the file is what was written and the target counts as many rows as the reader (StagingDamaged, DataFailed).
 
         A chunk already recorded is not loaded again (its rows are returned). ``upsert`` replaces rows whose key exists,
         and no others (used when a second snapshot finishes what a first one began). Raises Fenced, TargetFull,
