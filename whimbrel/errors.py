@@ -48,6 +48,7 @@
     │   ├── SlotBlocked              retryable
     │   ├── PositionLost
     │   ├── PositionForeign
+    │   ├── TableNotLoaded
     │   └── LayoutChanged
     ├── ResetFailed                  RESET_FAILED 500
     ├── ValidateFailed               VALIDATE_FAILED 500
@@ -428,6 +429,12 @@ class PositionForeign(ReplicationFailed):
     """The saved position belongs to another server."""
 
     remedy = "Point the source at the server the position came from, or load the data again."
+
+
+class TableNotLoaded(ReplicationFailed):
+    """A table's rows are not on the target, so its changes alone would not make it whole."""
+
+    remedy = "Run data-replication with resume=true, which copies what is missing; or reset, and load all tables again."
 
 
 class LayoutChanged(ReplicationFailed):

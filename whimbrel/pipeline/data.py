@@ -24,6 +24,7 @@ from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import Pair, open_pair, open_target
 from whimbrel.pipeline.patience import patiently
 from whimbrel.pipeline.retention import Retention
+from whimbrel.pipeline.scope import goes_on, joined
 from whimbrel.pipeline.staging import Staging
 from whimbrel.pipeline.stalls import Stalls
 
@@ -51,6 +52,9 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
     started = time.monotonic()
     control.phase("snapshot")
     with open_pair(job) as pair, closing(pair.target.checkpoint(job.migration)) as checkpoint:
+        state = checkpoint.state()
+        if goes_on(state, job, resume=resume):
+            pair = joined(pair, state, control, capture=capture)
         pair.require_target_tables()
         if capture:
             pair.source.check_capture(pair.tables)

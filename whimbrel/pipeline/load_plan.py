@@ -12,15 +12,20 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from whimbrel.connectors.protocols import Checkpoint, Claim, LoadState, TableLoad
-from whimbrel.errors import LayoutChanged, PositionLost, SourceInterrupted, TargetNotEmpty
+from whimbrel.errors import LayoutChanged, PositionLost, SourceInterrupted, TableNotLoaded, TargetNotEmpty
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.packet import remove_packet
 from whimbrel.pipeline.pair import Pair
+from whimbrel.pipeline.scope import goes_on, replayable
 
 CHUNK_BYTES = 64 << 20
+_NO_LOAD = (
+    "What is stored is the position of a replication that began without a load: go on from it with POST replication "
+    'and resume=true, or empty the tables with POST reset {"mode": "truncate"} and load them.'
+)
 _AFRESH = "Reset the target with mode drop, run schema/extract and schema/apply, and load again."
 
 
@@ -42,9 +47,8 @@ class TableWork:
 
     @property
     def replayable(self) -> bool:
-        """Whether rows of two snapshots may be mixed, because replayed changes make them equal again."""
-        others = [i for i in self.source.indexes if i.unique and i.columns != self.source.key]
-        return bool(self.source.key) and not others
+        """Whether rows of two snapshots may be mixed."""
+        return replayable(self.source)
 
 
 def plan_load(
@@ -52,24 +56,32 @@ def plan_load(
 ) -> list[TableWork]:
     """The work left, with the target and the checkpoint made ready for it.
 
-    Raises TargetNotEmpty when a fresh load finds foreign rows, LayoutChanged when a table no longer fits its plan.
+    Raises TargetNotEmpty when a fresh load finds foreign rows, LayoutChanged when a table no longer fits its plan,
+    TableNotLoaded when what a load that has ended lacks cannot be brought by a second snapshot.
     """
     state = checkpoint.state()
-    goes_on = state.operation != "" and (resume or state.operation == pair.job.operation)
-    if goes_on and state.snapshots and not _can_mix(pair, control, state, capture=capture):
+    continued = goes_on(state, pair.job, resume=resume)
+    if continued and state.snapshots and not _can_mix(pair, control, state, capture=capture):
+        if state.data_complete:
+            raise _cannot_join(pair, state)
         control.log(
             "orchestrator", "the first snapshot is gone and its rows cannot be completed: loading again from the start"
         )
-        goes_on = False
-    if not goes_on:
+        continued = False
+    if not continued:
         _start_over(pair, checkpoint, epoch, state)
         state = checkpoint.state()
     elif capture and not state.snapshots:
         # A slot that was made for a snapshot of which nothing was read begins before the next one: changes in between
         # would come twice to tables without a key.
         pair.source.cleanup(pair.job)
+    names = [t.name for t in pair.tables]
+    if continued and (added := set(state.unknown(names))):
+        pair.target.prepare_load([t for s, t in pair.both if s.name in added], Claim(pair.job.migration, epoch))
     work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
-    if goes_on and state.snapshots:
+    if gone := [n for n in state.layouts if n not in names]:
+        checkpoint.forget(epoch, gone)
+    if continued and state.snapshots:
         _prepare_mixing(pair, control, epoch, work)
     return work
 
@@ -77,8 +89,9 @@ def plan_load(
 def _can_mix(pair: Pair, control: Control, state: LoadState, *, capture: bool) -> bool:
     """Whether a second snapshot may complete the first."""
     if capture and state.position is not None:
+        new = state.unknown([t.name for t in pair.tables])
         try:
-            pair.source.require_unchanged(pair.job, pair.tables)
+            pair.source.require_unchanged(pair.job, pair.without(new).tables)
         except (LayoutChanged, PositionLost) as e:
             control.log("orchestrator", e.message)
             return False
@@ -87,22 +100,37 @@ def _can_mix(pair: Pair, control: Control, state: LoadState, *, capture: bool) -
         for n, (s, t) in enumerate(pair.both)
         if s.name in state.tables
     ]
-    incomplete = [w for w in work if w.waiting]
-    if not incomplete and len(work) == len(pair.tables):
+    incomplete = [w.source for w in work if w.waiting]
+    incomplete += [t for t in pair.tables if t.name not in state.tables]
+    if not incomplete:
         return True  # only indexes are left: no second snapshot is needed
     if not capture or state.position is None or not pair.source.holds(pair.job, state.position):
         return False
-    return len(work) == len(pair.tables) and all(w.replayable for w in incomplete)
+    return all(replayable(t) for t in incomplete)
+
+
+def _cannot_join(pair: Pair, state: LoadState) -> TableNotLoaded:
+    names = [t.name for t in pair.tables]
+    missing = [str(n) for n in (*state.unfinished(names), *state.unknown(names))]
+    return TableNotLoaded(
+        f"{', '.join(missing[:20])}: new since the load has ended, and a second snapshot cannot add them: changes "
+        "since the first are not all there, or tables have changed",
+        remedy="Reset, and load all tables again.",
+        tables=missing[:100],
+    )
 
 
 def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState) -> None:
     """Empty what an unfinished load of ours left, refuse rows of anybody else's, forget the rest."""
     filled = set(pair.target.nonempty([t.name for t in pair.target_tables]))
-    ours = set() if state.data_complete else {t.name for s, t in pair.both if s.name in state.tables}
+    begun = state.snapshots > 0 and not state.data_complete
+    ours = {t.name for s, t in pair.both if begun and s.name in state.tables}
     foreign = sorted(filled - ours)
     if foreign:
+        replicates = state.position is not None and not state.snapshots
         raise TargetNotEmpty(
             f"the target table {', '.join(str(n) for n in foreign[:20])} already has rows",
+            remedy=_NO_LOAD if replicates else None,
             tables=[str(n) for n in foreign[:100]],
         )
     with closing(pair.target.open_loader(pair.job)) as loader:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
-from whimbrel.pipeline.pair import open_target
+from whimbrel.pipeline.pair import open_source, open_target
 
 NAME = "position.pkt"
 
@@ -68,11 +69,10 @@ def remove_packet(workdir: Path) -> None:
 
 
 def data_is_complete(job: Job) -> bool:
-    """Whether a data phase of this migration ended whole and left a position to go on from."""
-    with open_target(job) as target:
-        checkpoint = target.checkpoint(job.migration)
-        try:
-            state = checkpoint.state()
-        finally:
-            checkpoint.close()
-    return state.data_complete and state.position is not None
+    """Whether a data phase ended whole for all tables that the migration has now, and left a position to go on from."""
+    with open_target(job) as target, closing(target.checkpoint(job.migration)) as checkpoint:
+        state = checkpoint.state()
+    if not state.data_complete:
+        return False
+    with open_source(job) as source:
+        return state.holds(source.resolve(job.tables))

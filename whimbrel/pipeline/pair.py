@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whimbrel.connectors.protocols import Source, Target, negotiate
 from whimbrel.connectors.registry import engine
@@ -34,6 +34,11 @@ class Pair:
     def target_of(self, name: TableName) -> Table:
         """The target's definition of a source table."""
         return next(t for s, t in self.both if s.name == name)
+
+    def without(self, names: Collection[TableName]) -> Pair:
+        """The same pair, less these source tables."""
+        left = [(s, t) for s, t in self.both if s.name not in names]
+        return replace(self, tables=tuple(s for s, _ in left), target_tables=tuple(t for _, t in left))
 
     def require_target_tables(self) -> None:
         """Raise TableMissing naming every table that schema/apply has not made yet."""

@@ -33,6 +33,7 @@ from whimbrel.pipeline.comparing import BoundSide, Lines, Plan, TableEnds, ends_
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Named, named_by
 from whimbrel.pipeline.pair import Pair, open_pair
+from whimbrel.pipeline.scope import made_later
 from whimbrel.pipeline.settling import Key, Live, Settled, Settling, replication
 from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.table_comparison import KINDS, SAMPLES
@@ -62,6 +63,7 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
         control.log("loader", f"the findings of {comparison} are not here: only the rows in its samples are repaired")
     named = {str(t["table"]): t for t in report["tables"] if t["samples"]}
     with as_validate_failed(), open_pair(job) as pair:
+        pair = pair.without(made_later(pair))
         pair.require_target_tables()
         plans = {str(plan.source.name): plan for plan in plans_of(pair, named)}
         with (

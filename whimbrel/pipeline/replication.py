@@ -23,6 +23,7 @@ from whimbrel.pipeline.lag import Lag
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import open_pair, open_source
 from whimbrel.pipeline.retention import Retention
+from whimbrel.pipeline.scope import Newcomers, followed
 from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.starting import start_of_database, start_of_queue, start_of_queue_beside
 
@@ -93,10 +94,13 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
             yield _Work(source, tables, None, QueueFeed(writer, start, job.operation))
             return
         pair = stack.enter_context(open_pair(job))
-        pair.require_target_tables()
-        pair.source.check_capture(pair.tables)
         queue = None
         with closing(pair.target.checkpoint(job.migration)) as checkpoint:
+            state = checkpoint.state()
+            if handoff or resume or state.operation == job.operation:
+                pair = followed(pair, state, control)
+            pair.require_target_tables()
+            pair.source.check_capture(pair.tables)
             epoch = checkpoint.claim()
             start = start_of_database(
                 pair, checkpoint, epoch, control, resume=resume, position=position, handoff=handoff
@@ -135,6 +139,7 @@ class _Changes:
         told = earlier.change
         self.lag = Lag(work.source.current_position, unknown=earlier.age + told.lag_seconds if told else 0.0)
         self.retention = Retention(work.source, job, control)
+        self.newcomers = Newcomers(work.source, job, work.tables, control)
         self.shown = _shown(work.source, told)
         names = [str(t.name) for t in work.tables]
         self.totals = {n: TableChangeTotals(n) for n in names} | dict(earlier.totals)
@@ -204,6 +209,7 @@ class _Changes:
         """Progress a few times a second; with every new sample of the source also what depends on having caught up."""
         sampled = self.lag.update(self.applied)
         self.retention.look()
+        self.newcomers.look()
         now = time.monotonic()
         if not sampled and now - self.told_at < 0.25:
             return

@@ -39,14 +39,14 @@ def start_of_database(
             raise _nothing_stored(job)
         changed = _changed_layouts(pair.job, pair.tables, state.layouts)
         _follow_layouts(pair, checkpoint, epoch, control, changed)
-        unknown = [t for t in pair.tables if t.name not in state.layouts]
-        if unknown:
-            checkpoint.save_layouts(epoch, unknown)
+        if not state.layouts:  # an older version kept none
+            checkpoint.save_layouts(epoch, pair.tables)
+        names = {t.name for t in pair.tables}
+        if gone := [n for n in state.layouts if n not in names]:
+            checkpoint.forget(epoch, gone)  # should they come back, their rows are not what they were
         return state.position
     start = _fresh(pair.source, job, pair.tables, position, state.position)
-    checkpoint.clear(epoch, job.operation)
-    checkpoint.save_layouts(epoch, pair.tables)
-    checkpoint.set_position(epoch, start)
+    checkpoint.restart(epoch, job.operation, start, pair.tables)
     return start
 
 
@@ -120,9 +120,9 @@ def start_of_queue(
         raise _nothing_stored(job)
     if stored is not None and (resume or stored.operation == job.operation):
         known = read_layouts(job.workdir, stored.operation)
-        if not known:
-            write_layouts(job.workdir, stored.operation, tables)
         _changed_layouts(job, tables, known)
+        if any(t.name not in known for t in tables):
+            write_layouts(job.workdir, stored.operation, tables)
         accepted = source.accept_columns(job, tables)
         if accepted:  # no message ever says what an ALTER TABLE did to the rows that were there
             named = ", ".join(sorted(map(str, accepted))[:20])

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
 from whimbrel.model.progress import TablePhase, TableProgress
-from whimbrel.pipeline.comparing import Plan, open_lines, plans_of
+from whimbrel.pipeline.comparing import BoundSide, Plan, open_lines, plans_of
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.findings import Findings
 from whimbrel.pipeline.pair import open_pair
+from whimbrel.pipeline.scope import made_later
 from whimbrel.pipeline.settling import Live, replication
 from whimbrel.pipeline.stalls import Stalls
-from whimbrel.pipeline.table_comparison import TableComparison
+from whimbrel.pipeline.table_comparison import KINDS, TableComparison
 
 TABLES_AT_ONCE: Final = 4
 
@@ -32,6 +34,8 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
     sample = sample_percent if 1 <= sample_percent <= 99 else 100
     control.phase("validate")
     with as_validate_failed(), open_pair(job) as pair:
+        order, absent = [str(t.name) for t in pair.tables], made_later(pair)
+        pair = pair.without(absent)
         pair.require_target_tables()
         plans = plans_of(pair)
         findings = Findings(job.workdir, job.operation)
@@ -39,6 +43,8 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
             with closing(pair.target.checkpoint(job.migration)) as checkpoint, Stalls(job, control) as stalls:
                 live = replication(job, pair.source, checkpoint, control.followed)
                 tables = _all_tables(job, control, plans, sample, live, findings, stalls.sign)
+                tables += [_absent(job, control, name, stalls.sign) for name in absent]
+                tables.sort(key=lambda t: order.index(t["table"]))
             try:
                 findings.finish()
             except OSError as e:
@@ -46,6 +52,26 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
         finally:
             findings.abandon()
     return {"valid": all(t["status"] == "equal" for t in tables), "sample_percent": sample, "tables": tables}
+
+
+def _absent(job: Job, control: Control, name: TableName, sign: Callable[[], None]) -> dict[str, Any]:
+    """The result of a table that was made on the source since, under a pattern, and that the target does not have."""
+    control.log("loader", f"{name}: the target has no such table, so all its rows are missing")
+    with open_lines(job, control.check, sign) as lines:
+        counted = lines.threads.submit(BoundSide(lines.source, name, (), (), 100).count)
+        lines.wait(counted)
+        rows = counted.result()
+    return {
+        "table": str(name),
+        "source_rows": rows,
+        "target_rows": 0,
+        **dict.fromkeys(KINDS, 0),
+        "missing": rows,
+        "checked_rows": rows,
+        "method": "count of rows",
+        "status": "different",
+        "samples": [],
+    }
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.staged import staged
+from whimbrel.connectors.mysql import log
 from whimbrel.connectors.mysql.connection import connect, execute, query
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.schema import reflect
@@ -92,6 +93,32 @@ def test_layouts_are_stored_beside_plans_and_are_none(loading: Loading, loader: 
     assert state.tables[changed.name].loaded == {1: 1}
     with pytest.raises(Fenced):
         loading.checkpoint.save_layouts(loading.epoch - 1, [other])
+
+
+def test_tables_are_forgotten_alone_and_all_with_a_new_beginning(loading: Loading, loader: MySQLLoader) -> None:
+    loading.load(loader, row(1), chunk=1)
+    other, checkpoint = loading.table.on_target(TableName("s", "other")), loading.checkpoint
+    checkpoint.save_layouts(loading.epoch, [other])
+    checkpoint.forget(loading.epoch, [loading.table.name])
+    state = checkpoint.state()
+    assert (dict(state.tables), state.layouts, state.unknown([loading.table.name])) == (
+        {},
+        {other.name: other.fingerprint},
+        (loading.table.name,),
+    )
+    checkpoint.snapshot_opened(loading.epoch, log.no_position("uuid"), keep_older=False)
+    assert (checkpoint.state().snapshots, checkpoint.position()) == (1, None)
+    checkpoint.restart(loading.epoch, "afresh", POSITION, [loading.table])
+    state = checkpoint.state()
+    assert (state.operation, state.position, state.snapshots, state.data_complete) == ("afresh", POSITION, 0, False)
+    assert (dict(state.tables), list(state.layouts)) == ({}, [loading.table.name])
+    for write in (
+        lambda: checkpoint.forget(loading.epoch - 1, [loading.table.name]),
+        lambda: checkpoint.restart(loading.epoch - 1, "late", POSITION, []),
+    ):
+        with pytest.raises(Fenced):
+            write()
+    assert checkpoint.state() == state
 
 
 def test_every_kind_of_value(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:

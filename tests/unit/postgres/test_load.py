@@ -70,6 +70,29 @@ def test_layouts_are_stored_beside_plans_and_are_none(move: Move) -> None:
         move.checkpoint.save_layouts(move.epoch - 1, move.tables)
 
 
+def test_tables_are_forgotten_alone_and_all_with_a_new_beginning(move: Move) -> None:
+    (chunk,) = move.plan("true")
+    move.load(chunk, move.staged(chunk))
+    table, other = move.tables
+    place = Position("postgres", "1", "0/1", (1,))
+    move.checkpoint.save_layouts(move.epoch, [other])
+    move.checkpoint.forget(move.epoch, [table.name])
+    state = move.checkpoint.state()
+    assert (dict(state.tables), state.layouts) == ({}, {other.name: other.fingerprint})
+    assert state.unknown([table.name, other.name]) == (table.name,)
+    move.checkpoint.restart(move.epoch, "afresh", place, [table])
+    state = move.checkpoint.state()
+    assert (state.operation, state.position, state.snapshots, state.data_complete) == ("afresh", place, 0, False)
+    assert (dict(state.tables), list(state.layouts)) == ({}, [table.name])
+    for write in (
+        lambda: move.checkpoint.forget(move.epoch - 1, [table.name]),
+        lambda: move.checkpoint.restart(move.epoch - 1, "late", place, []),
+    ):
+        with pytest.raises(errors.Fenced):
+            write()
+    assert move.checkpoint.state() == state
+
+
 def test_an_old_epoch_is_fenced_everywhere(move: Move) -> None:
     (chunk,) = move.plan("true")
     file = move.staged(chunk)

@@ -187,10 +187,26 @@ class MySQLCheckpoint:
 
     def clear(self, epoch: int, operation: str) -> None:
         with self._fenced(epoch):
+            self._begin(operation, None)
+
+    def restart(self, epoch: int, operation: str, position: Position, tables: Sequence[Table]) -> None:
+        with self._fenced(epoch):
+            self._begin(operation, position.to_json())
+            self._save_layouts(tables)
+
+    def _begin(self, operation: str, position: str | None) -> None:
+        for name in ("tables", "chunks"):
+            sql = f"DELETE FROM whimbrel.{name} WHERE migration = %s"  # noqa: S608 - a constant
+            execute(self.session, sql, (self.migration,))
+        self._update("operation = %s, position = %s, data_complete = 0, snapshots = 0", operation, position)
+
+    def forget(self, epoch: int, tables: Sequence[TableName]) -> None:
+        with self._fenced(epoch), self.session.cursor() as cursor:
             for name in ("tables", "chunks"):
-                sql = f"DELETE FROM whimbrel.{name} WHERE migration = %s"  # noqa: S608 - a constant
-                execute(self.session, sql, (self.migration,))
-            self._update("operation = %s, position = NULL, data_complete = 0, snapshots = 0", operation)
+                cursor.executemany(
+                    f"DELETE FROM whimbrel.{name} WHERE {_OF_TABLE}",  # noqa: S608 - constants
+                    [(self.migration, t.schema, t.table) for t in tables],
+                )
 
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         name = (self.migration, table.name.schema, table.name.table)
@@ -203,7 +219,11 @@ class MySQLCheckpoint:
             )
 
     def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
-        with self._fenced(epoch), self.session.cursor() as cursor:
+        with self._fenced(epoch):
+            self._save_layouts(tables)
+
+    def _save_layouts(self, tables: Sequence[Table]) -> None:
+        with self.session.cursor() as cursor:
             cursor.executemany(
                 "INSERT INTO whimbrel.tables VALUES (%s, %s, %s, %s, 0)"
                 " ON DUPLICATE KEY UPDATE fingerprint = VALUES(fingerprint)",
@@ -213,7 +233,8 @@ class MySQLCheckpoint:
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         with self._fenced(epoch):
             kept = "COALESCE(position, %s)" if keep_older else "%s"
-            self._update(f"snapshots = snapshots + 1, position = {kept}", position.to_json())
+            known = position.to_json() if position.text else None
+            self._update(f"snapshots = snapshots + 1, position = {kept}", known)
 
     def table_finished(self, epoch: int, table: TableName) -> None:
         with self._fenced(epoch):

@@ -131,9 +131,26 @@ class PostgresCheckpoint:
 
     def clear(self, epoch: int, operation: str) -> None:
         with mapped("target"), self._connection.transaction():
-            self._connection.execute("delete from whimbrel.chunks where migration = %s", [self._migration])
-            self._connection.execute("delete from whimbrel.tables where migration = %s", [self._migration])
-            self._update(epoch, "operation = %s, position = null, data_complete = false, snapshots = 0", [operation])
+            self._begin(epoch, operation, None)
+
+    def restart(self, epoch: int, operation: str, position: Position, tables: Sequence[Table]) -> None:
+        with mapped("target"), self._connection.transaction():
+            self._begin(epoch, operation, position.to_json())
+            self._save_layouts(tables)
+
+    def _begin(self, epoch: int, operation: str, position: str | None) -> None:
+        self._connection.execute("delete from whimbrel.chunks where migration = %s", [self._migration])
+        self._connection.execute("delete from whimbrel.tables where migration = %s", [self._migration])
+        assignments = "operation = %s, position = %s, data_complete = false, snapshots = 0"
+        self._update(epoch, assignments, [operation, position])
+
+    def forget(self, epoch: int, tables: Sequence[TableName]) -> None:
+        names = [self._migration, [t.schema for t in tables], [t.table for t in tables]]
+        these = "migration = %s and (schema_name, table_name) in (select * from unnest(%s::text[], %s::text[]))"
+        with mapped("target"), self._connection.transaction():
+            self._connection.execute(f"delete from whimbrel.chunks where {these}".encode(), names)  # noqa: S608
+            self._connection.execute(f"delete from whimbrel.tables where {these}".encode(), names)  # noqa: S608
+            fence(self._connection, self._migration, epoch)
 
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         key = [self._migration, table.name.schema, table.name.table]
@@ -162,23 +179,27 @@ class PostgresCheckpoint:
 
     def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
         with mapped("target"), self._connection.transaction():
-            self._connection.execute(
-                "insert into whimbrel.tables (migration, schema_name, table_name, fingerprint)"
-                " select %s, * from unnest(%s::text[], %s::text[], %s::text[])"
-                " on conflict (migration, schema_name, table_name) do update set fingerprint = excluded.fingerprint",
-                [
-                    self._migration,
-                    [t.name.schema for t in tables],
-                    [t.name.table for t in tables],
-                    [t.fingerprint for t in tables],
-                ],
-            )
+            self._save_layouts(tables)
             fence(self._connection, self._migration, epoch)
+
+    def _save_layouts(self, tables: Sequence[Table]) -> None:
+        self._connection.execute(
+            "insert into whimbrel.tables (migration, schema_name, table_name, fingerprint)"
+            " select %s, * from unnest(%s::text[], %s::text[], %s::text[])"
+            " on conflict (migration, schema_name, table_name) do update set fingerprint = excluded.fingerprint",
+            [
+                self._migration,
+                [t.name.schema for t in tables],
+                [t.name.table for t in tables],
+                [t.fingerprint for t in tables],
+            ],
+        )
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         kept = "coalesce(position, %s)" if keep_older else "%s"
+        known = position.to_json() if position.text else None
         with mapped("target"), self._connection.transaction():
-            self._update(epoch, f"snapshots = snapshots + 1, position = {kept}", [position.to_json()])
+            self._update(epoch, f"snapshots = snapshots + 1, position = {kept}", [known])
 
     def table_finished(self, epoch: int, table: TableName) -> None:
         with mapped("target"), self._connection.transaction():

@@ -46,6 +46,22 @@ class LoadState:
     tables: Mapping[TableName, TableLoad] = field(default_factory=dict)
     layouts: Mapping[TableName, str] = field(default_factory=dict)
 
+    def unknown(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        """Those that what is stored says nothing about: added to the migration since, or made since under a pattern.
+
+        Versions that kept no layouts knew all tables.
+        """
+        return tuple(n for n in names if n not in self.layouts) if self.layouts else ()
+
+    def unfinished(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
+        """Those that were planned, and whose rows or keys are not all there."""
+        planned = ((n, self.tables[n]) for n in names if n in self.tables)
+        return tuple(n for n, load in planned if not load.finished or len(load.loaded) < len(load.chunks))
+
+    def holds(self, names: Sequence[TableName]) -> bool:
+        """Whether a data phase has ended whole for all of these, with a position from which changes make them new."""
+        return self.data_complete and self.position is not None and not (self.unknown(names) or self.unfinished(names))
+
 
 @dataclass(frozen=True)
 class TableLoad:
@@ -140,6 +156,12 @@ class Checkpoint(Protocol):
     def clear(self, epoch: int, operation: str) -> None:
         """Forget everything about this migration but the epoch, and note the operation that begins anew."""
 
+    def restart(self, epoch: int, operation: str, position: Position, tables: Sequence[Table]) -> None:
+        """Forget everything, and note in the same transaction the operation, position and tables that begin anew."""
+
+    def forget(self, epoch: int, tables: Sequence[TableName]) -> None:
+        """Forget layout, plan and chunks of these tables: what happens to them from here on is not followed."""
+
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         """Replace the table's plan; marks none of it loaded."""
 
@@ -147,7 +169,7 @@ class Checkpoint(Protocol):
         """Store the fingerprints of tables beside those that are stored; plans and chunks stay as they are."""
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
-        """Count a snapshot. Its position is stored unless ``keep_older`` and one is stored already."""
+        """Count a snapshot. Its position is stored unless it is of no log, or ``keep_older`` and one is stored."""
 
     def table_finished(self, epoch: int, table: TableName) -> None: ...
 

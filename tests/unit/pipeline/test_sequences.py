@@ -1,0 +1,395 @@
+"""What one operation leaves, and what the next may take up of it: every sequence of up to three steps, against a model.
+
+A step is an operation (data, replication or data-replication, with resume or without), ended in the middle of its load
+or once its changes are applied; a reset; or a table that is added or removed. The model says of each operation whether
+it must run or be refused and by which error, and what the target holds afterwards.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from tests.unit.pipeline.ends import SHOP, Rows, Server, Source, World, put, table
+from tests.unit.pipeline.inprocess import Ending, Killed, connect
+from whimbrel.errors import (
+    DataFailed,
+    Interrupted,
+    PositionLost,
+    ReplicationFailed,
+    TableNotLoaded,
+    TargetNotEmpty,
+    WhimbrelError,
+)
+from whimbrel.model.names import TableName
+from whimbrel.pipeline.cleanup import clean_up
+from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.packet import data_is_complete
+from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.reset import reset_target
+from whimbrel.pipeline.scope import Newcomers
+
+KEYED, KEYLESS, LATER, LOOSE = (TableName(SHOP, n) for n in ("keyed", "keyless", "later", "loose"))
+TABLES = {n: table(n.table, keyed=n in (KEYED, LATER)) for n in (KEYED, KEYLESS, LATER, LOOSE)}
+EVERYTHING = TableName(SHOP, "*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A source that keeps its log for everybody, for a slot that outlives operations, or for one that does not."""
+
+    slots: bool
+    released: bool = False
+
+
+KINDS = {"free log": Kind(False), "slot": Kind(True), "slot released": Kind(True, released=True)}
+
+
+@dataclass(frozen=True)
+class Operation:
+    mode: str
+    resume: bool
+    after: int | None = None  # chunks, then killed; None: asked to leave once all changes are applied
+    kill: bool = False
+
+    def __str__(self) -> str:
+        end = f"stopped after {self.after} chunks" if self.after is not None else "killed" if self.kill else "cancelled"
+        return f"{self.mode} resume={self.resume} {end}"
+
+
+@dataclass(frozen=True)
+class Reset:
+    mode: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """The migration is given this table too, or loses it."""
+
+    table: TableName
+    added: bool
+
+
+Step = Operation | Reset | Name
+MODES = ("data", "data-replication", "replication")
+OPERATIONS = [
+    Operation(mode, resume, after, after is not None)
+    for mode in MODES
+    for resume in (False, True)
+    for after in ((None,) if mode == "replication" else (None, 3))
+] + [Operation("replication", resume, kill=True) for resume in (False, True)]
+OTHERS = [Reset("truncate"), Reset("metadata")]
+
+
+# --- what must be there ---------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Model:
+    """What the migration is entitled to. ``at`` is the place in the log up to which the target is whole."""
+
+    kind: Kind
+    stored: str = "nothing"  # nothing, a load in 'part' or 'whole', or a mere 'position'
+    at: int | None = None
+    known: set[TableName] = field(default_factory=set)
+    unloaded: set[TableName] = field(default_factory=set)  # of those known
+    slot: bool = False
+
+    def expects(self, step: Operation, world: World) -> type[WhimbrelError] | None:
+        """The error that must refuse it; None when it must run."""
+        new = {t.name for t in world.tables} - self.known
+        if step.mode == "replication":
+            if not step.resume:
+                return None
+            if self.stored == "nothing":
+                return ReplicationFailed
+            if self.stored == "part" or new:
+                return TableNotLoaded
+            return None if self.held else PositionLost
+        loading = self.stored in ("part", "whole") and step.resume
+        capture = step.mode == "data-replication"
+        if loading and self.stored == "whole":
+            if new & {n for n, rows in world.target.items() if rows}:
+                return TargetNotEmpty
+            missing = new | self.unloaded
+            if missing and not (capture and self.held and all(TABLES[n].key for n in missing)):
+                return TableNotLoaded
+            return None if not capture or self.held else PositionLost
+        if loading and new & {n for n, rows in world.target.items() if rows}:
+            return TargetNotEmpty
+        if loading and self.mixes(step, world):  # a load whose rows are all there becomes whole, and is found too late
+            return None if not capture or self.held else PositionLost
+        ours = self.known if self.stored == "part" else set()
+        foreign = {t.name for t in world.tables if world.target.get(t.name)} - ours
+        return TargetNotEmpty if foreign else None
+
+    def mixes(self, step: Operation, world: World) -> bool:
+        """Whether a second snapshot completes the first."""
+        missing = ({t.name for t in world.tables} - self.known) | self.unloaded & {t.name for t in world.tables}
+        if not missing:
+            return True
+        return step.mode == "data-replication" and self.held and all(TABLES[n].key for n in missing)
+
+    @property
+    def held(self) -> bool:
+        return self.at is not None and (self.slot or not self.kind.slots)
+
+
+# --- doing it -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Run:
+    """A world and the model of it, after some steps."""
+
+    world: World
+    model: Model
+    held: dict[str, Any]
+    steps: tuple[Step, ...] = ()
+
+    def forks(self) -> Iterator[Run]:
+        """Copies of it without end."""
+        whole = pickle.dumps((self.world, self.model))
+        while True:
+            world, model = pickle.loads(whole)
+            yield replace(self, world=world, model=model)
+
+    def take(self, step: Step) -> None:
+        self.steps += (step,)
+        self.world.server.write()
+        if isinstance(step, Name):
+            left = tuple(n for n in self.world.named if n != step.table)
+            self.world.named = (*left, step.table) if step.added else left
+        elif isinstance(step, Reset):
+            self.reset(step)
+        else:
+            self.operate(step)
+
+    def told(self) -> str:
+        return " / ".join(map(str, self.steps))
+
+    def reset(self, step: Reset) -> None:
+        self.held.update(world=self.world, control=Ending(kill=False, after=None))
+        reset_target(self.world.job(f"op{len(self.steps)}"), self.held["control"], step.mode)
+        self.model = Model(self.model.kind)
+        filled = [t.name for t in self.world.tables if self.world.target.get(t.name)]
+        assert step.mode == "metadata" or not filled, self.told()
+
+    def operate(self, step: Operation) -> None:
+        world, model = self.world, self.model
+        expected, before = model.expects(step, world), {n: list(rows) for n, rows in world.target.items()}
+        names = {t.name for t in world.tables}
+        goes_on = step.resume and expected is None and (step.mode == "replication" or model.stored != "position")
+        goes_on = goes_on and (model.stored == "whole" or step.mode == "replication" or model.mixes(step, world))
+        goes_on = goes_on and model.stored != "nothing"
+        start = model.at if goes_on else len(world.server.log)
+        end, error = self.run(step)
+        assert (type(error) if error else None) is expected, f"{self.told()}: {error!r}, not {expected}"
+        if error is not None:
+            assert world.target == before, self.told()
+            if isinstance(error, PositionLost):
+                model.known &= names
+                model.unloaded &= names
+                model.stored = "whole" if model.stored == "part" else model.stored
+            self.tidy(step)
+            return
+        self.follow(step, end, before, start, goes_on=goes_on)
+        if step.mode != "data" or not goes_on:
+            model.slot = world.server.slot is not None
+        self.tidy(step)
+
+    def run(self, step: Operation) -> tuple[str, WhimbrelError | None]:
+        """As the workflows do."""
+        control = Ending(kill=step.kill, after=step.after)
+        self.held.update(world=self.world, control=control)
+        job = self.world.job(f"op{len(self.steps)}")
+        try:
+            if step.mode != "replication":
+                capture = step.mode == "data-replication"
+                if not (capture and step.resume and data_is_complete(job)):
+                    copy_data(job, control, capture=capture, resume=step.resume)
+                control.after = None
+            if step.mode != "data":
+                handoff = step.mode != "replication"
+                replicate(job, control, resume=step.resume or handoff, position=None, handoff=handoff)
+        except (Interrupted, Killed):
+            return "ended", None
+        except (WhimbrelError, DataFailed) as e:
+            return "refused", e
+        return "completed", None
+
+    def tidy(self, step: Operation) -> None:
+        """Cancel and stop clean up behind an operation."""
+        released = self.model.kind.released and step.mode != "data"
+        clean_up(self.world.job(f"op{len(self.steps)}"), remove_capture=released)
+        self.model.slot = self.world.server.slot is not None
+
+    def follow(
+        self, step: Operation, end: str, before: dict[TableName, Rows], start: int | None, *, goes_on: bool
+    ) -> None:
+        """Compare the target with what it must hold, and note what is stored now."""
+        world, model = self.world, self.model
+        names = {t.name for t in world.tables}
+        progress = world.progress
+        fresh = names - model.known if goes_on else names
+        fresh = (fresh | model.unloaded) & names
+        model.known = names
+        if step.mode == "replication":
+            model.stored = model.stored if step.resume else "position"
+            fresh = set()
+        elif end == "ended" and not self.held["control"].caught_up_with:  # in the middle of the load
+            whole = model.stored == "whole" and goes_on
+            model.stored = "whole" if whole else "part"
+            model.unloaded = names - progress.finished
+            model.at = progress.kept.order[0] if progress.kept else None
+            return
+        else:
+            model.stored, model.unloaded = "whole", set()
+        assert progress.kept is not None
+        model.at = progress.kept.order[0]
+        for name in names:
+            if step.mode == "data":
+                wanted = before[name] if name not in fresh else _as_of(world.server, name, model.at)
+            elif name in fresh:
+                wanted = world.server.rows[name]
+            else:
+                wanted = list(before.get(name, []))
+                for changed, _, row in world.server.log[start:]:
+                    if changed == name:
+                        put(wanted, bool(TABLES[name].key), row)
+            found = world.target.get(name, [])
+            assert Counter(found) == Counter(wanted), f"{self.told()}: {name} has {found}, not {wanted}"
+
+
+def _as_of(server: Server, name: TableName, place: int) -> Rows:
+    rows: Rows = []
+    for changed, _, row in server.log[:place]:
+        if changed == name:
+            put(rows, bool(server.tables[name].key), row)
+    return rows
+
+
+def begun(kind: Kind, held: dict[str, Any]) -> Run:
+    world = World(Server(kind.slots, dict(TABLES)), named=(KEYED, KEYLESS))
+    for _ in range(3):
+        world.server.write()
+    return Run(world, Model(kind), held)
+
+
+def possible(run: Run) -> Iterator[Step]:
+    yield from OPERATIONS
+    yield from OTHERS
+    for name in (LATER, LOOSE):
+        if name not in run.world.named:
+            yield Name(name, added=True)
+    yield Name(KEYED, added=KEYED not in run.world.named)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    connect(monkeypatch, found)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_sequence_of_three(kind: Kind, held: dict[str, Any]) -> None:
+    runs = [begun(kind, held)]
+    for length in (1, 2, 3):
+        longer = []
+        for run in runs:
+            forks = run.forks()
+            for step in possible(run):
+                if length == 3 and not isinstance(step, Operation):
+                    continue  # nothing would look at what it leaves
+                forked = next(forks)
+                forked.take(step)
+                longer.append(forked)
+        runs = longer
+    assert len(runs) > 1000
+
+
+def test_longer_ones_too(held: dict[str, Any]) -> None:
+    machine: Any = partial(Sequences, held)
+    run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=10, deadline=None))
+
+
+class Sequences(RuleBasedStateMachine):
+    """Ends at any chunk, and sequences as long as they come."""
+
+    def __init__(self, held: dict[str, Any]) -> None:
+        super().__init__()
+        self.held = held
+        self.runs = {name: begun(kind, held) for name, kind in KINDS.items()}
+
+    def take(self, step: Step) -> None:
+        for run in self.runs.values():
+            run.take(step)
+
+    @rule(mode=st.sampled_from(MODES), resume=st.booleans(), after=st.none() | st.integers(1, 8), kill=st.booleans())
+    def operate(self, mode: str, resume: bool, after: int | None, kill: bool) -> None:
+        self.take(Operation(mode, resume, None if mode == "replication" else after, kill))
+
+    @rule(mode=st.sampled_from(["truncate", "metadata"]))
+    def reset(self, mode: str) -> None:
+        self.take(Reset(mode))
+
+    @rule(table=st.sampled_from(list(TABLES)), added=st.booleans())
+    def name(self, table: TableName, added: bool) -> None:
+        named = next(iter(self.runs.values())).world.named
+        if added != (table in named) and (added or len(named) > 1):
+            self.take(Name(table, added))
+
+
+# --- tables that nobody named ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["replication", "data-replication"])
+def test_a_table_made_later_under_a_pattern_is_told_of_and_left_out(mode: str, held: dict[str, Any]) -> None:
+    """Whoever goes on without being asked, as after a worker's death, must not fail because of it."""
+    run = begun(KINDS["slot"], held)
+    run.world.server.tables = {n: TABLES[n] for n in (KEYED, KEYLESS)}
+    run.world.named = (EVERYTHING,)
+    run.take(Operation("data-replication", resume=False))
+    run.world.server.tables = dict(TABLES)
+    run.world.absent = {LATER, LOOSE}
+    run.world.server.write()
+    assert run.run(Operation(mode, resume=True)) == ("ended", None)
+    lines = [line for _, line in held["control"].lines]
+    assert [n for n in (LATER, LOOSE) if any(f"{n} was made on the source since" in line for line in lines)]
+    assert {n: Counter(run.world.target[n]) for n in (KEYED, KEYLESS)} == {
+        n: Counter(run.world.server.rows[n]) for n in (KEYED, KEYLESS)
+    }
+
+
+def test_it_is_loaded_beside_the_others_where_it_can_be(held: dict[str, Any]) -> None:
+    run = begun(KINDS["slot"], held)
+    run.world.server.tables = {n: TABLES[n] for n in (KEYED, KEYLESS)}
+    run.world.named = (EVERYTHING,)
+    run.take(Operation("data-replication", resume=False))
+    run.world.server.tables = dict(TABLES)
+    run.world.server.write()
+    assert run.run(Operation("data-replication", resume=True)) == ("ended", None)
+    assert Counter(run.world.target[LATER]) == Counter(run.world.server.rows[LATER])
+    assert LOOSE not in run.world.target
+    assert any(f"{LOOSE} was made on the source since; it is not loaded" in line for _, line in held["control"].lines)
+
+
+def test_it_is_told_of_while_changes_are_followed(held: dict[str, Any]) -> None:
+    run = begun(KINDS["free log"], held)
+    run.world.named = (EVERYTHING,)
+    source: Any = Source(run.world)
+    control = Ending(kill=False, after=None)
+    newcomers = Newcomers(source, run.world.job("op"), [TABLES[KEYED], TABLES[KEYLESS], TABLES[LATER]], control, 0)
+    for _ in range(2):
+        newcomers.look()
+    assert [line.split(";")[0] for _, line in control.lines] == [f"warning: {LOOSE} was made on the source since"]
