@@ -10,7 +10,7 @@ from tests.servers.process import wait_until
 from tests.suite.running import Running, Watch
 from tests.suite.test_move import prepare
 from tests.suite.world import SCHEMA, World
-from whimbrel.errors import TableNotLoaded, TargetNotEmpty
+from whimbrel.errors import PositionForeign, TableNotLoaded, TargetNotEmpty
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
@@ -43,6 +43,10 @@ def test_a_position_without_a_load_is_no_load(world: World) -> None:
     prepare(world, 100)
     copy_data(world.job("load"), Watch(), capture=True, resume=False)
     caught_up(world.job("load"), resume=False, handoff=True)
+    far = "FFFF/0" if world.source.is_postgres else "binlog.999999:4"
+    with pytest.raises(PositionForeign):
+        replicate(world.job("far"), Watch(), resume=False, position=far, handoff=False)
+    assert data_is_complete(world.job("far")), "a position that was refused is not stored"
     caught_up(world.job("from now"), resume=False, handoff=False)
     assert not data_is_complete(world.job("again"))
     with pytest.raises(TargetNotEmpty, match="nokey") as refused:

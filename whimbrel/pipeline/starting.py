@@ -169,13 +169,22 @@ def _fresh(
                 source.cleanup(job)  # no half of it, publication without slot, stays
             raise
     start = source.parse_position(position)
+    source.require_point(start)
+    _require_held(source, job, start)
     kept = stored is not None and source.holds(job, stored)
     source.prepare_changes(job, tables)
-    if not source.holds(job, start):
+    try:
+        _require_held(source, job, start)  # what held it may have been of no use, and was made anew
+    except PositionLost:
         if not kept:
             source.cleanup(job)
-        raise PositionLost(f"the source no longer has the changes since {start.text}")
+        raise
     return start
+
+
+def _require_held(source: Source, job: Job, start: Position) -> None:
+    if not source.holds(job, start):
+        raise PositionLost(f"the source no longer has the changes since {start.text}", position=start.text)
 
 
 def _nothing_stored(job: Job) -> ReplicationFailed:

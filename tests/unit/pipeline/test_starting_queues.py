@@ -43,6 +43,8 @@ class Source:
     def parse_position(self, text: str) -> Position:
         return OLD
 
+    def require_point(self, position: Position) -> None: ...
+
     def holds(self, job: Job, position: Position) -> bool:
         return self.slot
 

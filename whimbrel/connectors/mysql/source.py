@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.connectors.mysql import changes, chunks, log, schema, snapshot
+from whimbrel.connectors.mysql import changes, chunks, log, points, schema, snapshot
 from whimbrel.connectors.mysql.connection import Session, at_work, connect, execute, mapped
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.readable import require_readable
+from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.chunk import Chunk
@@ -95,6 +96,11 @@ class MySQLSource:
     def parse_position(self, text: str) -> Position:
         with self._session() as session:
             return log.parse_position(session, text)
+
+    def require_point(self, position: Position) -> None:
+        with self._session() as session:
+            position.require_same_server(log.no_position(server_identity(session)))
+            points.require_point(session, position)
 
     def current_position(self) -> Position:
         with self._session() as session:

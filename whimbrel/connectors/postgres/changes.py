@@ -165,7 +165,7 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
         require_primary(connection)
         server = server_identity(connection)
         start.require_same_server(position_at(server, start.order[0]))
-        _require_reached(connection, start)
+        require_reached(connection, start)
         _require_slot(connection, name, start)
         _require_published(connection, name, tables)
         oids = oids_of(connection, tables)
@@ -190,7 +190,7 @@ def _start(session: Connection, name: str, start: Position) -> None:
         raise _lost_or(e) from e
 
 
-def _require_reached(connection: Connection, start: Position) -> None:
+def require_reached(connection: Connection, start: Position) -> None:
     """A server that has written less than we have read is another one: the stream would skip what it writes next."""
     with mapped("source"):
         row = connection.execute("select pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()

@@ -90,6 +90,10 @@ class PostgresSource:
         with self._session() as connection:
             return slots.parse_position(connection, text)
 
+    def require_point(self, position: Position) -> None:
+        with self._session() as connection:
+            changes.require_reached(connection, position)
+
     def current_position(self) -> Position:
         with self._session() as connection:
             position = slots.current_position(connection)

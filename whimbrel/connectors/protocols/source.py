@@ -87,6 +87,10 @@ class Source(Protocol):
     def parse_position(self, text: str) -> Position:
         """A position as users write it, on this server. Raises InvalidRequest."""
 
+    def require_point(self, position: Position) -> None:
+        """Raise PositionForeign unless the log has, or had, this point; PositionLost when it has it no more. Nothing is
+        changed. Asked of a position that a user names, before anything is done."""
+
     def current_position(self) -> Position:
         """The newest point of the log that a change could stand at. Cheap; asked every second while replicating."""
 
