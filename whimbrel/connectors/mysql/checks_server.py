@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from whimbrel.connectors.mysql.connection import Session, query
+from whimbrel.connectors.mysql.processes import processes
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import verdict
 
@@ -53,5 +54,5 @@ def server(session: Session, settings: Settings) -> Iterator[CheckResult]:
 
 def _of_the_account(session: Session) -> int:
     """How many sessions it has; every account sees its own."""
-    sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = SUBSTRING_INDEX(USER(), '@', 1)"
-    return int(query(session, sql)[0][0])
+    user = str(query(session, "SELECT SUBSTRING_INDEX(USER(), '@', 1)")[0][0])
+    return 1 + sum(p.user == user for p in processes(session))

@@ -15,6 +15,7 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
 from whimbrel.connectors import live_sessions
+from whimbrel.connectors.mysql.processes import ServerProcess, processes
 from whimbrel.connectors.mysql.refusals import connection_refusal, server_refusal
 from whimbrel.errors import IdentifierRefused, TlsFailed
 from whimbrel.model.job import Role, session_name
@@ -25,6 +26,7 @@ END_SECONDS = 15
 # When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 IDENTIFIER_CHARACTERS = 64
+_LOCKS_AT_ONCE = 200  # user locks whose owners one statement asks for
 
 # Strict, so that nothing is cut or replaced on the way in; but zero and invalid dates, which a source may hold, and 0
 # in an AUTO_INCREMENT column are stored as they are. Backslash escapes stay on and double quotes quote text.
@@ -203,27 +205,28 @@ def _lock_prefix(name: str) -> str:
 
 def sessions(session: Session, operation: str, role: Role) -> tuple[int, ...]:
     """The connection ids of the operation's other sessions on this server, of one side: both may be on it."""
-    rows = query(
-        session,
-        "SELECT ID FROM information_schema.PROCESSLIST"
-        " WHERE ID <> CONNECTION_ID() AND IS_USED_LOCK(CONCAT(%s, ID)) = ID",
-        (_lock_prefix(session_name(operation, role)),),
-    )
-    return tuple(int(row[0]) for row in rows)
+    return tuple(p.number for p in _of_operation(session, operation, role))
+
+
+def _of_operation(session: Session, operation: str, role: Role) -> list[ServerProcess]:
+    prefix = _lock_prefix(session_name(operation, role))
+    others = processes(session)
+    ours: set[int] = set()
+    for at in range(0, len(others), _LOCKS_AT_ONCE):
+        batch = others[at : at + _LOCKS_AT_ONCE]
+        owners = ", ".join(["IS_USED_LOCK(%s)"] * len(batch))
+        found = query(session, f"SELECT {owners}", [f"{prefix}{p.number}" for p in batch])[0]
+        ours |= {p.number for p, owner in zip(batch, found, strict=True) if owner == p.number}
+    return [p for p in others if p.number in ours]
 
 
 def at_work(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
     """How many of the operation's other sessions the server works for just now: not those that are idle, that stream
     the log, or that wait for their client."""
     with closing(connect(parameters, operation, role=role)) as session, mapped(role):
-        rows = query(
-            session,
-            "SELECT COMMAND, STATE FROM information_schema.PROCESSLIST"
-            " WHERE ID <> CONNECTION_ID() AND IS_USED_LOCK(CONCAT(%s, ID)) = ID",
-            (_lock_prefix(session_name(operation, role)),),
-        )
+        ours = _of_operation(session, operation, role)
     idle = ("Sleep", "Binlog Dump", "Binlog Dump GTID")
-    return sum(str(command) not in idle and str(state or "").lower() not in _FOR_CLIENT for command, state in rows)
+    return sum(p.command not in idle and p.state.lower() not in _FOR_CLIENT for p in ours)
 
 
 _FOR_CLIENT = frozenset(

@@ -7,6 +7,7 @@ and the server ends a freeze whose holder has vanished.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from whimbrel.connectors.mysql.connection import (
     query,
 )
 from whimbrel.connectors.mysql.log import DENIED
+from whimbrel.connectors.mysql.processes import ServerProcess, processes
 from whimbrel.connectors.mysql.refusals import LOCK_TIMEOUT, number_and_text
 from whimbrel.errors import SourceInterrupted, SourcePermissionDenied
 from whimbrel.model.table import Table
@@ -37,15 +39,9 @@ LONG_SECONDS = 2
 FROZEN_SECONDS = 60  # the sessions of a snapshot open within a few
 MARGIN_SECONDS = 0.5
 
-_LONG = """
-SELECT COUNT(*) FROM information_schema.PROCESSLIST
-WHERE ID NOT IN (CONNECTION_ID(), %s) AND TIME >= %s AND COMMAND IN ('Query', 'Execute')
-  AND USER NOT IN ('system user', 'event_scheduler')"""
-_LONG_AND_WRITING = f"{_LONG} AND COALESCE(INFO, '') NOT REGEXP '^[[:space:](]*(select|with|show)'"
-_BLOCKERS = """
-SELECT ID, USER, TIME, COALESCE(STATE, '') FROM information_schema.PROCESSLIST
-WHERE ID NOT IN (CONNECTION_ID(), %s) AND COMMAND NOT IN ('Sleep', 'Daemon', 'Binlog Dump', 'Binlog Dump GTID')
-  AND COALESCE(STATE, '') NOT LIKE 'Waiting for %%' ORDER BY TIME DESC LIMIT 5"""
+_SERVERS_OWN = ("system user", "event_scheduler")
+_READS = re.compile(r"[\s(]*(select|with|show)", re.IGNORECASE)
+_NOT_IN_THE_WAY = ("Sleep", "Daemon", "Binlog Dump", "Binlog Dump GTID")
 _IDLE_IN_TRANSACTION = """
 SELECT p.ID, p.USER, p.TIME FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p
 ON p.ID = t.trx_mysql_thread_id WHERE p.COMMAND = 'Sleep' ORDER BY p.TIME DESC LIMIT 5"""
@@ -107,9 +103,14 @@ def _quiet(watcher: Session, session: Session, stopped_by_reads: bool) -> bool:
 
     Without the right to see others' statements there is none. Replication's own threads never end.
     """
-    sql = _LONG if stopped_by_reads else _LONG_AND_WRITING
+    own = int(session.thread_id())  # type: ignore[no-untyped-call]
     deadline = time.monotonic() + QUIET_SECONDS
-    while query(watcher, sql, (session.thread_id(), LONG_SECONDS))[0][0]:  # type: ignore[no-untyped-call]
+
+    def long(p: ServerProcess) -> bool:
+        seen = p.number != own and p.seconds >= LONG_SECONDS and p.executing and p.user not in _SERVERS_OWN
+        return seen and (stopped_by_reads or not _READS.match(p.statement))
+
+    while any(map(long, processes(watcher))):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
@@ -152,8 +153,13 @@ class _BoundedWait:
 
 def _blockers(session: Session, waiting: int) -> str:
     """The sessions that may be in the way, longest first; their statements may hold values and are not told."""
-    rows = query(session, _BLOCKERS, (waiting,))
-    told = [f"session {number} of {user}, {seconds} s ({state})" for number, user, seconds, state in rows]
+    found = [
+        p
+        for p in processes(session)
+        if p.number != waiting and p.command not in _NOT_IN_THE_WAY and not p.state.startswith("Waiting for ")
+    ]
+    found.sort(key=lambda p: -p.seconds)
+    told = [f"session {p.number} of {p.user}, {p.seconds} s ({p.state})" for p in found[:5]]
     with suppress(pymysql.MySQLError):  # needs PROCESS
         rows = query(session, _IDLE_IN_TRANSACTION)
         told += [f"session {number} of {user}, idle for {s} s in a transaction" for number, user, s in rows]
