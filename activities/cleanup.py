@@ -19,7 +19,7 @@ def clean_up(step: CleanUp) -> Cleaned:
     goes on. Doing it twice is no error."""
 
     def work(job: Job, control: OperationControl) -> Cleaned:
-        return Cleaned(note_held(job.migration, cleanup.clean_up(job)))
+        return Cleaned(note_held(job.migration, cleanup.clean_up(job, tell=lambda line: control.log("loader", line))))
 
     return run_step(step, work)
 

@@ -10,29 +10,33 @@ from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
-from whimbrel.pipeline.pair import open_source, open_target
+from whimbrel.pipeline.pair import open_pair, open_source, open_target
 from whimbrel.pipeline.staging import Staging
 
 _PROGRESS = TableName("whimbrel", "progress")
 
 
-def clean_up(job: Job, *, remove_capture: bool = False) -> Retained | None:
+def clean_up(
+    job: Job, *, remove_capture: bool = False, tell: Callable[[str], None] = lambda line: None
+) -> Retained | None:
     """End this operation's connections on both sides and remove its staged files; return what the source keeps of its
     log for a later operation that goes on. Called twice it is no error.
 
     Slot and publication go only with ``remove_capture``, and where nothing could be resumed anyway. An end that cannot
     be reached does not keep the others from being cleaned; its error is raised afterwards. A transaction left open in a
-    queue would hide from its readers what follows, until the brokers end it after minutes.
+    queue would hide from its readers what follows, until the brokers end it after minutes. ``tell`` gets a line for
+    people when the target's sequences could not be moved past what was replicated.
     """
-    useless = False
+    useless = answers = False
     kept: Retained | None = None
 
     def clean_target() -> None:
-        nonlocal useless
+        nonlocal useless, answers
         if not job.has_database:
             return
         with open_target(job) as target:
             target.cleanup(job)
+        answers = True
         useless = _capture_is_useless(job)
 
     def clean_source() -> None:
@@ -48,7 +52,14 @@ def clean_up(job: Job, *, remove_capture: bool = False) -> Retained | None:
         if job.queue is not None:
             queue_engine(job.queue.type).end_transactions(job.queue, job)
 
-    _each(clean_target, clean_source, Staging(job).remove, clean_queue)
+    def number_on() -> None:
+        try:
+            if answers:
+                _number_on(job)
+        except WhimbrelError as e:
+            tell(f"sequences on the target were not moved: {e.message}")
+
+    _each(clean_target, number_on, clean_source, Staging(job).remove, clean_queue)
     return kept
 
 
@@ -62,6 +73,19 @@ def let_go(job: Job) -> None:
     """Remove what the source keeps. Nobody can go on from the stored position then."""
     with open_source(job) as source:
         source.cleanup(job)
+
+
+def _number_on(job: Job) -> None:
+    """Let the target number its own rows, however the operation ended: whoever followed the changes may have been
+    killed. Nothing to do where none were followed."""
+    with open_target(job) as target:
+        if not target.existing([_PROGRESS]):
+            return
+        with closing(target.checkpoint(job.migration)) as checkpoint:
+            state = checkpoint.state()
+    if state.position is not None and (state.data_complete or state.snapshots == 0):
+        with open_pair(job) as pair:
+            pair.target.sync_sequences(pair.tables, pair.target_tables)
 
 
 def _capture_is_useless(job: Job) -> bool:

@@ -37,6 +37,9 @@ class Feed(Protocol):
     def caught_up(self) -> None:
         """Told now and then between transactions: do what had to wait until old changes are applied."""
 
+    def rest(self) -> None:
+        """A pause has begun."""
+
     def end(self) -> None:
         """After a graceful stop: nothing half-written stays."""
 
@@ -74,11 +77,18 @@ class DatabaseFeed:
             self.pair.target.finish_keys(self.pair.tables, self.pair.target_tables, claim)
             self._keys_after = None
 
+    def rest(self) -> None:
+        """The target can number its own rows, should its users go there from here."""
+        self._number_on()
+
     def end(self) -> None:
         """The target can number its own rows from here on, too."""
         if self.in_transaction:
             self.applier.rollback()
             self.in_transaction = False
+        self._number_on()
+
+    def _number_on(self) -> None:
         try:
             self.pair.target.sync_sequences(self.pair.tables, self.pair.target_tables)
         except WhimbrelError as e:
@@ -128,6 +138,9 @@ class QueueFeed:
 
     def caught_up(self) -> None:
         """Nothing waits."""
+
+    def rest(self) -> None:
+        """Nothing to do."""
 
     def end(self) -> None:
         if self.in_transaction:

@@ -158,15 +158,21 @@ class _Changes:
     def run(self, sign: Callable[[], None]) -> None:
         """``sign`` is called with each turn: what lasts between two calls is a statement."""
         self.tell()  # nothing is counted before lag is known
+        resting = False
         while True:
             sign()
             self.control.check()
             if self.control.pause_wanted() and not self.in_transaction:
                 self.move(0)
+                if not resting:
+                    for feed in self.feeds:
+                        feed.rest()
+                resting = True
                 self.control.at_rest(True)
                 self.tell()
                 time.sleep(0.05)
                 continue
+            resting = False
             self.control.at_rest(False)
             segment = self.capture.receive(0.2)
             if segment is not None:

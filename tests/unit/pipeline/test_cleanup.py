@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ class End:
     state: LoadState = NOTHING
     cleaned: int = 0
     ended: int = 0
+    numbered: int = 0
     known: list[TableName] = field(default_factory=lambda: [TableName("whimbrel", "progress")])
 
     @contextmanager
@@ -48,6 +50,9 @@ class End:
 
     def retained(self, job: Job) -> Retained | None:
         return KEPT
+
+    def sync_sequences(self, source: object, target: object) -> None:
+        self.numbered += 1
 
     def existing(self, names: list[TableName]) -> list[TableName]:
         return [n for n in names if n in self.known]
@@ -69,12 +74,19 @@ class _Checkpoint:
 SOURCE, TARGET = End(), End()
 
 
+@contextmanager
+def _pair(job: Job) -> Iterator[Any]:
+    with SOURCE.opened(job), TARGET.opened(job):
+        yield SimpleNamespace(target=TARGET, tables=(), target_tables=())
+
+
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     for end in (SOURCE, TARGET):
         end.__init__()  # type: ignore[misc]  # as new
     monkeypatch.setattr(cleanup, "open_source", SOURCE.opened)
     monkeypatch.setattr(cleanup, "open_target", TARGET.opened)
+    monkeypatch.setattr(cleanup, "open_pair", _pair)
     endpoint = Endpoint("e", "postgres", {})
     made = Job("m", "op", endpoint, endpoint, (TABLE,), tmp_path)
     Staging(made).open()
@@ -115,6 +127,31 @@ def test_a_slot_stays_only_where_something_can_be_resumed(job: Job, state: LoadS
     TARGET.state = state
     assert cleanup.clean_up(job) == (None if removed else KEPT)
     assert (SOURCE.cleaned, SOURCE.ended) == (int(removed), int(not removed))
+
+
+@pytest.mark.parametrize(
+    ("state", "numbered"),
+    [
+        (NOTHING, 0),
+        (replace(NOTHING, data_complete=True), 1),
+        (replace(NOTHING, snapshots=0, tables={}), 1),
+        (replace(NOTHING, data_complete=True, position=None), 0),
+    ],
+    ids=["half a load", "load and changes", "changes alone", "a load alone"],
+)
+def test_the_target_numbers_on_where_changes_were_followed(job: Job, state: LoadState, numbered: int) -> None:
+    TARGET.state = state
+    cleanup.clean_up(job)
+    assert TARGET.numbered == numbered
+
+
+def test_a_source_that_is_away_is_told_where_the_target_cannot_number_on(job: Job) -> None:
+    TARGET.state = replace(NOTHING, data_complete=True)
+    SOURCE.dead = True
+    told: list[str] = []
+    with pytest.raises(HostUnreachable):
+        cleanup.clean_up(job, tell=told.append)
+    assert told == ["sequences on the target were not moved: no answer from source"]
 
 
 def test_a_target_that_holds_nothing_of_ours_gets_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

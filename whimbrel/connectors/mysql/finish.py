@@ -147,11 +147,25 @@ def finish_keys(session: Session, targets: Sequence[Table], claim: Claim | None 
 
 
 def sync_sequence(session: Session, target: Table) -> None:
-    """Let AUTO_INCREMENT go on where the source's stands; InnoDB never lets it fall below the greatest value."""
-    numbered = next((c.identity for c in target.columns if c.identity), None)
-    if numbered and numbered.next_value and numbered.next_value > 0:
-        with mapped("target", str(target.name)):
-            execute(session, f"ALTER TABLE {qualified(target.name)} AUTO_INCREMENT = {numbered.next_value}")
+    """Let AUTO_INCREMENT go on where the source's stands, and past the greatest value.
+
+    Looked at first: where it stands there already, as after an INSERT, ALTER TABLE would only wait for whoever reads
+    the table, and let everybody else wait behind it.
+    """
+    numbered = next((c for c in target.columns if c.identity), None)
+    if numbered is None or numbered.identity is None:
+        return
+    with mapped("target", str(target.name)):
+        greatest = query(session, f"SELECT MAX({quote_identifier(numbered.name)}) FROM {qualified(target.name)}")  # noqa: S608
+        wanted = max(numbered.identity.next_value or 1, int(greatest[0][0] or 0) + 1)
+        if wanted > _next_number(session, target.name):
+            execute(session, f"ALTER TABLE {qualified(target.name)} AUTO_INCREMENT = {wanted}")
+
+
+def _next_number(session: Session, name: TableName) -> int:
+    sql = "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    found = query(session, sql, (name.schema, name.table))
+    return int(found[0][0] or 1) if found else 1
 
 
 def _dropped(session: Session, name: TableName, kind: Kind) -> dict[str, str]:
