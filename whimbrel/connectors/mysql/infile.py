@@ -43,6 +43,9 @@ def conversion(column: Column, variable: str) -> str | None:
         return f"UNHEX({variable})"
     if column.type.annotation is Annotation.BIT and (column.type.length or 1) <= 64 and "var" not in column.type.native:
         return f"CAST(CONV({variable}, 2, 10) AS UNSIGNED)"
+    if pa.types.is_float32(column.type.arrow) and not column.type.native.lower().startswith("float"):
+        # the largest one, whose shortest text is beyond what the server takes
+        return f"REPLACE({variable}, '3.4028235e+38', '3.4028234663852886e38')"
     return None
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers
 from whimbrel.connectors.mysql.infile import conversion, infile_clause
 from whimbrel.connectors.mysql.target_keys import TargetKeys
@@ -252,7 +254,14 @@ def drop_rows(pair: Pair, rows: Sequence[int]) -> str:
 
 
 def _hash(pair: Pair, alias: str) -> str:
-    return f"CRC32(CONCAT_WS('|', {', '.join(f'HEX({alias}.{quote_identifier(n)})' for n in pair.names)}))"
+    return f"CRC32(CONCAT_WS('|', {', '.join(_hashed(c, alias) for c in _target_columns(pair))}))"
+
+
+def _hashed(column: Column, alias: str) -> str:
+    """Texts and bytes as hex, so that they may be in different character sets; HEX of a large number is an error."""
+    value = f"{alias}.{quote_identifier(column.name)}"
+    number = pa.types.is_decimal(column.type.arrow) or pa.types.is_floating(column.type.arrow)
+    return value if number else f"HEX({value})"
 
 
 def _equal(pair: Pair) -> str:

@@ -88,6 +88,8 @@ def _other(native: str, base: str, numbers: list[int], collation: str | None) ->
             return ColumnType(pa.string(), native, Annotation.UUID)
         case "inet4" | "inet6":
             return ColumnType(pa.string(), native, length=ADDRESSES[base])
+        case "vector":
+            return ColumnType(pa.binary(), native, Annotation.NATIVE)
     return ColumnType(pa.string(), native, Annotation.NATIVE)
 
 
