@@ -21,6 +21,7 @@
     │   └── DriverMissing
     ├── SchemaFailed                 SCHEMA_APPLY_FAILED 500
     │   ├── TableMissing
+    │   ├── DefinitionRefused
     │   ├── TypeRefused
     │   ├── IdentifierRefused
     │   └── SchemaMismatch
@@ -248,6 +249,12 @@ class TableMissing(SchemaFailed):
     """A table of the migration does not exist."""
 
     remedy = "Correct 'tables' of the migration, or create the table."
+
+
+class DefinitionRefused(SchemaFailed):
+    """A table's definition holds words that nobody here understands, so that no one can tell what they mean."""
+
+    remedy = "Leave the table out, or take what the message names out of its definition on the source."
 
 
 class TypeRefused(SchemaFailed):

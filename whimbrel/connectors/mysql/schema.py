@@ -1,19 +1,27 @@
-"""Reads table definitions from information_schema, whole schemas at a time."""
+"""Reads table definitions: SHOW CREATE TABLE says what a table is, information_schema how large it is."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pymysql
 
-from whimbrel.connectors.mysql.connection import Session, query, quote_identifier, quote_literal
+from whimbrel.connectors.mysql.connection import Session, qualified, query, quote_identifier, quote_literal
+from whimbrel.connectors.mysql.definition_columns import ColumnDefinition
+from whimbrel.connectors.mysql.definitions import (
+    Definition,
+    ForeignKeyDefinition,
+    IndexDefinition,
+    Part,
+    definition,
+)
 from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.mysql.refusals import number_and_text
-from whimbrel.connectors.mysql.types import INTEGERS, base_of, read_type
-from whimbrel.errors import SourcePermissionDenied, TableMissing
+from whimbrel.connectors.mysql.types import SPATIAL, TEXTS, base_of, read_type
+from whimbrel.errors import DefinitionRefused, TableMissing
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Check, Column, ForeignKey, Identity, Index, Table
 
@@ -22,10 +30,10 @@ _FEW = 20  # so many tables of one schema are asked for one by one; MariaDB open
 
 _BASE_TABLES = ("BASE TABLE", "SYSTEM VERSIONED")
 _NO_SCHEMA = (1044, 1049)  # one that is not there, and one that the account may not see
-_JSON_CHECK = re.compile(r"^\s*json_valid\(`(?P<column>(?:[^`]|``)+)`\)\s*$", re.I)
-_NOW = re.compile(r"^(current_timestamp|now|localtime|localtimestamp)(\(\d*\))?$", re.I)
-_INTRODUCER = re.compile(r"_utf8mb[34](?=')")
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "Z": "\x1a", "b": "\b"}
+_NO_TABLE = (1049, 1146)
+_DENIED = (1044, 1142, 1143, 1370)
+_TEXTS = frozenset({*TEXTS, "char", "varchar", "enum", "set"})
+_JSON_CHECK = re.compile(r"json_valid\(`(?:[^`]|``)+`\)", re.I)
 
 
 def resolve(session: Session, patterns: Sequence[TableName]) -> tuple[TableName, ...]:
@@ -64,43 +72,78 @@ def _tables_of(session: Session, schema: str) -> list[TableName]:
 
 
 def reflect(session: Session, names: Sequence[TableName]) -> tuple[Table, ...]:
-    """The definitions, in the order asked. Raises TableMissing."""
-    if not session.mariadb and session.version >= (8,):
-        query(session, "SET SESSION information_schema_stats_expiry = 0")
-    facts = _Facts(session, names)
-    missing = [n for n in names if n not in facts.tables]
+    """The definitions, in the order asked. Raises TableMissing, DefinitionRefused, SourcePermissionDenied."""
+    texts = _definitions(session, names)
+    missing = [n for n in names if n not in texts]
     if missing:
         raise TableMissing(
             f"the source has no table {', '.join(str(n) for n in missing)}", tables=[str(n) for n in missing]
         )
+    refused: list[DefinitionRefused] = []
+    found: dict[TableName, Definition] = {}
+    for name, text in texts.items():
+        try:
+            found[name] = definition(name, text, mariadb=session.mariadb)
+        except DefinitionRefused as e:
+            refused.append(e)
+    if refused:
+        raise DefinitionRefused(
+            "; ".join(e.message for e in refused[:20]), tables=[t for e in refused[:100] for t in e.extra["tables"]]
+        )
+    facts = _Facts(session, found)
     return tuple(facts.table(name) for name in names)
 
 
-class _Facts:
-    """All rows about some tables, sorted by table. Each information_schema view is asked once per schema."""
+def _definitions(session: Session, names: Sequence[TableName]) -> dict[TableName, str]:
+    """What SHOW CREATE TABLE says of those tables that exist, in bytes that no server has converted on their way."""
+    settings = {"character_set_results": "NULL"}
+    if not session.mariadb and session.version >= (8, 0, 30):
+        settings["show_gipk_in_create_table_and_information_schema"] = "1"  # the log has that key too
+    query(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
+    unicode, session.use_unicode = session.use_unicode, False
+    found: dict[TableName, str] = {}
+    denied: list[TableName] = []
+    try:
+        for name in dict.fromkeys(names):
+            try:
+                found[name] = query(session, f"SHOW CREATE TABLE {qualified(name)}")[0][1].decode(
+                    "utf-8", "surrogateescape"
+                )
+            except pymysql.MySQLError as e:
+                if number_and_text(e)[0] in _DENIED:
+                    denied.append(name)
+                elif number_and_text(e)[0] not in _NO_TABLE:
+                    raise
+    finally:
+        session.use_unicode = unicode
+        query(session, "SET SESSION character_set_results = utf8mb4")
+    if denied:
+        require_readable(session, denied)
+    return found
 
-    def __init__(self, session: Session, names: Sequence[TableName]) -> None:
+
+class _Facts:
+    """What SHOW CREATE TABLE does not say, and tables made of both."""
+
+    def __init__(self, session: Session, found: Mapping[TableName, Definition]) -> None:
         self.session = session
         self.mariadb = session.mariadb
-        self.names = set(names)
+        self.found = found
+        self.collations = {str(row[0]): str(row[2]) for row in query(session, "SHOW CHARACTER SET")}
+        if not self.mariadb and session.version >= (8,):
+            query(session, "SET SESSION information_schema_stats_expiry = 0")
         tables = self.read("TABLES", "TABLE_SCHEMA", "TABLE_NAME")
         self.tables: dict[TableName, Row] = {name: rows[0] for name, rows in tables.items()}
-        self.columns = self.read("COLUMNS", "TABLE_SCHEMA", "TABLE_NAME", "ORDINAL_POSITION")
-        self.statistics = self.read("STATISTICS", "TABLE_SCHEMA", "TABLE_NAME", "INDEX_NAME, SEQ_IN_INDEX")
-        self.constraints = self.read("TABLE_CONSTRAINTS", "TABLE_SCHEMA", "TABLE_NAME")
-        self.keys = self.read("KEY_COLUMN_USAGE", "TABLE_SCHEMA", "TABLE_NAME", "ORDINAL_POSITION")
-        self.references = self.read("REFERENTIAL_CONSTRAINTS", "CONSTRAINT_SCHEMA", "TABLE_NAME")
-        self.geometries = self.read("GEOMETRY_COLUMNS", "G_TABLE_SCHEMA", "G_TABLE_NAME") if self.mariadb else {}
-        self.clauses = self._check_clauses()
+        spatial = self.mariadb and any(base_of(c.native) in SPATIAL for d in found.values() for c in d.columns)
+        self.geometries = self.read("GEOMETRY_COLUMNS", "G_TABLE_SCHEMA", "G_TABLE_NAME") if spatial else {}
 
-    def read(self, view: str, schema: str, table: str, order: str = "") -> dict[TableName, list[Row]]:
+    def read(self, view: str, schema: str, table: str) -> dict[TableName, list[Row]]:
         """The view's rows of our tables, by table."""
         found: dict[TableName, list[Row]] = defaultdict(list)
         for where in self._conditions(schema, table):
-            sql = f"SELECT * FROM information_schema.{view} WHERE {where}"  # noqa: S608 - quoted in _conditions
-            for row in self.rows(sql + (f" ORDER BY {order}" if order else "")):
+            for row in self.rows(f"SELECT * FROM information_schema.{view} WHERE {where}"):  # noqa: S608 - quoted there
                 name = TableName(row[schema], row[table])
-                if name in self.names:
+                if name in self.found:
                     found[name].append(row)
         return found
 
@@ -113,7 +156,7 @@ class _Facts:
 
     def _conditions(self, schema: str, table: str) -> Iterator[str]:
         by_schema: dict[str, list[str]] = defaultdict(list)
-        for name in self.names:
+        for name in self.found:
             by_schema[name.schema].append(name.table)
         for wanted, tables in by_schema.items():
             condition = f"{schema} = {quote_literal(wanted)}"
@@ -122,177 +165,158 @@ class _Facts:
             else:
                 yield from (f"{condition} AND {table} = {quote_literal(t)}" for t in tables)
 
-    def _check_clauses(self) -> dict[TableName, list[Row]]:
-        """Checks by table. MySQL's view lacks the table; the constraint's name is unique within its schema there."""
-        if self.mariadb:
-            return self.read("CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", "TABLE_NAME")
-        if self.session.version < (8, 0, 16):
-            return {}
-        owners = {
-            (name.schema, row["CONSTRAINT_NAME"]): name
-            for name, rows in self.constraints.items()
-            for row in rows
-            if row["CONSTRAINT_TYPE"] == "CHECK"
-        }
-        found: dict[TableName, list[Row]] = defaultdict(list)
-        for schema in {owner[0] for owner in owners}:
-            sql = (
-                f"SELECT * FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = {quote_literal(schema)}"  # noqa: S608
-            )
-            for row in self.rows(sql):
-                owner = owners.get((schema, row["CONSTRAINT_NAME"]))
-                if owner is not None:
-                    found[owner].append({**row, "CHECK_CLAUSE": unescape(row["CHECK_CLAUSE"])})
-        return found
-
     # --- one table ----------------------------------------------------------------------------------------------------
 
     def table(self, name: TableName) -> Table:
-        facts = self.tables[name]
-        json_columns = {
-            found["column"].replace("``", "`")
-            for row in self.clauses.get(name, ())
-            if row.get("LEVEL") == "Column" and (found := _JSON_CHECK.match(row["CHECK_CLAUSE"]))
-        }
-        collation = facts["TABLE_COLLATION"]
-        srids = {row["G_GEOMETRY_COLUMN"]: row["SRID"] for row in self.geometries.get(name, ())}
-        options = {
-            "engine": facts["ENGINE"] or "",
-            "collation": collation or "",
-            "flavor": "mariadb" if self.mariadb else "mysql",
-        }
+        found, facts = self.found[name], self.tables.get(name, {})
+        collation = found.collation or self.collations.get(found.charset or "", "")
+        options = {"engine": found.engine, "collation": collation, "flavor": "mariadb" if self.mariadb else "mysql"}
+        if found.versioned:
+            options["versioned"] = "yes"
         columns = []
-        for row in self.columns[name]:
-            column, extra = self.column(row, facts, srids, json=row["COLUMN_NAME"] in json_columns)
-            columns.append(column)
-            options.update(extra)
-        indexes = self.indexes(name)
+        for column in found.columns:
+            columns.append(self.column(name, column, collation))
+            options.update(_column_options(column))
+        indexes = sorted((self.index(i, found) for i in found.indexes), key=lambda i: i.name)
         primary = next((i for i in indexes if i.name == "PRIMARY"), None)
         if primary and (primary.prefixes or primary.descending):
             options["primary_key"] = key_parts(primary)
+        options.update({f"unenforced.{c.name}": c.expression for c in found.checks if not c.enforced})
         return Table(
             name=name,
             columns=tuple(columns),
             primary_key=primary.columns if primary else (),
             primary_key_name="PRIMARY" if primary else None,
             indexes=tuple(i for i in indexes if i.name != "PRIMARY"),
-            foreign_keys=self.foreign_keys(name),
-            checks=self.checks(name, json_columns),
-            rows=int(facts["TABLE_ROWS"] or 0),
-            bytes=int(facts["DATA_LENGTH"] or 0),
-            comment=facts["TABLE_COMMENT"] or None,
+            foreign_keys=tuple(self.foreign_key(k, name) for k in found.foreign_keys),
+            checks=tuple(_checks(found)),
+            rows=int(facts.get("TABLE_ROWS") or 0),
+            bytes=int(facts.get("DATA_LENGTH") or 0),
+            comment=found.comment,
             charset=collation.partition("_")[0] if collation else None,
-            lost=tuple(_lost(facts)),
+            lost=tuple(_lost(found, mariadb=self.mariadb)),
             options=options,
         )
 
-    def column(self, row: Row, table: Row, srids: dict[str, int], *, json: bool) -> tuple[Column, dict[str, str]]:
-        """The column, and what has no field of its own, for the table's options."""
-        name, extra = row["COLUMN_NAME"], (row["EXTRA"] or "")
-        collation = row["COLLATION_NAME"]
-        srid = row.get("SRS_ID") or srids.get(name) or None
+    def column(self, table: TableName, column: ColumnDefinition, table_collation: str) -> Column:
+        collation = column.collation or self.collations.get(column.charset or "")
         type_ = read_type(
-            row["COLUMN_TYPE"], collation if collation != table["TABLE_COLLATION"] else None, json=json, srid=srid
+            column.native,
+            collation if collation != table_collation else None,
+            json=column.check is not None and _JSON_CHECK.fullmatch(column.check) is not None,
+            srid=column.srid or self._srid(table, column.name),
         )
-        generated = row["GENERATION_EXPRESSION"] or None
         identity = None
-        if "auto_increment" in extra.lower():
-            identity = Identity(next_value=int(table["AUTO_INCREMENT"] or 1))
-        options = {}
-        on_update = re.search(r"on update (\S+)", extra, re.I)
-        if on_update:
-            options[f"on_update.{name}"] = on_update[1]
-        if "INVISIBLE" in extra.upper():
-            options[f"invisible.{name}"] = "yes"
+        if column.numbered:
+            known = self.tables.get(table, {}).get("AUTO_INCREMENT") or self.found[table].next_number
+            identity = Identity(next_value=int(known or 1))
         return Column(
-            name=name,
+            name=column.name,
             type=type_,
-            nullable=row["IS_NULLABLE"] == "YES",
-            default=None if generated else self.default(row, extra),
+            nullable=column.nullable,
+            default=self._default(table, column, collation or table_collation),
             identity=identity,
-            generated=(generated if self.mariadb else unescape(generated)) if generated else None,
-            generated_stored="VIRTUAL" not in extra.upper(),
-            comment=row["COLUMN_COMMENT"] or None,
-        ), options
-
-    def default(self, row: Row, extra: str) -> str | None:
-        """The default as SQL: MariaDB shows that, MySQL shows literals bare and expressions escaped."""
-        text = row["COLUMN_DEFAULT"]
-        if text is None or (self.mariadb and text == "NULL"):
-            return None
-        if self.mariadb:
-            return str(text)
-        base = base_of(row["COLUMN_TYPE"])
-        if _NOW.match(text) and base in ("timestamp", "datetime"):
-            return str(text)
-        if "DEFAULT_GENERATED" in extra:
-            return f"({unescape(text)})"
-        if base in INTEGERS or base in ("decimal", "float", "double", "bit", "year"):
-            return str(text)
-        if base in ("binary", "varbinary") and text.startswith("0x"):
-            return str(text)
-        return quote_literal(text)
-
-    def indexes(self, name: TableName) -> list[Index]:
-        parts: dict[str, list[Row]] = defaultdict(list)
-        for row in self.statistics.get(name, ()):
-            parts[row["INDEX_NAME"]].append(row)
-        found = []
-        for index, rows in parts.items():
-            functional = any(row.get("EXPRESSION") for row in rows)
-            spatial = rows[0]["INDEX_TYPE"] == "SPATIAL"  # its prefix length is of the box, not of the value
-            prefixes = tuple(None if spatial else row["SUB_PART"] and int(row["SUB_PART"]) for row in rows)
-            found.append(
-                Index(
-                    name=index,
-                    columns=() if functional else tuple(row["COLUMN_NAME"] for row in rows),
-                    unique=int(rows[0]["NON_UNIQUE"]) == 0,
-                    constraint=int(rows[0]["NON_UNIQUE"]) == 0,
-                    method=rows[0]["INDEX_TYPE"].lower(),
-                    expression=", ".join(_key_part(row) for row in rows) if functional else None,
-                    prefixes=prefixes if any(prefixes) else (),
-                    descending=tuple(row["COLLATION"] == "D" for row in rows) if _descends(rows) else (),
-                )
-            )
-        return found
-
-    def foreign_keys(self, name: TableName) -> tuple[ForeignKey, ...]:
-        parts: dict[str, list[Row]] = defaultdict(list)
-        for row in self.keys.get(name, ()):
-            if row["REFERENCED_TABLE_NAME"]:
-                parts[row["CONSTRAINT_NAME"]].append(row)
-        rules = {row["CONSTRAINT_NAME"]: row for row in self.references.get(name, ())}
-        hidden = parts.keys() - rules.keys()
-        if hidden:  # MariaDB shows a foreign key's rules only to an account with a right on the whole database
-            raise SourcePermissionDenied(
-                f"table {name}: this account is not shown the rules of {', '.join(sorted(hidden))}",
-                remedy=f"GRANT SHOW VIEW, TRIGGER ON {quote_identifier(name.schema)}.* TO this account.",
-            )
-        return tuple(
-            ForeignKey(
-                name=constraint,
-                columns=tuple(row["COLUMN_NAME"] for row in rows),
-                parent=TableName(rows[0]["REFERENCED_TABLE_SCHEMA"], rows[0]["REFERENCED_TABLE_NAME"]),
-                parent_columns=tuple(row["REFERENCED_COLUMN_NAME"] for row in rows),
-                on_delete=rules[constraint]["DELETE_RULE"],
-                on_update=rules[constraint]["UPDATE_RULE"],
-            )
-            for constraint, rows in parts.items()
+            generated=column.generated,
+            generated_stored=column.stored or column.generated is None,
+            comment=column.comment,
         )
 
-    def checks(self, name: TableName, json_columns: set[str]) -> tuple[Check, ...]:
-        return tuple(
-            Check(row["CONSTRAINT_NAME"], row["CHECK_CLAUSE"])
-            for row in self.clauses.get(name, ())
-            if not (row.get("LEVEL") == "Column" and row["CONSTRAINT_NAME"] in json_columns)
+    def _srid(self, table: TableName, column: str) -> int | None:
+        return next((r["SRID"] for r in self.geometries.get(table, ()) if r["G_GEOMETRY_COLUMN"] == column), None)
+
+    def _default(self, table: TableName, column: ColumnDefinition, collation: str) -> str | None:
+        """MySQL shows texts with characters beyond U+FFFF as bytes of the column's character set; MariaDB shows a
+        question mark in their place, and is asked for the value itself."""
+        text = column.default
+        if text is None or base_of(column.native) not in _TEXTS:
+            return text
+        asked: tuple[str, ...] = ()
+        if text.startswith("0x"):
+            asked = (f"SELECT CONVERT(_{collation.partition('_')[0]} {text} USING utf8mb4)",)
+        elif self.mariadb and text.startswith("'") and "?" in text:
+            value = f"SELECT CONVERT(DEFAULT({quote_identifier(column.name)}) USING utf8mb4)"
+            asked = (
+                f"{value} FROM (SELECT 1) one LEFT JOIN {qualified(table)} ON FALSE",  # NULL for columns that are not
+                f"{value} FROM {qualified(table)} LIMIT 1",
+            )
+        values = (row[0] for sql in asked for row in query(self.session, sql))
+        value = next((v for v in values if v is not None), None)
+        return text if value is None else quote_literal(str(value))
+
+    def index(self, index: IndexDefinition, table: Definition) -> Index:
+        parts = [p for part in index.parts for p in _plain_parts(part, table)]
+        functional = any(part.column is None for part in parts)
+        spatial = index.kind == "spatial"  # its prefix length is of the box, not of the value
+        prefixes = tuple(None if spatial else part.prefix for part in parts)
+        unique = index.kind in ("primary", "unique")
+        hashed = index.using == "hash" and (self.mariadb or table.engine.upper() != "INNODB")
+        return Index(
+            name=index.name,
+            columns=() if functional else tuple(part.column or "" for part in parts),
+            unique=unique,
+            constraint=unique,
+            method=("btree" if not hashed else "hash") if unique or not index.kind else index.kind,
+            expression=", ".join(part.sql for part in parts) if functional else None,
+            prefixes=prefixes if any(prefixes) and not functional else (),
+            descending=tuple(part.descending for part in parts) if any(p.descending for p in parts) else (),
+        )
+
+    def foreign_key(self, key: ForeignKeyDefinition, table: TableName) -> ForeignKey:
+        unsaid = "RESTRICT" if self.mariadb else "NO ACTION"
+        schema, parent = key.parent
+        return ForeignKey(
+            name=key.name,
+            columns=key.columns,
+            parent=TableName(table.schema if schema is None else schema, parent),
+            parent_columns=key.parent_columns,
+            on_delete=key.on_delete or unsaid,
+            on_update=key.on_update or unsaid,
         )
 
 
-def _lost(facts: Row) -> Iterator[str]:
-    if "partitioned" in (facts["CREATE_OPTIONS"] or ""):
+def _column_options(column: ColumnDefinition) -> Iterator[tuple[str, str]]:
+    """What has no field of its own in a column."""
+    if column.on_update:
+        yield f"on_update.{column.name}", column.on_update
+    if column.invisible:
+        yield f"invisible.{column.name}", "yes"
+    if column.compressed:
+        yield f"compressed.{column.name}", "yes"
+
+
+def _checks(found: Definition) -> Iterator[Check]:
+    """The table's own, and its columns', which MariaDB names after the column; its JSON is such a check."""
+    for column in found.columns:
+        if column.check is not None and not _JSON_CHECK.fullmatch(column.check):
+            yield Check(column.name, column.check)
+    yield from (Check(check.name, check.expression) for check in found.checks if check.enforced)
+
+
+def _plain_parts(part: Part, table: Definition) -> tuple[Part, ...]:
+    """A period in a key stands for its two columns: no two rows have the same ones when none overlap."""
+    if not part.without_overlaps or part.column not in table.periods:
+        return (part,)
+    return tuple(Part(quote_identifier(name), name) for name in table.periods[part.column])
+
+
+def _lost(found: Definition, *, mariadb: bool) -> Iterator[str]:
+    if found.partitioned:
         yield "partitioned on the source, one plain table here"
-    if facts["TABLE_TYPE"] == "SYSTEM VERSIONED":
+    if found.versioned:
         yield "system-versioned on the source; the rows of today are moved, their history is not"
+    for period in found.periods:
+        yield f"period {period} and WITHOUT OVERLAPS are left out; its two columns are moved"
+    for index in found.indexes:
+        if index.hidden:
+            yield f"index {index.name} is hidden from the optimizer on the source, used here"
+    for column in found.columns:
+        if column.compressed:
+            yield f"column {column.name} is compressed on the source, plain here"
+        base = base_of(column.native)
+        if mariadb and base in _TEXTS and "?" in (column.default or "") and not column.nullable:
+            yield f"column {column.name}: a ? in its default may stand for a character that the source does not show"
+        if base in ("enum", "set") and "?" in column.native:
+            yield f"column {column.name}: a ? in its labels may stand for a character that the source does not show"
 
 
 def key_parts(index: Index) -> str:
@@ -303,21 +327,3 @@ def key_parts(index: Index) -> str:
         descends = bool(index.descending) and index.descending[number]
         parts.append(f"{quote_identifier(name)}{f'({prefix})' if prefix else ''}{' DESC' if descends else ''}")
     return ", ".join(parts)
-
-
-def _key_part(row: Row) -> str:
-    """One part of an index that has expressions, as it stands in CREATE INDEX."""
-    part = f"({unescape(row['EXPRESSION'])})" if row.get("EXPRESSION") else "`" + row["COLUMN_NAME"] + "`"
-    if row["SUB_PART"]:
-        part += f"({row['SUB_PART']})"
-    return part + (" DESC" if row["COLLATION"] == "D" else "")
-
-
-def _descends(rows: Sequence[Row]) -> bool:
-    return any(row["COLLATION"] == "D" for row in rows)
-
-
-def unescape(text: str) -> str:
-    """MySQL shows expressions with their quotes and backslashes escaped once more, and literals with their charset."""
-    plain = re.sub(r"\\(.)", lambda found: _ESCAPES.get(found[1], found[1]), text, flags=re.S)
-    return _INTRODUCER.sub("", plain)

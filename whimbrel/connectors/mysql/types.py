@@ -6,6 +6,7 @@ import re
 
 import pyarrow as pa
 
+from whimbrel.connectors.mysql.tokens import Kind, Spelling, tokens
 from whimbrel.model.table import Annotation, ColumnType
 
 INTEGERS = {"tinyint": 8, "smallint": 16, "mediumint": 32, "int": 32, "integer": 32, "bigint": 64}
@@ -21,11 +22,10 @@ ADDRESSES = {"inet4": 15, "inet6": 39}  # MariaDB's, as the text their client sh
 
 _SPELLING = re.compile(r"(?P<base>[a-z0-9_]+)\s*(?:\((?P<arguments>.*)\))?\s*(?P<rest>[a-z ]*)$", re.S | re.I)
 _REMARK = re.compile(r" /\*[^']*\*/$")  # MariaDB's COMPRESSED, and how old a time's form on disk is
-_LABEL = re.compile(r"'((?:[^']|'')*)'")
 
 
 def read_type(native: str, collation: str | None = None, *, json: bool = False, srid: int | None = None) -> ColumnType:
-    """The type behind a native spelling such as ``int(11) unsigned``, as information_schema.COLUMN_TYPE has it.
+    """The type behind a native spelling such as ``int(11) unsigned``, as SHOW CREATE TABLE has it.
 
     ``collation`` is kept as given. ``json`` says that a MariaDB ``longtext`` is its JSON.
     """
@@ -38,7 +38,7 @@ def read_type(native: str, collation: str | None = None, *, json: bool = False, 
     if json or base == "json":
         return ColumnType(pa.string(), "json", Annotation.JSON)
     if base in ("enum", "set"):
-        labels = tuple(label.replace("''", "'") for label in _LABEL.findall(arguments))
+        labels = tuple(t.value for t in tokens(arguments, Spelling()) if t.kind is Kind.TEXT)
         return ColumnType(pa.string(), native, Annotation(base), labels=labels, collation=collation)
     if base in SPATIAL:
         return ColumnType(pa.binary(), native, Annotation.SPATIAL, srid=srid)
