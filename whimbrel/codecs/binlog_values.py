@@ -7,6 +7,7 @@ A value's extent in the image follows from its type code and metadata alone: it 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,9 +25,13 @@ JSON, NEWDECIMAL, ENUM, SET, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, BLOB, VAR_STRING
 
 INTEGERS = {TINY: 1, SHORT: 2, INT24: 3, LONG: 4, LONGLONG: 8}
 BLOBS = (BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB, JSON, GEOMETRY, VECTOR)
-CHARACTERS = (VARCHAR, VAR_STRING, STRING, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB)
+CHARACTERS = (
+    *(VARCHAR, VAR_STRING, STRING, BLOB, TINY_BLOB, MEDIUM_BLOB, LONG_BLOB),
+    *(BLOB_COMPRESSED, VARCHAR_COMPRESSED),
+)
 _FIXED = {**INTEGERS, FLOAT: 4, DOUBLE: 8, TIMESTAMP: 4, DATE: 3, NEWDATE: 3, TIME: 3, DATETIME: 8, YEAR: 1}
 _FRACTIONAL = {TIMESTAMP2: 4, DATETIME2: 5, TIME2: 3}
+_DEFLATED = 8  # how MariaDB marks a COMPRESSED value that zlib made
 _DIGIT_BYTES = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)  # bytes for so many decimal digits
 _MICROS = (0, 1, 1, 2, 2, 3, 3)  # bytes for so many fractional digits of a time
 
@@ -77,11 +82,10 @@ def extent(code: int, meta: int) -> Extent:
         return Extent((meta >> 8) + (1 if meta & 0xFF else 0))
     if code == NEWDECIMAL and (meta >> 8) <= (meta & 0xFF) <= 65:
         return Extent(decimal_size(meta & 0xFF, meta >> 8))
-    if code in (BLOB_COMPRESSED, VARCHAR_COMPRESSED):
-        raise LogFormatRefused(
-            "a column with the COMPRESSED attribute cannot be read from the binlog",
-            remedy="ALTER the column to its uncompressed type on the source.",
-        )
+    if code == BLOB_COMPRESSED and 1 <= meta <= 4:
+        return Extent(-1, meta)
+    if code == VARCHAR_COMPRESSED:
+        return Extent(-1, 1 if meta < 256 else 2)
     raise LogFormatRefused(f"the binlog has a column of the unknown type {code} ({meta})")
 
 
@@ -108,6 +112,8 @@ def reader(kind: ValueType, charset: Callable[[str], Read | None]) -> Read | Non
         return _set(kind.labels)
     if code == JSON:
         return json_text
+    if code in (BLOB_COMPRESSED, VARCHAR_COMPRESSED):
+        return _compressed(charset(kind.charset))
     if code in (GEOMETRY, VECTOR):
         return None
     if kind.native in _BY_NAME:
@@ -115,6 +121,28 @@ def reader(kind: ValueType, charset: Callable[[str], Read | None]) -> Read | Non
     if code == STRING and kind.charset == "binary":
         return _padded(meta)
     return charset(kind.charset)
+
+
+def _compressed(read: Read | None) -> Read:
+    """MariaDB's COMPRESSED: nothing, or a byte that says how, the length (big-endian) and the deflated bytes."""
+
+    def expand(value: bytes) -> bytes:
+        how = value[0] if value else 0
+        if how == 0:
+            plain = value[1:]
+        elif how >> 4 == _DEFLATED:
+            start = 1 + (how & 7)
+            try:
+                plain = zlib.decompress(value[start:], -zlib.MAX_WBITS if how & 8 else zlib.MAX_WBITS)
+            except zlib.error as e:
+                raise LogDamaged(f"a compressed value in the binlog does not expand: {e}") from e
+            if len(plain) != int.from_bytes(value[1:start], "big"):
+                raise LogDamaged("a compressed value in the binlog expands to another length")
+        else:
+            raise LogFormatRefused(f"a value in the binlog is compressed in the unknown way {how >> 4}")
+        return plain if read is None else read(plain)
+
+    return expand
 
 
 def json_text(value: bytes) -> bytes:

@@ -431,3 +431,25 @@ def test_compressed_events(server: MySQL, job: Job) -> None:
         (DELETE, "1", 0),
     ]
     assert segments[-1].position.order == now(job).order
+
+
+def test_compressed_columns_and_versioned_tables_of_mariadb(server: MySQL, job: Job) -> None:
+    if server.flavor != "mariadb":
+        pytest.skip("MariaDB alone has them")
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY, a VARCHAR(200) COMPRESSED, b TEXT COMPRESSED, "
+         "c VARBINARY(3000) COMPRESSED, d LONGBLOB COMPRESSED, e VARCHAR(300) CHARACTER SET latin1 COMPRESSED, f INT);"
+         "CREATE TABLE history (id INT PRIMARY KEY) WITH SYSTEM VERSIONING;")  # fmt: skip
+    table, versioned = (reflected(job, SOURCE, name)[0] for name in ("t", "history"))
+    start = now(job)
+    server.client(
+        "INSERT INTO t VALUES (1, REPEAT('é', 200), REPEAT('漢字', 9000), REPEAT(0xff00, 1500), REPEAT('x', 70000),"
+        " REPEAT('é', 300), 1), (2, '', '', '', '', '', 2), (3, NULL, NULL, NULL, NULL, NULL, NULL),"
+        " (4, 'é', 'a', 0x00, 0x8101, 'é', 4); SET column_compression_zlib_wrap = 1;"
+        "INSERT INTO t VALUES (5, REPEAT('a', 200), REPEAT('漢', 300), REPEAT('b', 300), REPEAT('c', 300), 'é', 5);"
+        "UPDATE t SET b = REPEAT('new', 100) WHERE id = 1",
+        SOURCE,
+    )
+    last = {line.split(b"\t", 1)[0]: line for line in tab_text(table, runs_of(captured(job, [table], start))[0])}
+    assert sorted(last.values()) == sorted(lines_of(job, table))
+    with pytest.raises(LogFormatRefused, match=r"history: move_src\.history"):
+        log.check_capture(job.source.parameters, "test", [table, versioned])

@@ -42,15 +42,20 @@ def source(session: Session, patterns: Sequence[TableName], changes: bool) -> It
     try:
         reflected = schema.reflect(session, tables) if tables else ()
         yield CheckResult("mysql.definitions", "ok", "all definitions can be read")
-    except SchemaFailed as e:
-        yield CheckResult("mysql.types", "fail", e.message, e.how_to_fix)
-    except SourcePermissionDenied as e:
+    except (SchemaFailed, SourcePermissionDenied) as e:
         yield CheckResult("mysql.definitions", "fail", e.message, e.how_to_fix)
     else:
         yield from _definitions(session, reflected)
     if changes:
         yield from _log(session, settings)
         yield _cascades(settings, reflected)
+        yield offenders(
+            "mysql.versioned_tables",
+            [str(t.name) for t in reflected if "versioned" in t.options],
+            "no table keeps a history of its rows",
+            "system-versioned tables, of which the log mixes today's rows with history",
+            "ALTER TABLE ... DROP SYSTEM VERSIONING, or leave the tables out, or move data only.",
+        )
         yield from _log_rights(session, grants, tables)
         yield _long_transactions(session, grants)
 

@@ -214,6 +214,15 @@ class _TableConversion:
                 self.note(f"check {check.name} is left out: {check.expression}")
             else:
                 yield Check(name, expression)
+        for option, expression in self.source.options.items():
+            kind, _, name = option.partition(".")
+            if kind != "unenforced" or not self.family:
+                continue
+            if self.dialect.mariadb:
+                self.note(f"check {name} is left out: it is not enforced on the source")
+            else:
+                self.options[f"unenforced.{expression}"] = "yes"
+                yield Check("" if _GENERATED_NAME.match(name) else name, expression)
 
     def _one_identity(self, table: Table) -> Table:
         """Only one integer column may be numbered by the server."""

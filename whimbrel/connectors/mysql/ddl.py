@@ -34,7 +34,8 @@ def create_table(table: Table) -> str:
     lines += [index_clause(i) for i in table.indexes if stands_inline(i, table)]
     for check in table.checks:
         name = f"CONSTRAINT {quote_identifier(check.name)} " if check.name else ""
-        lines.append(f"{name}CHECK ({check.expression})")
+        loose = f"unenforced.{check.expression}" in table.options
+        lines.append(f"{name}CHECK ({check.expression}){' NOT ENFORCED' if loose else ''}")
     collation = table.options["collation"]
     tail = f"ENGINE={table.options['engine']} DEFAULT CHARSET={collation.partition('_')[0]} COLLATE={collation}"
     comment = f" COMMENT={quote_literal(table.comment)}" if table.comment else ""

@@ -12,7 +12,7 @@ from whimbrel.connectors.mysql.connection import quote_identifier
 from whimbrel.connectors.mysql.constants import raw, spelled
 from whimbrel.connectors.mysql.definition_columns import ColumnDefinition, column_definition
 from whimbrel.connectors.mysql.tokens import Kind, NotUnderstood, Reader, Spelling
-from whimbrel.errors import DefinitionRefused
+from whimbrel.errors import DefinitionRefused, IdentifierRefused
 from whimbrel.model.names import TableName
 
 # Options of a table that say how it is stored, and of an index that say how it is used, each with a value behind.
@@ -106,8 +106,8 @@ def definition(name: TableName, text: str, *, mariadb: bool) -> Definition:
         where = "its options"
         while not r.ended:
             _option(r, found)
-    except NotUnderstood as e:
-        words = " ".join(raw(e.words).decode(errors="replace").split())
+    except (NotUnderstood, IdentifierRefused) as e:
+        words = " ".join(raw(str(e)).decode(errors="replace").split())
         raise DefinitionRefused(
             f"table {name}{f', {where}' if where else ''}: its definition is not understood at: {words}",
             tables=[str(name)],

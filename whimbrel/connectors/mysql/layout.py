@@ -25,10 +25,17 @@ _CODES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("decimal", "numeric", "dec", "fixed"), (246,)),
     **{"float": (4, 5), "double": (5,), "real": (5,), "bit": (16,), "year": (13,), "json": (245, 252)},
     **{"date": (10, 14), "time": (11, 19), "datetime": (12, 18), "timestamp": (7, 17)},
-    **{"char": (254,), "binary": (254,), "varchar": (15, 253), "varbinary": (15, 253), "enum": (247,), "set": (248,)},
+    **{
+        "char": (254,),
+        "binary": (254,),
+        "varchar": (15, 141, 253),
+        "varbinary": (15, 141, 253),
+        "enum": (247,),
+        "set": (248,),
+    },
     **{"uuid": (254,), "inet6": (254,), "inet4": (254,), "vector": (242, 15, 253)},
-    **dict.fromkeys(("tinytext", "text", "mediumtext", "longtext"), (252,)),
-    **dict.fromkeys(("tinyblob", "blob", "mediumblob", "longblob"), (252,)),
+    **dict.fromkeys(("tinytext", "text", "mediumtext", "longtext"), (140, 252)),
+    **dict.fromkeys(("tinyblob", "blob", "mediumblob", "longblob"), (140, 252)),
 }
 _SPATIAL_CODES = (255,)
 

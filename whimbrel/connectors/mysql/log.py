@@ -124,6 +124,7 @@ def check_capture(parameters: Mapping[str, Any], operation: str, tables: Sequenc
         _check_filters(status, tables)
         _check_relayed(session, settings)
         _check_cascades(settings, tables)
+        _check_history(tables)
         register(session, "check")
 
 
@@ -223,6 +224,17 @@ def _check_cascades(settings: Mapping[str, str], tables: Sequence[Table]) -> Non
             f"foreign keys that change rows without logging it: {', '.join(found)}",
             remedy="Make them RESTRICT or NO ACTION on the source, or leave their tables out, or move data only.",
             foreign_keys=found,
+        )
+
+
+def _check_history(tables: Sequence[Table]) -> None:
+    """In a system-versioned table each change makes rows of history too, and the log does not tell them apart."""
+    found = [str(table.name) for table in tables if "versioned" in table.options]
+    if found:
+        raise LogFormatRefused(
+            f"system-versioned tables, of which the log mixes today's rows with history: {', '.join(found[:20])}",
+            remedy="ALTER TABLE ... DROP SYSTEM VERSIONING on the source, leave the tables out, or move data only.",
+            tables=found[:100],
         )
 
 

@@ -234,13 +234,13 @@ class _Facts:
         if text.startswith("0x"):
             asked = (f"SELECT CONVERT(_{collation.partition('_')[0]} {text} USING utf8mb4)",)
         elif self.mariadb and text.startswith("'") and "?" in text:
-            value = f"SELECT CONVERT(DEFAULT({quote_identifier(column.name)}) USING utf8mb4)"
+            ask = f"SELECT CONVERT(DEFAULT({quote_identifier(column.name)}) USING utf8mb4)"
             asked = (
-                f"{value} FROM (SELECT 1) one LEFT JOIN {qualified(table)} ON FALSE",  # NULL for columns that are not
-                f"{value} FROM {qualified(table)} LIMIT 1",
+                f"{ask} FROM (SELECT 1) one LEFT JOIN {qualified(table)} ON FALSE",  # NULL for columns that are not
+                f"{ask} FROM {qualified(table)} LIMIT 1",
             )
-        values = (row[0] for sql in asked for row in query(self.session, sql))
-        value = next((v for v in values if v is not None), None)
+        answers = (row[0] for sql in asked for row in query(self.session, sql))
+        value = next((answer for answer in answers if answer is not None), None)
         return text if value is None else quote_literal(str(value))
 
     def index(self, index: IndexDefinition, table: Definition) -> Index:

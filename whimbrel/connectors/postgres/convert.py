@@ -223,6 +223,8 @@ def _note_behaviour(table: Table, findings: _Findings) -> None:
         kind, _, column = option.partition(".")
         if kind == "on_update":
             findings.notes.append(f"{table.name}.{column}: ON UPDATE {value} left out: a trigger would be needed")
+        if kind == "unenforced":
+            findings.notes.append(f"{table.name}: check {column} left out: it is not enforced on the source")
         if kind == "invisible":
             findings.notes.append(f"{table.name}.{column}: invisible on the source, visible here")
 
