@@ -8,7 +8,7 @@ from whimbrel.connectors.mysql.connection import Session, query
 
 # What one flavor calls what the other calls differently, nearest first. Tried when a collation does not exist.
 _COUNTERPARTS = {
-    "utf8mb4_0900_ai_ci": ("utf8mb4_uca1400_nopad_ai_ci", "utf8mb4_unicode_520_nopad_ci", "utf8mb4_unicode_520_ci"),
+    "utf8mb4_0900_ai_ci": ("utf8mb4_uca1400_nopad_ai_ci", "utf8mb4_unicode_520_nopad_ci"),
     "utf8mb4_0900_as_ci": ("utf8mb4_uca1400_nopad_as_ci",),
     "utf8mb4_0900_as_cs": ("utf8mb4_uca1400_nopad_as_cs",),
     "utf8mb4_0900_bin": ("utf8mb4_nopad_bin",),
@@ -49,7 +49,17 @@ class Dialect:
             if wanted.startswith(old) and new + wanted.removeprefix(old) in self.collations:
                 return new + wanted.removeprefix(old), True
         nearest = next((c for c in _COUNTERPARTS.get(wanted, ()) if c in self.collations), None)
-        return nearest or f"{wanted.partition('_')[0]}_bin", False
+        return nearest or self._no_coarser(wanted), False
+
+    def _no_coarser(self, wanted: str) -> str:
+        """A collation where no two texts are one that were two: byte by byte, and blanks at the end count where they
+        did. Few character sets have such a one, so the text may become utf8mb4."""
+        charset = wanted.partition("_")[0]
+        if "_nopad_" in wanted or "_0900_" in wanted:
+            found = f"{charset}_nopad_bin"
+        else:
+            found = f"{charset}_bin"
+        return found if found in self.collations else self.exact_collation
 
 
 def dialect_of(session: Session) -> Dialect:

@@ -56,9 +56,12 @@ def from_family(source: ColumnType, dialect: Dialect, *, from_mariadb: bool) -> 
     collation, same = dialect.collation(source.collation)
     if not same:
         note = f"collation {source.collation} -> {collation}"
+        if collation.partition("_")[0] != source.collation.partition("_")[0]:
+            native = _WIDER.get(native, native)  # more bytes a character
     return Mapped(native, f" CHARACTER SET {collation.partition('_')[0]} COLLATE {collation}", note, collation)
 
 
+_WIDER = {"tinytext": "text", "text": "mediumtext", "mediumtext": "longtext"}
 _JSON_NOTE = (
     "json -> json: equal by meaning; numbers beyond 64-bit integers and doubles lose digits, keys are reordered"
 )
