@@ -306,6 +306,47 @@ def test_defaults(text: str, native: str, expected: str | None) -> None:
     assert expressions.default(text, native) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "instant", "plain"),
+    [
+        ("now()", "(UTC_TIMESTAMP(6))", "CURRENT_TIMESTAMP(6)"),
+        ("statement_timestamp()", "(UTC_TIMESTAMP(6))", "CURRENT_TIMESTAMP(6)"),
+        ("clock_timestamp()", "(UTC_TIMESTAMP(6))", "CURRENT_TIMESTAMP(6)"),
+        ("CURRENT_TIMESTAMP(3)", "(UTC_TIMESTAMP(6))", "CURRENT_TIMESTAMP(6)"),
+        ("LOCALTIMESTAMP", "(UTC_TIMESTAMP(6))", "CURRENT_TIMESTAMP(6)"),
+        ("(now() AT TIME ZONE 'utc'::text)", None, "(UTC_TIMESTAMP(6))"),
+        ("timezone('utc'::text, now())", None, "(UTC_TIMESTAMP(6))"),
+        ("(now() AT TIME ZONE 'CET'::text)", None, None),
+        ("'2000-01-01 00:00:00+00'::timestamp with time zone", "'2000-01-01 00:00:00'", None),
+        ("'2000-01-01 00:00:00+02'::timestamp with time zone", None, None),
+    ],
+)
+def test_the_time_of_day_as_a_default(text: str, instant: str | None, plain: str | None) -> None:
+    assert expressions.default(text, "datetime(6)", instant=True) == instant
+    assert expressions.default(text, "datetime(6)") == plain
+
+
+def test_instants_made_by_the_target_are_utc_in_every_session(server: MySQL, target: MySQLTarget) -> None:
+    server.client(f"DROP DATABASE IF EXISTS {DATABASE}")
+    instants = [column(f"i{n}", pa.timestamp("us", "UTC"), "timestamptz", length=n) for n in (0, 3, 6)]
+    plain = column("p", pa.timestamp("us"), "timestamp", length=0)
+    columns = (
+        replace(column("id", pa.int32()), nullable=False),
+        *(replace(c, default="now()") for c in (*instants, plain)),
+    )
+    made = table(*columns, primary_key=("id",))
+    rendered = target.render([made], {made.name.schema: DATABASE}, "postgres")
+    target.execute_script(";".join(rendered.tables))
+    off = "TIMESTAMPDIFF(SECOND, {}, UTC_TIMESTAMP(6)) BETWEEN 0 AND 300"
+    shown = server.client(
+        f"SET time_zone = '+09:00'; INSERT INTO {made.name.table} (id) VALUES (1);"
+        f"SELECT {', '.join(off.format(c) for c in ('i0', 'i3', 'i6'))}, TIMESTAMPDIFF(HOUR, i0, p)"
+        f" FROM {made.name.table}",
+        DATABASE,
+    )
+    assert shown == "1\t1\t1\t9\n"
+
+
 def test_collations() -> None:
     here = Dialect(True, (10, 11), frozenset({"utf8mb3_general_ci", "utf8mb4_nopad_bin"}))
     assert here.collation("utf8_general_ci") == ("utf8mb3_general_ci", True)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import pyarrow as pa
+
 from whimbrel.connectors.mysql import expressions
 from whimbrel.connectors.mysql.connection import IDENTIFIER_CHARACTERS
 from whimbrel.connectors.mysql.dialect import Dialect
@@ -185,7 +187,9 @@ class _TableConversion:
             return None
         if self.family:
             return _family_default(column.default, column.type.annotation, native, self.dialect)
-        found = expressions.default(column.default, native)
+        arrow = column.type.arrow
+        instant = pa.types.is_timestamp(arrow) and arrow.tz is not None
+        found = expressions.default(column.default, native, instant=instant)
         if found is None:
             self.note(f"default {column.default} is left out", column.name)
         return None if found == "NULL" else found

@@ -16,8 +16,13 @@ from whimbrel.model.table import Annotation, ColumnType
 _LITERAL = re.compile(r"^\(*[EB]?'(?P<text>(?:[^']|'')*)'\)*(?:::[\w \"().,\[\]]+)?$", re.S)
 _NUMBER = re.compile(r"^\(*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\)*(?:::[\w \"().,]+)?$")
 _NOW = re.compile(
-    r"^(?:now\(\)|CURRENT_TIMESTAMP|transaction_timestamp\(\)|statement_timestamp\(\)|LOCALTIMESTAMP)"
+    r"^(?:now\(\)|CURRENT_TIMESTAMP|(?:transaction|statement|clock)_timestamp\(\)|LOCALTIMESTAMP)"
     r"(?:\(\d\))?(?:::timestamp[\w ]*)?$",
+    re.I,
+)
+_UTC_NOW = re.compile(
+    r"^\(*(?:timezone\('utc'(?:::text)?, (?:now\(\)|CURRENT_TIMESTAMP)\)"
+    r"|(?:now\(\)|CURRENT_TIMESTAMP) AT TIME ZONE 'utc'(?:::text)?)\)*$",
     re.I,
 )
 _FAITHFUL = (
@@ -43,8 +48,11 @@ _TEXT_TYPES = ("text", "varchar", "char", "bpchar")
 _NUMBER_TYPES = ("decimal", "int", "bigint", "smallint", "double")
 
 
-def default(text: str, native: str) -> str | None:
-    """A PostgreSQL default for a MySQL column of type ``native``; None when it has no sure counterpart."""
+def default(text: str, native: str, *, instant: bool = False) -> str | None:
+    """A PostgreSQL default for a MySQL column of type ``native``; None when it has no sure counterpart.
+
+    ``instant``: a timestamp with time zone, which is kept as UTC; CURRENT_TIMESTAMP would be the session's own time.
+    """
     expression = text.strip()
     wide = native.endswith(("text", "blob")) or native == "json"
     if expression.upper().startswith("NULL"):
@@ -53,8 +61,8 @@ def default(text: str, native: str) -> str | None:
         return "1" if expression.lower() == "true" else "0"
     if (number := _NUMBER.match(expression)) is not None:
         return f"({number['number']})" if wide else number["number"]
-    if _NOW.match(expression) and native.startswith("datetime"):
-        return f"CURRENT_TIMESTAMP{native.removeprefix('datetime')}"
+    if native.startswith("datetime") and (now := _now(expression, native.removeprefix("datetime"), instant=instant)):
+        return now
     if expression.upper() == "CURRENT_DATE" and native == "date":
         return "(CURRENT_DATE)"
     if expression.lower() in ("gen_random_uuid()", "uuid_generate_v4()") and native in ("uuid", "char(36)"):
@@ -64,7 +72,16 @@ def default(text: str, native: str) -> str | None:
         return None
     if native == "json" and not expression.endswith(("::json", "::jsonb")):
         return "('[]')" if literal["text"] == "{}" else None  # an array
-    return _literal_default(literal["text"].replace("''", "'"), native, wide=wide)
+    value = literal["text"].replace("''", "'")
+    return _literal_default(value.removesuffix("+00") if instant else value, native, wide=wide)
+
+
+def _now(expression: str, digits: str, *, instant: bool) -> str | None:
+    if _NOW.match(expression):
+        return f"(UTC_TIMESTAMP{digits or '()'})" if instant else f"CURRENT_TIMESTAMP{digits}"
+    if _UTC_NOW.match(expression) and not instant:
+        return f"(UTC_TIMESTAMP{digits or '()'})"
+    return None
 
 
 def _literal_default(text: str, native: str, *, wide: bool) -> str | None:

@@ -36,6 +36,8 @@ def default(sql: str, column: ColumnType, source_type: str) -> str | None:
     found = parse(sql, source_type)
     if isinstance(found, exp.CurrentTimestamp) or _is_call(found, "now"):
         return _now(column)
+    if isinstance(found, exp.UtcTimestamp) and pa.types.is_timestamp(column.arrow) and not column.arrow.tz:
+        return f"({_now(column)} AT TIME ZONE 'UTC')".replace("LOCALTIMESTAMP", "CURRENT_TIMESTAMP")
     if isinstance(found, exp.CurrentDate):
         return "CURRENT_DATE" if pa.types.is_date(column.arrow) else None
     if isinstance(found, exp.Uuid):
