@@ -204,7 +204,7 @@ class _Facts:
             column.native,
             collation if collation != table_collation else None,
             json=column.check is not None and _JSON_CHECK.fullmatch(column.check) is not None,
-            srid=column.srid or self._srid(table, column.name),
+            srid=column.srid or self._srid(table, column.name) or None,
         )
         identity = None
         if column.numbered:
@@ -213,7 +213,7 @@ class _Facts:
         return Column(
             name=column.name,
             type=type_,
-            nullable=column.nullable,
+            nullable=column.nullable and column.generated not in ("ROW START", "ROW END"),
             default=self._default(table, column, collation or table_collation),
             identity=identity,
             generated=column.generated,
@@ -289,6 +289,8 @@ def _checks(found: Definition) -> Iterator[Check]:
     for column in found.columns:
         if column.check is not None and not _JSON_CHECK.fullmatch(column.check):
             yield Check(column.name, column.check)
+    for period, (start, end) in found.periods.items():
+        yield Check(period, f"{quote_identifier(start)} < {quote_identifier(end)}")
     yield from (Check(check.name, check.expression) for check in found.checks if check.enforced)
 
 
