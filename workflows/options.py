@@ -17,16 +17,19 @@ class Options:
 
     start_to_close: timedelta
     attempts: int
+    longest_wait: timedelta = LONGEST_WAIT
 
     @property
     def retry(self) -> RetryPolicy:
         return RetryPolicy(
-            initial_interval=timedelta(seconds=1), maximum_interval=LONGEST_WAIT, maximum_attempts=self.attempts
+            initial_interval=timedelta(seconds=1), maximum_interval=self.longest_wait, maximum_attempts=self.attempts
         )
 
 
 # Weeks of work. The activity itself gives up after hours without progress, see activities/patience.py.
-LONG = Options(timedelta(days=365), 0)
+# Its failures bring their own pauses. What is left to Temporal is the loss of a worker, and whoever has lost the
+# twentieth in a year should not wait longer than at the first.
+LONG = Options(timedelta(days=365), 0, longest_wait=timedelta(seconds=2))
 # Somebody waits for the answer: six tries are about half a minute of waiting between them.
 SHORT = Options(timedelta(hours=12), 6)
 # After a cancel, somebody waits too; then the operation ends all the same and says what may be left.
