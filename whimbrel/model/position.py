@@ -14,7 +14,7 @@ class Position:
 
     ``engine`` is the connector's name, ``server`` the server's own identity (system identifier, server_uuid, dbid),
     ``text`` what the engine's users write (``0/16B3748``, ``binlog.000042:1234``), ``order`` its comparable form.
-    ``extra`` may carry the same point in another notation (a GTID set).
+    ``extra`` may carry the same point in another notation (a GTID set), or what else must fit (PostgreSQL's timeline).
     """
 
     engine: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.servers.process import wait_until
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.slots import position_at
 from whimbrel.connectors.postgres.source import PostgresSource
-from whimbrel.errors import LogDisabled, SourceInterrupted
+from whimbrel.errors import LogDisabled, PositionForeign, SourceInterrupted
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -109,3 +110,23 @@ def test_a_primary_that_ends_a_read_interrupts_it(
         wait_until(ended, 20, "the standby to end the snapshot's session")
         with pytest.raises(SourceInterrupted):
             view.keepalive()
+
+
+def test_a_position_of_before_a_promotion_is_refused(
+    pair: tuple[Postgres, Postgres], source: PostgresSource, job: Job
+) -> None:
+    """The last test here: the standby is none afterwards. It keeps its primary's number, and slots may come along."""
+    pair[1].psql("select pg_promote()")
+    wait_until(lambda: pair[1].psql("select pg_is_in_recovery()") == "f", 20, "the promotion")
+    tables = source.reflect(NAMES[:1])
+    try:
+        start = source.prepare_changes(job, tables)
+        before = replace(start, extra="timeline 1")
+        assert (start.extra, source.holds(job, start), source.holds(job, before)) == ("timeline 2", True, False)
+        with pytest.raises(PositionForeign, match="promoted or restored"):
+            source.open_changes(job, tables, before)
+        for good in (start, replace(start, extra="")):  # such as older versions have stored
+            with closing(source.open_changes(job, tables, good)):
+                pass
+    finally:
+        source.cleanup(job)

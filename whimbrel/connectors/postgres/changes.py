@@ -20,7 +20,9 @@ from whimbrel.connectors.postgres.slots import (
     position_at,
     release_slot,
     require_primary,
+    require_same_timeline,
     server_identity,
+    timeline,
 )
 from whimbrel.connectors.postgres.watch import Watch, oids_of
 from whimbrel.connectors.postgres.wire import Connection, flush, readable, results, send
@@ -56,12 +58,14 @@ _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, lo
 class PostgresChanges:
     """One replication session and one that watches the catalog; see ``protocols.ChangeStream``. Not thread-safe."""
 
-    def __init__(self, session: Connection, decoder: Decoder, server: str, start: int, watch: Watch) -> None:
+    def __init__(
+        self, session: Connection, decoder: Decoder, server: str, start: int, watch: Watch, timeline: str
+    ) -> None:
         self._session = session
         self._watch = watch
         self._link = session.pgconn
         self._decoder = decoder
-        self._server = server
+        self._server, self._timeline = server, timeline
         self._received = self._reached = start
         self._confirmed = start
         self._told = 0.0
@@ -122,7 +126,7 @@ class PostgresChanges:
                 # All that the server had to send up to there has been sent, so an idle slot can move on.
                 self._received = max(self._received, end)
                 self._reached = max(self._reached, end)
-                sink.advance(position_at(self._server, end))
+                sink.advance(position_at(self._server, end, self._timeline))
             if reply:
                 self._tell()
         else:
@@ -165,7 +169,9 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
         require_primary(connection)
         server = server_identity(connection)
         start.require_same_server(position_at(server, start.order[0]))
+        require_same_timeline(connection, start)
         require_reached(connection, start)
+        written = timeline(connection)
         _require_slot(connection, name, start)
         _require_published(connection, name, tables)
         oids = oids_of(connection, tables)
@@ -175,7 +181,12 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
         _start(session, name, start)
         stack.pop_all()
     return PostgresChanges(
-        session, Decoder(layouts.layout, lambda lsn: position_at(server, lsn)), server, start.order[0], watch
+        session,
+        Decoder(layouts.layout, lambda lsn: position_at(server, lsn, written)),
+        server,
+        start.order[0],
+        watch,
+        written,
     )
 
 

@@ -69,9 +69,34 @@ def server_identity(connection: Connection) -> str:
         return f"{system_identifier(connection)}/{row[0]}"
 
 
-def position_at(server: str, lsn: int) -> Position:
+def timeline(connection: Connection) -> str:
+    """The timeline that a primary writes its log in, another one after a promotion or a recovery to a point in time;
+    '' on a standby."""
+    with mapped("source"):
+        row = connection.execute(
+            "select case when not pg_is_in_recovery()"
+            " then 'timeline ' || ltrim(left(pg_walfile_name(pg_current_wal_insert_lsn()), 8), '0') else '' end"
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def require_same_timeline(connection: Connection, position: Position) -> None:
+    """Raise PositionForeign when the source was promoted or restored since: what lies behind the point where its
+    timelines part was never on one of them. Positions that older versions stored say nothing of it."""
+    now = timeline(connection)
+    if position.extra and now and position.extra != now:
+        raise PositionForeign(
+            f"position {position.text} is of {position.extra}, and the source writes {now} (hexadecimal) now: it was "
+            "promoted or restored since",
+            remedy="Load the data again: changes that were replicated may not be on this server, and others may be.",
+            position=position.text,
+        )
+
+
+def position_at(server: str, lsn: int, timeline: str = "") -> Position:
     """The Position of a log sequence number."""
-    return Position("postgres", server, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}", (lsn,))
+    return Position("postgres", server, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}", (lsn,), timeline)
 
 
 def parse_lsn(text: str) -> int:
@@ -90,7 +115,7 @@ def check_position(text: str) -> None:
 
 def parse_position(connection: Connection, text: str) -> Position:
     """A position as users write it, on this server. Raises InvalidRequest."""
-    return position_at(server_identity(connection), parse_lsn(text))
+    return position_at(server_identity(connection), parse_lsn(text), timeline(connection))
 
 
 def current_position(connection: Connection) -> Position:
@@ -249,10 +274,10 @@ def prepare_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> Po
         slot = prepare(connection, name, tables)
         keep_present(connection, name, tables)
         if slot is not None and slot.confirmed is not None:
-            return position_at(server, slot.confirmed)
+            return position_at(server, slot.confirmed, timeline(connection))
         session, lsn, _ = create_slot(endpoint, job.operation, name, export=False)
         session.close()
-        return position_at(server, lsn)
+        return position_at(server, lsn, timeline(connection))
 
 
 def prepare(connection: Connection, name: str, tables: Sequence[Table]) -> Slot | None:
@@ -274,7 +299,7 @@ def prepare(connection: Connection, name: str, tables: Sequence[Table]) -> Slot 
 
 def holds(connection: Connection, migration: str, position: Position) -> bool:
     """Whether the migration's slot still keeps everything from ``position`` on."""
-    if server_identity(connection) != position.server:
+    if server_identity(connection) != position.server or position.extra not in ("", timeline(connection)):
         return False
     slot = find_slot(connection, capture_name(migration))
     if slot is None or slot.lost or slot.confirmed is None or slot.database != connection.info.dbname:

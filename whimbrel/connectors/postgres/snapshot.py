@@ -14,7 +14,7 @@ import pyarrow as pa
 from whimbrel.connectors.postgres import locks
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.publication import capture_name
-from whimbrel.connectors.postgres.slots import create_slot, current_lsn, position_at, prepare, server_identity
+from whimbrel.connectors.postgres.slots import create_slot, current_lsn, position_at, prepare, server_identity, timeline
 from whimbrel.connectors.postgres.watch import keep_present
 from whimbrel.connectors.postgres.wire import Connection, copy_out
 from whimbrel.connectors.protocols import Buffer
@@ -190,11 +190,12 @@ def open_snapshot(
         if capture and slot is None:
             return _open_at_slot(endpoint, job, server, connection, tables)
         start = current_lsn(connection) if slot is None or slot.confirmed is None else slot.confirmed
+        written = timeline(connection)
     holder = connect(endpoint.parameters, job.operation)
     try:
         with mapped("source"):
             holder.execute("begin isolation level repeatable read, read only")
-        return PostgresSnapshot(holder, position_at(server, start))
+        return PostgresSnapshot(holder, position_at(server, start, written))
     except BaseException:
         holder.close()
         raise
@@ -214,7 +215,7 @@ def _open_at_slot(
         try:
             _join(holder, snapshot)
             keep_present(connection, capture_name(job.migration), tables)
-            return PostgresSnapshot(holder, position_at(server, lsn))
+            return PostgresSnapshot(holder, position_at(server, lsn, timeline(connection)))
         except BaseException:
             holder.close()
             raise
