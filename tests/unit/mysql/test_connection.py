@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pymysql
@@ -26,7 +27,11 @@ from whimbrel.connectors.mysql.connection import (
 )
 from whimbrel.connectors.mysql.infile import infile_clause, load_local
 from whimbrel.connectors.mysql.refusals import server_refusal
-from whimbrel.model.job import Endpoint
+from whimbrel.connectors.mysql.schema import reflect
+from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Index
 
 GIVEN = {"host": "h", "user": "u", "password": "p"}
 
@@ -100,6 +105,44 @@ def test_sessions_speak_utc_strictly(opened: Callable[..., Session]) -> None:
     assert "STRICT_ALL_TABLES" in mode
     assert "NO_ZERO_DATE" not in mode
     assert (zone, charset) == ("+00:00", "utf8mb4")
+
+
+@pytest.fixture
+def peculiar(server: MySQL) -> Iterator[None]:
+    """A server whose defaults are nobody's, with a table ``odd.t``."""
+    odd = {"autocommit": "0", "completion_type": "1", "foreign_key_checks": "0", "sql_notes": "0"}
+    odd |= {"innodb_lock_wait_timeout": "1", "max_error_count": "0", "sql_mode": "''", "sql_safe_updates": "1"}
+    odd["tx_isolation" if server.flavor == "mariadb" else "transaction_isolation"] = "'SERIALIZABLE'"
+    odd["tx_read_only" if server.flavor == "mariadb" else "transaction_read_only"] = "1"
+    server.client("DROP DATABASE IF EXISTS odd; CREATE DATABASE odd; CREATE TABLE odd.t (id INT PRIMARY KEY, v INT)")
+    known = {}
+    for name, value in odd.items():
+        if name != "sql_notes" or server.flavor == "mysql":  # MariaDB has it for sessions only
+            known[name] = server.client(f"SELECT @@global.{name}").strip()
+            server.client(f"SET GLOBAL {name} = {value}")
+    yield
+    server.client(";".join(f"SET GLOBAL {name} = {v if v.isdigit() else repr(v)}" for name, v in known.items()))
+
+
+@pytest.mark.usefixtures("peculiar")
+def test_sessions_rely_on_nothing_that_is_set_for_the_whole_server(
+    server: MySQL, opened: Callable[..., Session], job: Job
+) -> None:
+    """A question keeps no table locked, so that its indexes can be built by another session."""
+    isolation = "tx_isolation" if server.flavor == "mariadb" else "transaction_isolation"
+    names = ["autocommit", "completion_type", "foreign_key_checks", "sql_notes", isolation]
+    shown = ", ".join(f"@@session.{n}" for n in names)
+    expected = (1, "NO_CHAIN", 1, 1, "REPEATABLE-READ")
+    assert query(opened(role="target"), f"SELECT {shown}") == [expected]
+    assert query(opened(autocommit=False), "SELECT @@session.autocommit") == [(0,)]
+    with closing(MySQLTarget(job.target, "one")) as one, closing(MySQLTarget(job.target, "two")) as two:
+        there = reflect(one.session, [TableName("odd", "t")])
+        assert one.nonempty([TableName("odd", "t")]) == ()
+        wanted = replace(there[0], indexes=(Index("by_v", ("v",)),))
+        two.finish_table(wanted, wanted, lambda: False)
+        with closing(one.checkpoint("odd")) as checkpoint:
+            assert checkpoint.claim() > 0
+    assert "by_v" in server.client("SHOW CREATE TABLE odd.t")
 
 
 def test_end_sessions_finds_only_its_operation_and_side(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -106,6 +107,35 @@ def test_a_session_is_named_and_set_up(guarded: Postgres) -> None:
     assert row[0] == "whimbrel:op-1"
     assert row[1].endswith("+00")
     assert row[2:] == ("1 day", "\\x0a")
+
+
+def test_a_session_relies_on_nothing_that_is_set_for_the_role(guarded: Postgres) -> None:
+    """Above all it may write, as a source's publication has to be made, and an error does not end it."""
+    odd = {"default_transaction_read_only": "on", "default_transaction_isolation": "serializable"}
+    odd |= {"exit_on_error": "on", "statement_timeout": "1", "lock_timeout": "1", "DateStyle": "SQL, DMY"}
+    odd |= {
+        "idle_in_transaction_session_timeout": "1",
+        "extra_float_digits": "-10",
+        "standard_conforming_strings": "off",
+    }
+    guarded.psql("create role odd login superuser password 'odd-pw'")
+    for name, value in odd.items():
+        guarded.psql(f"alter role odd set {name} = '{value}'")
+    parameters = {**guarded.parameters(), "user": "odd", "password": "odd-pw"}
+    try:
+        for role in ("source", "target"):
+            with closing(connect(parameters, "odd", role=role)) as connection:  # type: ignore[arg-type]
+                shown = [connection.execute(f"show {name}".encode()).fetchone() for name in odd]
+                lock = "30s" if role == "target" else "0"
+                known = ["off", "read committed", "off", "0", lock, "ISO, YMD", "0", "3", "on"]
+                assert shown == [(value,) for value in known]
+                with pytest.raises(psycopg.errors.DivisionByZero):
+                    connection.execute("select 1 / 0")
+                connection.execute("create publication odd; drop publication odd")
+        with closing(connect(parameters, "odd", replication=True)) as walsender:
+            assert walsender.execute("show default_transaction_read_only").fetchone() == ("off",)
+    finally:
+        guarded.psql("drop role odd")
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,12 @@ _LOCKS_AT_ONCE = 200  # user locks whose owners one statement asks for
 # in an AUTO_INCREMENT column are stored as they are. Backslash escapes stay on and double quotes quote text.
 SQL_MODE = "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES"
 
+# What a session relies on, whatever is set for the whole server: without autocommit a question keeps its table locked,
+# a chained COMMIT begins the next transaction, and a note that is not kept does not tell of a digit that was cut off.
 SESSION_SETTINGS = {
+    "completion_type": "0",
+    "foreign_key_checks": "1",
+    "sql_notes": "1",
     "time_zone": "'+00:00'",
     "wait_timeout": "86400",
     "net_read_timeout": "3600",
@@ -46,6 +51,7 @@ SESSION_SETTINGS = {
     "group_concat_max_len": "1048576",
 }
 MARIADB_SETTINGS = {
+    "max_error_count": "64",  # which MySQL lets only some accounts set
     "max_statement_time": "0",
     "idle_transaction_timeout": "0",
     "idle_write_transaction_timeout": "0",
@@ -126,7 +132,9 @@ def connect(
     except pymysql.MySQLError as e:
         raise connection_refusal(e, parameters) from e
     try:
-        _prepare(session, session_name(operation, role), TARGET_SETTINGS if role == "target" else {})
+        # said here too, as MySQL tells the driver that autocommit is on where it is off for the whole server
+        more = {"autocommit": str(int(autocommit))} | (TARGET_SETTINGS if role == "target" else {})
+        _prepare(session, session_name(operation, role), more)
     except pymysql.MySQLError as e:
         session.close()
         raise connection_refusal(e, parameters) from e
@@ -146,6 +154,7 @@ def _prepare(session: Session, name: str, more: Mapping[str, str]) -> None:
             session._sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
     settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS) | dict(more)
     execute(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
+    execute(session, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
     execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(name),))
 
 

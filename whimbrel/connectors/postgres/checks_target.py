@@ -35,7 +35,7 @@ def target(connection: Connection, tables: Sequence[TableName]) -> Iterator[Chec
         "postgres.writable",
         not read_only,
         "the server takes writes",
-        "the target is a standby, or its default_transaction_read_only is on",
+        "the target is a standby, or takes no writes",
         "Point the target at a primary server that takes writes.",
     )
     yield _progress(connection)

@@ -37,6 +37,11 @@ SESSION_SETTINGS = {
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": r"read\ committed",
+    "default_transaction_deferrable": "off",
+    "exit_on_error": "off",
+    "transform_null_equals": "off",
     "row_security": "off",  # rows that a policy hides are an error, not missing in silence
 }
 
