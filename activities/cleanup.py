@@ -21,7 +21,7 @@ def clean_up(step: CleanUp) -> Cleaned:
     def work(job: Job, control: OperationControl) -> Cleaned:
         return Cleaned(note_held(job.migration, cleanup.clean_up(job, tell=lambda line: control.log("loader", line))))
 
-    return run_step(step, work)
+    return run_step(step, work, hears=False)
 
 
 def note_held(migration: str, kept: Retained | None) -> str | None:

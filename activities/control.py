@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 HEARTBEAT_EVERY = 0.5  # seconds; the worker throttles what is too much
 POLL_EVERY = 0.2
 WRITE_EVERY = 0.5
+FINISHING, LEAVING = 5.0, 1.0  # seconds
 
+_MOVING = ("data", "change")
 _FOLLOWING = REPLICATING - {Mode.CHANGE_QUEUE}  # that one moves no position of a database
 
 
@@ -52,6 +54,7 @@ class OperationControl:
         self._pause_wanted = False
         self._resting: bool | None = None
         self._begun = False
+        self._phase = ""
         self._first_figures: dict[str, object] = {}
         self._stuck_at: dict[str, object] | None = {} if self.trouble.failures else None  # figures when it got stuck
         self._catalog_fails = False
@@ -100,7 +103,13 @@ class OperationControl:
             self._journal.resting(resting)
             self._prompt.set()
 
+    def patience(self) -> float:
+        """For how many seconds the step may go on after it was told to leave: with what it has in hand, if it moves
+        rows or changes, and hardly at all with anything else."""
+        return FINISHING if self._phase in _MOVING else LEAVING
+
     def phase(self, name: str) -> None:
+        self._phase = name
         self._journal.phase(name)
         self._prompt.set()
 

@@ -17,6 +17,7 @@ from activities.jobs import build_job, catalog
 from activities.patience import LIMIT, Trouble
 from whimbrel.errors import HostUnreachable, Interrupted, LoaderFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.pipeline.hearing import Hearing
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -36,21 +37,36 @@ class Addressed(Protocol):
     def migration(self) -> str: ...
 
 
-def run_step(step: Addressed, work: Callable[[Job, OperationControl], Result], *, patient: bool = False) -> Result:
+def run_step(
+    step: Addressed, work: Callable[[Job, OperationControl], Result], *, patient: bool = False, hears: bool = True
+) -> Result:
     """Do ``work`` on the operation's job.
 
     ``patient`` steps are tried for as long as they make progress now and then; the others as often as their retry
-    policy says. Raises CancelledError when cancelled, ApplicationError for everything else.
+    policy says. One that ``hears`` is got out of whatever it waits for in a server once it was told to leave. Raises
+    CancelledError when cancelled, ApplicationError for everything else.
     """
     trouble = Trouble.from_heartbeat(activity.info().heartbeat_details) if patient else None
     with OperationControl(step.operation, catalog(), trouble) as control:
         try:
             with running.alone(step.operation, control):
-                return work(build_job(step.operation, step.migration), control)
+                job = build_job(step.operation, step.migration)
+                return _heard(job, work, control) if hears else work(job, control)
         except Interrupted:
             raise _interruption(control) from None
         except Exception as e:
             raise _failure(classify(e), control, patient) from None
+
+
+def _heard(job: Job, work: Callable[[Job, OperationControl], Result], control: OperationControl) -> Result:
+    """Do it, and raise Interrupted for whatever it fails with because its sessions were ended."""
+    with Hearing(job, control, control.patience) as hearing:
+        try:
+            return work(job, control)
+        except Exception:
+            if hearing.ended:
+                raise Interrupted from None
+            raise
 
 
 def _interruption(control: OperationControl) -> Exception:

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.options import CLEANING, RECORDING, TIDYING
 
 # An activity on another worker learns with its next heartbeat, at most a second later, that its workflow is gone.
-STRAGGLERS = timedelta(seconds=3)
+STRAGGLERS = timedelta(seconds=2)
 
 
 @workflow.defn

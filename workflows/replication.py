@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import CopyData, Replicate, Step
     from activities.replication import replicate
     from workflows.messages import OperationOutcome, OperationRequest
-    from workflows.operation import Operation, start
+    from workflows.operation import Operation, leave_if_cancelled, start
     from workflows.options import LONG
 
 
@@ -36,6 +36,7 @@ class DataReplication(Operation):
             if not await self._data_is_there(request):
                 copy = CopyData(request.operation, request.migration, capture=True, resume=request.resume)
                 self.data = await start(copy_data, copy, LONG)
+                leave_if_cancelled()
             await follow(request, handoff=True)
 
         return await self.conclude(request, steps)
@@ -44,7 +45,9 @@ class DataReplication(Operation):
         """Smart resume: only a data phase that is recorded as complete is ever skipped."""
         if not request.resume:
             return False
-        return (await start(data_state, Step(request.operation, request.migration))).complete
+        complete = (await start(data_state, Step(request.operation, request.migration))).complete
+        leave_if_cancelled()
+        return complete
 
 
 async def follow(request: OperationRequest, *, handoff: bool) -> None:

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,22 @@ def plant() -> Iterator[Plant]:
 @pytest.fixture(params=PAIRS, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 def migration(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Iterator[Migration]:
     """Source filled, schema on the target, nothing started. Afterwards both servers hold nothing of it."""
+    with a_migration(fleet, plant, request.param) as made:
+        yield made
+
+
+@contextmanager
+def a_migration(fleet: Fleet, plant: Plant, pair: tuple[str, str], rows: int = ROWS) -> Iterator[Migration]:
+    """The same for any pair of servers."""
     plant.heal()
     source, target = (
         Side(running_server(fleet, name), SERVERS[name], f"faults_{role}")
-        for name, role in zip(request.param, ("source", "target"), strict=True)
+        for name, role in zip(pair, ("source", "target"), strict=True)
     )
     for side in (source, target):
         drop_leftovers(side)
     world = World(source, target, plant.home, f"fault{next(_numbers)}")
-    world.make(ROWS)
+    world.make(rows)
     made = Migration(plant, world, rows_per_file=1500)
     made.schema()
     yield made

@@ -83,7 +83,7 @@ class Capture:
 
     def __exit__(self, *_: Any) -> None:
         self._pipe.close()
-        self._process.join(5)
+        self._process.join(2)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

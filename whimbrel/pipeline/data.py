@@ -30,7 +30,7 @@ from whimbrel.pipeline.stalls import Stalls
 
 KEEPALIVE = 20.0  # seconds between signs of life on the snapshot's own connection
 _PASSING = (TargetInterrupted, TargetFull)
-FINISHING = 30.0  # seconds that chunks in hand may take to end after a cancel
+FINISHING = 3.0  # seconds that chunks in hand may take to end after a cancel, which somebody waits for
 
 
 @dataclass(frozen=True)

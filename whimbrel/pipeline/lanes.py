@@ -14,6 +14,7 @@ from whimbrel.pipeline.lane import Extracted, Failed, Join, LaneSpec, Loaded, Op
 from whimbrel.pipeline.processes import Process, context
 
 IN_HAND = 2  # chunks given to a lane at once: one loads while the next is read
+LEAVING = 2.0  # seconds in which lanes with nothing in hand go by themselves; nothing is lost by ending them
 OPENING = 120.0  # seconds within which a lane must stand inside the snapshot
 
 Event = Extracted | Loaded | Waiting
@@ -53,8 +54,9 @@ class Lanes:
                     handle.pipe.send(None)
                 except OSError:
                     continue  # it ended between the two lines; join below collects it
+        deadline = time.monotonic() + LEAVING
         for handle in self._handles:
-            handle.process.join(10 if handle.in_hand == 0 else 0)
+            handle.process.join(max(0.0, deadline - time.monotonic()) if handle.in_hand == 0 else 0)
             if handle.process.is_alive():
                 handle.process.kill()
                 handle.process.join()

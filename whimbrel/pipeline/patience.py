@@ -32,5 +32,7 @@ def patiently(
             if stop() or time.monotonic() > deadline:
                 raise
             tell(f"{e.message}; trying again in {pause:g} s", e)
-            time.sleep(pause)
+            again = time.monotonic() + pause
+            while (left := again - time.monotonic()) > 0 and not stop():
+                time.sleep(min(left, 0.25))
             pause = min(pause * 2, 5.0)

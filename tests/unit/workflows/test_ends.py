@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from whimbrel.catalog.store import Catalog
 from whimbrel.errors import (
     CatalogUnreachable,
     HostUnreachable,
+    Interrupted,
     OperationNotFound,
     SourceInterrupted,
     TableMissing,
@@ -175,6 +177,20 @@ async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str
     assert record.error is None
     assert house.actors.called("clean_up") == [{}]
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_cancel_that_meets_the_end_of_a_step_is_looked_at_before_the_next(house: House) -> None:
+    def ends_just_then(job: Job, control: Control) -> None:
+        with suppress(Interrupted):
+            until_told(job, control)
+
+    house.actors.acts["copy_data"] = [ends_just_then]
+    handle = await house.begin("data-replication")
+    await house.reached("copy_data")
+    await handle.cancel()
+    record = await house.ended(handle)
+    assert (record.status, house.actors.called("replicate")) == (Status.CANCELLED, [])
+    assert house.actors.called("clean_up") == [{}]
 
 
 async def test_a_step_that_fails_on_its_way_out_was_cancelled_all_the_same(house: House) -> None:
