@@ -3,6 +3,7 @@ from __future__ import annotations
 import uuid
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,6 +119,34 @@ async def test_deleting_by_force_leaves_the_source_alone(
     monkeypatch.setattr(connectors, "remove_capture", unreachable)
     replicated(shop)
     await client.ok("DELETE", "/v1/migrations/shop?force=true")
+
+
+@pytest.mark.parametrize("type", ["postgres", "mariadb"])
+async def test_delete_forgets_its_progress_on_the_target(
+    client: Client, shop: Catalog, request: pytest.FixtureRequest, type: str
+) -> None:
+    server: Any = request.getfixturevalue("postgres15" if type == "postgres" else "mariadb")
+    database = f"forgetting_{uuid.uuid4().hex[:8]}"
+    server.create_database(database)
+    parameters = server.parameters(database) if type == "postgres" else dict(server.parameters)
+    shop.put_target(EndpointRecord("new", type, parameters))
+    shop.begin_operation("shop", Mode.DATA, "id", "h", {})
+    shop.finish_operation("id", Status.CANCELLED)
+    with closing(engine(type).target(Endpoint("new", type, parameters), "id")) as target:
+        for name in ("shop", f"other-{database}"):
+            with closing(target.checkpoint(name)) as checkpoint:
+                checkpoint.claim()
+    assert (await client.ok("DELETE", "/v1/migrations/shop")) == {"name": "shop", "deleted": True}
+    sql = f"select migration from whimbrel.progress where migration in ('shop', 'other-{database}')"
+    found = server.psql(sql, database) if type == "postgres" else server.client(sql)
+    assert found.split() == [f"other-{database}"]
+
+
+async def test_a_target_that_is_gone_keeps_no_migration(client: Client, shop: Catalog) -> None:
+    shop.begin_operation("shop", Mode.DATA, "id", "h", {})
+    shop.finish_operation("id", Status.CANCELLED)
+    (left,) = (await client.ok("DELETE", "/v1/migrations/shop"))["left"]
+    assert "whimbrel.progress" in left
 
 
 async def test_delete_drops_slot_and_publication(

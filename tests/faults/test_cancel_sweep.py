@@ -149,10 +149,6 @@ def test_what_waits_for_others_is_ended_in_time(moving: Migration) -> None:
         )
         end_in_time(moving, operation, "cancel")
 
-    with in_the_way(target, f"lock table {SCHEMA}.item in access exclusive mode"):
-        operation = begun(moving, lambda: api.post(path("migrations", name, "validate"), {}), lambda: waiting(target))
-        end_in_time(moving, operation, "stop")
-
     operation = moving.start_slowly()
     moving.wait_loading(operation)
     with in_the_way(target, f"lock table {SCHEMA}.item in row exclusive mode"):  # rows may come, indexes may not

@@ -20,7 +20,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from tests.servers.temporal import Temporal
-from tests.unit.workflows.house import House, failing, open_house, until, until_told
+from tests.unit.workflows.house import House, failing, open_house, until, until_told, until_told_and_done
 from whimbrel.errors import SourceInterrupted, ValueRefused
 from workflows.messages import IDLE_WATCH_WORKFLOW, TASK_QUEUE, IdleWatchRequest
 
@@ -90,6 +90,16 @@ async def data_replication_cancelled(house: House) -> Handle:
     return handle
 
 
+async def data_replication_cancelled_between_steps(house: House) -> Handle:
+    """The cancel meets the end of the data phase, which ends well."""
+    house.actors.acts["copy_data"] = [until_told_and_done]
+    handle = await house.begin("data-replication")
+    await house.reached("copy_data")
+    await handle.cancel()
+    await house.ended(handle)
+    return handle
+
+
 async def data_replication_resumed_and_failed(house: House) -> Handle:
     house.actors.complete = True
     house.actors.acts["replicate"] = [failing(ValueRefused("public.a.c: a NUL byte"))]
@@ -140,6 +150,7 @@ SCENES: dict[str, Callable[[House], Awaitable[Handle]]] = {
             replication_paused_and_cancelled,
             replication_as_a_new_run,
             data_replication_cancelled,
+            data_replication_cancelled_between_steps,
             data_replication_resumed_and_failed,
             data_replication_running,
             cleanup,

@@ -8,7 +8,7 @@ from tests.unit.catalog.conftest import MARKER
 from whimbrel.catalog.held import Idle
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
-from whimbrel.errors import MigrationNotFound
+from whimbrel.errors import InvalidRequest, MigrationNotFound
 
 
 @pytest.fixture
@@ -69,6 +69,17 @@ def test_nothing_is_let_go_under_somebody(shop: Catalog) -> None:
     assert not shop.held.mark_let_go("shop", "whimbrel_shop", 11)
     with pytest.raises(MigrationNotFound):
         shop.held.mark_let_go("nobody", "whimbrel_nobody", 11)
+
+
+def test_another_source_would_leave_it_behind(shop: Catalog) -> None:
+    shop.put_source(EndpointRecord("elsewhere", "postgres", {"host": "h", "password": MARKER}))
+    moved = MigrationRecord("shop", "elsewhere", ("public.a",), file_target="t")
+    shop.held.save("shop", "whimbrel_shop", 5)
+    shop.put_migration(MigrationRecord("shop", "s", ("public.b",), file_target="t"))
+    with pytest.raises(InvalidRequest, match="'s' holds slot whimbrel_shop"):
+        shop.put_migration(moved)
+    shop.held.forget("shop", let_go=True)
+    shop.put_migration(moved)
 
 
 def test_who_is_idle(shop: Catalog) -> None:

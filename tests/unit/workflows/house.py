@@ -22,6 +22,7 @@ from activities import jobs
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.connectors.protocols import Retained
+from whimbrel.errors import Interrupted
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TableChangeTotals, TableProgress
 from whimbrel.pipeline.control import Control
@@ -46,6 +47,12 @@ def until_told(job: Job, control: Control) -> None:
         control.check()
         control.at_rest(control.pause_wanted())
         time.sleep(0.02)
+
+
+def until_told_and_done(job: Job, control: Control) -> None:
+    """A step that is done in the moment in which it is told to leave."""
+    with suppress(Interrupted):
+        until_told(job, control)
 
 
 def failing(error: Exception) -> Act:

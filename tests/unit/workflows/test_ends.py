@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,13 +11,12 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, Wor
 from temporalio.common import SearchAttributeKey
 
 from activities import jobs
-from tests.unit.workflows.house import SECRET, House, failing, until_told
+from tests.unit.workflows.house import SECRET, House, failing, until_told, until_told_and_done
 from whimbrel.catalog.records import OperationRecord, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import (
     CatalogUnreachable,
     HostUnreachable,
-    Interrupted,
     OperationNotFound,
     SourceInterrupted,
     TableMissing,
@@ -180,11 +178,7 @@ async def test_cancel_cleans_up_in_each_phase(house: House, mode: str, step: str
 
 
 async def test_a_cancel_that_meets_the_end_of_a_step_is_looked_at_before_the_next(house: House) -> None:
-    def ends_just_then(job: Job, control: Control) -> None:
-        with suppress(Interrupted):
-            until_told(job, control)
-
-    house.actors.acts["copy_data"] = [ends_just_then]
+    house.actors.acts["copy_data"] = [until_told_and_done]
     handle = await house.begin("data-replication")
     await house.reached("copy_data")
     await handle.cancel()
