@@ -7,7 +7,7 @@ import traceback
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +20,7 @@ from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, Wh
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
+from whimbrel.pipeline import cleanup
 from whimbrel.pipeline.fitting import check_fit
 
 logger = logging.getLogger("api.connectors")
@@ -157,6 +158,12 @@ def remove_capture(source: EndpointRecord, job: Job) -> None:
             opened.cleanup(job)
         finally:
             opened.close()
+
+
+def forget_progress(target: EndpointRecord, job: Job) -> None:
+    """Remove what a migration keeps on its target for itself. Raises ConnectionRefused, LoaderFailed, ..."""
+    with _without_secrets(target.parameters):
+        cleanup.forget_progress(replace(job, target=_endpoint(target)))
 
 
 def forget_in_queue(queue: EndpointRecord, job: Job) -> None:

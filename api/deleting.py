@@ -1,5 +1,5 @@
-"""Deleting a migration with all it left: slot and publication on its source, position in its queue, working directory,
-rows."""
+"""Deleting a migration with all it left: slot and publication on its source, position in its queue, progress on its
+target, working directory, rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from whimbrel.errors import ConnectionRefused, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 
+_MOVING = (Mode.DATA, Mode.CHANGE, Mode.DATA_REPLICATION, Mode.VALIDATE, Mode.RESET)
 _CAPTURING = (Mode.CHANGE, Mode.CHANGE_QUEUE, Mode.DATA_REPLICATION)
 logger = logging.getLogger("api.deleting")
 
 
 async def delete_migration(services: Services, name: str, *, force: bool) -> list[str]:
     """New operations are refused first, so that none starts on what is being removed; an API that dies in between
-    leaves the migration in that state, and DELETE again goes on. Returns what had to be left in the queue, and why.
+    leaves the migration in that state, and DELETE again goes on. Returns what had to be left in queue and target, and
+    why.
 
     Raises MigrationNotFound, OperationConflict; ConnectionRefused when source or queue hold something of it or may
     hold it and cannot be reached, unless ``force``.
@@ -33,6 +35,8 @@ async def delete_migration(services: Services, name: str, *, force: bool) -> lis
         if not force and await in_thread(has_captured, catalog, name):
             await services.slow.run(_remove_capture, catalog, name)
             left = await services.slow.run(_forget_in_queue, catalog, name)
+        if not force and await in_thread(_has_moved, catalog, name):
+            left += await services.slow.run(_forget_on_target, catalog, name)
         await services.slow.run(_remove_workdir, catalog, name)
     except WhimbrelError:
         await in_thread(catalog.retire_migration, name, False)
@@ -44,6 +48,11 @@ async def delete_migration(services: Services, name: str, *, force: bool) -> lis
 def has_captured(catalog: Catalog, name: str) -> bool:
     """Whether the migration's source may keep something for it."""
     return any(catalog.list_operations(name, mode=mode, limit=1)[1] for mode in _CAPTURING)
+
+
+def _has_moved(catalog: Catalog, name: str) -> bool:
+    """Whether its target may know of it."""
+    return any(catalog.list_operations(name, mode=mode, limit=1)[1] for mode in _MOVING)
 
 
 def remove_capture(catalog: Catalog, name: str) -> None:
@@ -58,6 +67,22 @@ def _remove_capture(catalog: Catalog, name: str) -> None:
     except ConnectionRefused as e:
         e.how_to_fix += " Or DELETE with ?force=true, and drop slot and publication on the source by hand."
         raise
+
+
+def _forget_on_target(catalog: Catalog, name: str) -> list[str]:
+    """Last of all, and no reason to keep the migration: a target may be gone for good."""
+    migration = catalog.get_migration(name)
+    if migration.file_target is None:
+        return []
+    try:
+        connectors.forget_progress(catalog.get_target(migration.file_target), _job(catalog, migration))
+    except WhimbrelError as e:
+        logger.warning("migration %s was deleted, but not on its target: %s", name, e.message)
+        return [
+            f"rows of migration {name} in whimbrel.progress, whimbrel.tables and whimbrel.chunks of target "
+            f"{migration.file_target}, which could not be removed: {e.message}"
+        ]
+    return []
 
 
 def _forget_in_queue(catalog: Catalog, name: str) -> list[str]:

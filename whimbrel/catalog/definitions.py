@@ -10,16 +10,18 @@ from sqlalchemy.engine import Connection, Row
 from whimbrel.catalog import endpoints, tables
 from whimbrel.catalog.database import upsert
 from whimbrel.catalog.records import REPLICATING, MigrationRecord, Mode, Status
-from whimbrel.errors import MigrationNotFound, OperationConflict
+from whimbrel.errors import InvalidRequest, MigrationNotFound, OperationConflict
 
 _table = tables.migration
 
 
 def put(connection: Connection, record: MigrationRecord) -> None:
-    """Create or replace. Raises SourceNotFound, TargetNotFound, OperationConflict while an operation runs."""
+    """Create or replace. Raises SourceNotFound, TargetNotFound, OperationConflict while an operation runs, and
+    InvalidRequest for another source while the old one holds a slot."""
     lock(connection, record.name, must_exist=False)
     refuse_while_running(connection, record.name)
     endpoints.require(connection, "source", record.source, "source")
+    _refuse_to_forget_held(connection, record)
     if record.file_target is not None:
         endpoints.require(connection, "target", record.file_target, "fileTarget")
     if record.queue_target is not None:
@@ -104,6 +106,21 @@ def refuse_while_running(connection: Connection, name: str, wanted: Mode | None 
     if running is not None:
         raise OperationConflict(
             f"a {running.mode} operation runs on migration {name!r}", operation_id=running.id, mode=running.mode
+        )
+
+
+def _refuse_to_forget_held(connection: Connection, record: MigrationRecord) -> None:
+    """Raise InvalidRequest where another source would leave a slot on the old one, which nobody would look after."""
+    held = tables.held.c
+    query = sa.select(held.slot, _table.c.source).where(
+        held.migration == record.name, held.let_go_us.is_(None), _table.c.name == held.migration
+    )
+    found = connection.execute(query).one_or_none()
+    if found is not None and found.source != record.source:
+        raise InvalidRequest(
+            f"source: {found.source!r} holds slot {found.slot} for migration {record.name!r}",
+            remedy="Let it go first: POST .../cancel of its last operation with release, or reset.",
+            field="source",
         )
 
 

@@ -69,6 +69,14 @@ def held(job: Job) -> Retained | None:
         return source.retained(job)
 
 
+def forget_progress(job: Job) -> None:
+    """Remove what the target keeps of a migration that is deleted: position, plans, layouts. Its rows stay."""
+    with open_target(job) as target:
+        if target.existing([_PROGRESS]):
+            with closing(target.checkpoint(job.migration)) as checkpoint:
+                checkpoint.remove()
+
+
 def let_go(job: Job) -> None:
     """Remove what the source keeps. Nobody can go on from the stored position then."""
     with open_source(job) as source:

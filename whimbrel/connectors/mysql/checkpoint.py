@@ -208,6 +208,12 @@ class MySQLCheckpoint:
                     [(self.migration, t.schema, t.table) for t in tables],
                 )
 
+    def remove(self) -> None:
+        with transaction(self.session, "whimbrel.progress"):
+            for name in ("chunks", "tables", "progress"):
+                sql = f"DELETE FROM whimbrel.{name} WHERE migration = %s"  # noqa: S608 - a constant
+                execute(self.session, sql, (self.migration,))
+
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         name = (self.migration, table.name.schema, table.name.table)
         with self._fenced(epoch), self.session.cursor() as cursor:

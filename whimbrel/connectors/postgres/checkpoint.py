@@ -152,6 +152,12 @@ class PostgresCheckpoint:
             self._connection.execute(f"delete from whimbrel.tables where {these}".encode(), names)  # noqa: S608
             fence(self._connection, self._migration, epoch)
 
+    def remove(self) -> None:
+        with mapped("target"), self._connection.transaction():
+            for name in ("chunks", "tables", "progress"):
+                sql = f"delete from whimbrel.{name} where migration = %s"  # noqa: S608 - a constant
+                self._connection.execute(sql.encode(), [self._migration])
+
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         key = [self._migration, table.name.schema, table.name.table]
         with mapped("target"), self._connection.transaction():

@@ -162,6 +162,9 @@ class Checkpoint(Protocol):
     def forget(self, epoch: int, tables: Sequence[TableName]) -> None:
         """Forget layout, plan and chunks of these tables: what happens to them from here on is not followed."""
 
+    def remove(self) -> None:
+        """Remove all that is kept of this migration, which is deleted. Whoever still holds an epoch of it is fenced."""
+
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
         """Replace the table's plan; marks none of it loaded."""
 
