@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,9 +13,8 @@ import pytest
 
 from tests.servers.fetch_mysql import ServerMissing
 from tests.servers.mysql import ClientFailed, Flavor, MySQL
-from whimbrel.connectors.mysql import checks_source, prerequisites
+from whimbrel.connectors.mysql import prerequisites
 from whimbrel.connectors.mysql.checks import CHECKS
-from whimbrel.connectors.mysql.connection import connect
 from whimbrel.connectors.mysql.grants import Grants, parse_grant
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.model.job import Endpoint
@@ -181,19 +179,6 @@ def select_is_granted(server: MySQL) -> bool:
     said = {c.id: c for c in CHECKS.run(endpoint(server), "source", "data", TABLES[:1])}["mysql.table_select"]
     assert (said.status == "ok") is readable, said
     return readable
-
-
-def test_columns_that_the_log_has_in_a_form_of_its_own_are_named(server: MySQL) -> None:
-    if server.flavor != "mariadb":
-        pytest.skip("MySQL has no such attribute")
-    server.create_database("packed")
-    server.client("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(20) COMPRESSED, w VARCHAR(20))", "packed")
-    names = [TableName("packed", "t")]
-    with closing(connect(server.parameters, "checks")) as session:
-        found = {check.id: check for check in checks_source.source(session, names, changes=True)}
-    refused = found["mysql.compressed_columns"]
-    assert (refused.status, "packed.t.v" in refused.message, "packed.t.w" in refused.message) == ("fail", True, False)
-    server.client("DROP DATABASE packed")
 
 
 def test_what_the_server_heeds_of_grants_counts(server: MySQL) -> None:

@@ -56,7 +56,6 @@ def source(session: Session, patterns: Sequence[TableName], changes: bool) -> It
             "system-versioned tables, of which the log mixes today's rows with history",
             "ALTER TABLE ... DROP SYSTEM VERSIONING, or leave the tables out, or move data only.",
         )
-        yield _compressed(session, tables)
         yield from _log_rights(session, grants, tables)
         yield _long_transactions(session, grants)
 
@@ -178,22 +177,6 @@ def _cascades(settings: Settings, tables: Sequence[Table]) -> CheckResult:
         "no foreign key changes rows without logging it",
         "foreign keys that change rows without logging it",
         "Make them RESTRICT or NO ACTION on the source, or leave their tables out, or move data only.",
-    )
-
-
-def _compressed(session: Session, tables: Sequence[TableName]) -> CheckResult:
-    """MariaDB logs such a column as it stores it, in a form of its own, which is not read."""
-    rows = query(
-        session,
-        "SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS"
-        " WHERE COLUMN_TYPE LIKE '%COMPRESSED*/' ORDER BY 1, 2, ORDINAL_POSITION",
-    )
-    return offenders(
-        "mysql.compressed_columns",
-        [f"{s}.{t}.{c}" for s, t, c in rows if TableName(str(s), str(t)) in set(tables)],
-        "the log's form of every column can be read",
-        "columns with the COMPRESSED attribute, which cannot be read from the log",
-        "ALTER these columns to their uncompressed types on the source, or move data only.",
     )
 
 
