@@ -73,8 +73,6 @@ class Reset:
 
 @dataclass(frozen=True)
 class Name:
-    """The migration is given this table too, or loses it."""
-
     table: TableName
     added: bool
 
@@ -149,15 +147,12 @@ class Model:
 
 @dataclass
 class Run:
-    """A world and the model of it, after some steps."""
-
     world: World
     model: Model
     held: dict[str, Any]
     steps: tuple[Step, ...] = ()
 
     def forks(self) -> Iterator[Run]:
-        """Copies of it without end."""
         whole = pickle.dumps((self.world, self.model))
         while True:
             world, model = pickle.loads(whole)
@@ -208,7 +203,6 @@ class Run:
         self.tidy(step)
 
     def run(self, step: Operation) -> tuple[str, WhimbrelError | None]:
-        """As the workflows do."""
         control = Ending(kill=step.kill, after=step.after)
         self.held.update(world=self.world, control=control)
         job = self.world.job(f"op{len(self.steps)}")
@@ -318,14 +312,23 @@ def test_every_sequence_of_three(kind: Kind, held: dict[str, Any]) -> None:
     assert len(runs) > 1000
 
 
+@pytest.mark.parametrize("last", ["replication", "data-replication"])
+def test_a_table_that_was_away_is_no_longer_known(last: str, held: dict[str, Any]) -> None:
+    """Longer than three: what changed while nobody followed it is missing."""
+    for kind in KINDS.values():
+        run = begun(kind, held)
+        run.take(Operation("data-replication", resume=False))
+        for step in (Name(KEYED, added=False), Operation("replication", resume=True), Name(KEYED, added=True)):
+            run.take(step)
+        run.take(Operation(last, resume=True))
+
+
 def test_longer_ones_too(held: dict[str, Any]) -> None:
     machine: Any = partial(Sequences, held)
     run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=10, deadline=None))
 
 
 class Sequences(RuleBasedStateMachine):
-    """Ends at any chunk, and sequences as long as they come."""
-
     def __init__(self, held: dict[str, Any]) -> None:
         super().__init__()
         self.held = held
