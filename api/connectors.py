@@ -73,12 +73,7 @@ def check_position(source: EndpointRecord, text: str) -> None:
 
 def test(role: Role, record: EndpointRecord) -> str:
     """Connect and disconnect; a sentence naming server and version. Raises a leaf of ConnectionRefused."""
-    for field, value in record.parameters.items():
-        if is_secret(field) and value == MASK:
-            raise InvalidRequest(
-                f"parameters.{field}: '{MASK}' stands for a stored secret; a test needs the secret itself",
-                field=f"parameters.{field}",
-            )
+    require_secrets(record)
     with _without_secrets(record.parameters):
         info = serving(role, record.type).test(_endpoint(record))
     if record.type in QUEUE_TYPES:
@@ -86,6 +81,17 @@ def test(role: Role, record: EndpointRecord) -> str:
     host, port = record.parameters.get("host"), record.parameters.get("port")
     where = f" at {host}:{port}" if host else ""
     return f"connected to {info.title}{where}"
+
+
+def require_secrets(record: EndpointRecord) -> None:
+    """Raise InvalidRequest where a mask stands for a secret that is not at hand."""
+    for field, value in record.parameters.items():
+        if is_secret(field) and value == MASK:
+            raise InvalidRequest(
+                f"parameters.{field}: '{MASK}' stands for a stored secret; here the secret itself is needed",
+                remedy="Send the secret, or name the saved source or target.",
+                field=f"parameters.{field}",
+            )
 
 
 def statements(role: Role, record: EndpointRecord, mode: str, tables: Sequence[TableName]) -> list[dict[str, Any]]:

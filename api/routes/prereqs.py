@@ -83,7 +83,9 @@ async def _parts(
 async def _endpoint(services: Services, role: connectors.Role, given: str | EndpointBody) -> EndpointRecord:
     """A saved one by name, or the one in the body. Raises SourceNotFound or TargetNotFound as a body's fault."""
     if isinstance(given, EndpointBody):
-        return connectors.parse(role, "inline", given.type, given.parameters)
+        record = connectors.parse(role, "inline", given.type, given.parameters)
+        connectors.require_secrets(record)
+        return record
     get = services.catalog.get_source if role == "source" else services.catalog.get_target
     try:
         return await in_thread(get, given)

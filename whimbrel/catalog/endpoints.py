@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection, Row
 from whimbrel.catalog import keyring, tables
 from whimbrel.catalog.database import upsert
 from whimbrel.catalog.records import EndpointRecord
-from whimbrel.catalog.secrets import MASK, is_secret
+from whimbrel.catalog.secrets import MASK, exposed_by, is_secret
 from whimbrel.catalog.vault import Vault
 from whimbrel.errors import InvalidRequest, SourceNotFound, TargetNotFound
 
@@ -19,7 +19,12 @@ _table = tables.endpoint
 
 
 def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> None:
-    """Create or replace. A secret sent as '***' keeps its stored value; InvalidRequest when there is none."""
+    """Create or replace. A secret sent as '***' keeps its stored value.
+
+    Raises InvalidRequest when there is none, when it would go elsewhere than before, and for another type under a
+    migration.
+    """
+    _refuse_other_type(connection, role, record)
     key = keyring.current(connection, vault)
     parameters = _with_kept_secrets(connection, vault, role, record)
     secrets = {k: v for k, v in parameters.items() if is_secret(k)}
@@ -55,9 +60,7 @@ def delete(connection: Connection, role: Role, name: str) -> None:
     gone = connection.execute(sa.delete(_table).where(_table.c.role == role, _table.c.name == name))
     if gone.rowcount == 0:
         raise not_found(role, name)
-    m = tables.migration.c
-    refers = m.source == name if role == "source" else sa.or_(m.file_target == name, m.queue_target == name)
-    users = list(connection.scalars(sa.select(m.name).where(refers).order_by(m.name)))
+    users = _users(connection, role, name)
     if users:
         raise InvalidRequest(
             f"{role} {name!r} is used by the migrations {', '.join(users)}",
@@ -95,4 +98,33 @@ def _with_kept_secrets(connection: Connection, vault: Vault, role: Role, record:
                 f"parameters.{field}: '{MASK}' keeps the stored secret, and there is none for {role} {record.name!r}",
                 field=f"parameters.{field}",
             )
+    changed = exposed_by(stored.parameters, record.parameters)
+    if changed is not None:
+        raise InvalidRequest(
+            f"parameters.{changed}: it changes, so {', '.join(kept)} must be given anew: '{MASK}' keeps the stored one only "
+            "for the same server and account, over a line that is as well protected",
+            remedy=f"Send {', '.join(kept)} itself.",
+            field=f"parameters.{changed}",
+        )
     return {**record.parameters, **{k: stored.parameters[k] for k in kept}}
+
+
+def _refuse_other_type(connection: Connection, role: Role, record: EndpointRecord) -> None:
+    """What a migration has extracted, loaded and noted belongs to servers of one type."""
+    type = connection.scalar(sa.select(_table.c.type).where(_table.c.role == role, _table.c.name == record.name))
+    users = [] if type in (None, record.type) else _users(connection, role, record.name)
+    if users:
+        raise InvalidRequest(
+            f"type: {role} {record.name!r} is {type} and cannot become {record.type}: it is used by the migrations "
+            f"{', '.join(users)}",
+            remedy=f"Give the new {role} another name, and PUT the migrations with it.",
+            field="type",
+            migrations=users,
+        )
+
+
+def _users(connection: Connection, role: Role, name: str) -> list[str]:
+    """The migrations that refer to it, by name."""
+    m = tables.migration.c
+    refers = m.source == name if role == "source" else sa.or_(m.file_target == name, m.queue_target == name)
+    return list(connection.scalars(sa.select(m.name).where(refers).order_by(m.name)))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.unit.catalog.conftest import MARKER
@@ -25,19 +27,84 @@ def test_sources_and_targets_do_not_share_names(catalog: Catalog) -> None:
 
 
 def test_stars_keep_the_stored_secret(shop: Catalog) -> None:
-    shop.put_source(EndpointRecord("old", "postgres", {"host": "moved", "password": "***"}))
-    assert shop.get_source("old").parameters == {"host": "moved", "password": MARKER}
+    same = {k: v for k, v in shop.get_source("old").parameters.items() if k != "password"}
+    shop.put_source(EndpointRecord("old", "postgres", {**same, "database": "another", "password": "***"}))
+    assert shop.get_source("old").parameters == {**same, "database": "another", "password": MARKER}
+
+
+SQL = {"host": "h", "port": 5432, "user": "u", "password": "p", "database": "d", "sslmode": "require"}
+LIKE = {"host": "h", "port": 3306, "user": "u", "password": "p", "ssl_mode": "verify_ca", "ssl_ca": "/ca"}
+QUEUE = {
+    "brokers": "b:9092",
+    "topic": "t",
+    "batchSize": 1,
+    "security_protocol": "sasl_ssl",
+    "sasl_mechanism": "SCRAM-SHA-256",
+    "sasl_username": "u",
+    "sasl_password": "p",
+}
+
+
+@pytest.mark.parametrize(
+    ("stored", "change", "refused"),
+    [
+        (SQL, {"host": "elsewhere"}, "host"),
+        (SQL, {"port": 5433}, "port"),
+        (SQL, {"user": "v"}, "user"),
+        (SQL, {"sslmode": "disable"}, "sslmode"),
+        (SQL, {"sslmode": "prefer"}, "sslmode"),
+        (SQL, {"sslmode": "verify-full", "sslrootcert": "/mine"}, None),
+        (SQL, {"database": "e"}, None),
+        (SQL, {"invented": 1}, "invented"),
+        (LIKE, {"ssl_ca": "/mine"}, "ssl_ca"),
+        (LIKE, {"ssl_ca": None}, "ssl_ca"),
+        (LIKE, {"ssl_mode": "required"}, "ssl_mode"),
+        (LIKE, {"ssl_mode": "verify_identity"}, None),
+        ({**LIKE, "ssl_ca": None}, {"ssl_ca": "/mine"}, "ssl_ca"),
+        (QUEUE, {"brokers": "b:9092,c:9092"}, "brokers"),
+        (QUEUE, {"sasl_username": "v"}, "sasl_username"),
+        (QUEUE, {"sasl_mechanism": "PLAIN"}, "sasl_mechanism"),
+        (QUEUE, {"security_protocol": "sasl_plaintext"}, "security_protocol"),
+        (QUEUE, {"topic": "u", "batchSize": 9}, None),
+    ],
+)
+def test_a_stored_secret_goes_nowhere_else(
+    catalog: Catalog, stored: dict[str, Any], change: dict[str, Any], refused: str | None
+) -> None:
+    catalog.put_target(EndpointRecord("t", "x", stored))
+    before = catalog.get_target("t").parameters
+    hidden = {k: "***" for k in stored if "password" in k}
+    wanted = EndpointRecord("t", "x", {**stored, **change, **hidden})
+    if refused is None:
+        catalog.put_target(wanted)
+        assert catalog.get_target("t").parameters == {**stored, **change}
+        return
+    with pytest.raises(InvalidRequest) as error:
+        catalog.put_target(wanted)
+    assert error.value.extra["field"] == f"parameters.{refused}"
+    assert catalog.get_target("t").parameters == before
+    catalog.put_target(EndpointRecord("t", "x", {**stored, **change}))  # with the secret itself it may
+
+
+def test_a_type_does_not_change_under_a_migration(shop: Catalog) -> None:
+    for put, name in ((shop.put_source, "old"), (shop.put_target, "new")):
+        with pytest.raises(InvalidRequest, match="shop") as refused:
+            put(EndpointRecord(name, "mysql", {"password": "p"}))
+        assert refused.value.extra["field"] == "type"
+    shop.delete_migration("shop")
+    shop.put_source(EndpointRecord("old", "mysql", {"password": "p"}))
 
 
 @pytest.mark.parametrize(
     "record",
     [
         EndpointRecord("fresh", "postgres", {"password": "***"}),
-        EndpointRecord("old", "mysql", {"password": "***"}),
+        EndpointRecord("alone", "mysql", {"password": "***"}),
         EndpointRecord("old", "postgres", {"access_token": "***"}),
     ],
 )
 def test_stars_without_a_stored_secret_are_refused(shop: Catalog, record: EndpointRecord) -> None:
+    shop.put_source(EndpointRecord("alone", "postgres", {"password": "p"}))
     with pytest.raises(InvalidRequest, match="keeps the stored secret"):
         shop.put_source(record)
 
