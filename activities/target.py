@@ -20,8 +20,9 @@ def reset_target(step: Step) -> TargetReset:
     """Drop or empty the migration's tables, or forget its progress."""
 
     def work(job: Job, control: OperationControl) -> TargetReset:
-        mode = str(body(step.operation).get("mode") or "drop")
-        done = reset.reset_target(job, control, mode)
+        asked = body(step.operation)
+        mode = str(asked.get("mode") or "drop")
+        done = reset.reset_target(job, control, mode, force=asked.get("force") is True)
         catalog().held.forget(job.migration, let_go=True)
         complete(step.operation, done, control)
         return TargetReset(mode)

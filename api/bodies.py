@@ -151,9 +151,12 @@ class ReplicationBody(Body):
 
 
 class ResetBody(Body):
+    """``force``: also tables of that name that this migration neither made nor loaded."""
+
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"mode": "truncate"}]})
 
     mode: Literal["drop", "truncate", "metadata"] = "drop"
+    force: bool = False
 
 
 class ValidateBody(Body):

@@ -172,13 +172,14 @@ class ObjectsApplied(Loose):
 
 
 class ResetDone(Loose):
-    """The figures are those of the mode."""
+    """The figures are those of the mode. ``tables_left``: those that the migration neither made nor loaded."""
 
     mode: Literal["drop", "truncate", "metadata"]
     tables_dropped: int = 0
     drop_failed: int = 0
     tables_truncated: int = 0
     truncate_failed: int = 0
+    tables_left: list[str] = []
 
 
 class ComparedTable(Loose):

@@ -272,7 +272,7 @@ class IdentifierRefused(SchemaFailed):
 class SchemaMismatch(SchemaFailed):
     """A target object of that name exists with another shape."""
 
-    remedy = "Drop it (POST reset), or make it match; the details list the differences."
+    remedy = "Drop it, or make it match; the details list the differences."
 
 
 class ObjectsFailed(WhimbrelError):
@@ -349,7 +349,10 @@ class TargetFull(LoaderFailed):
 class TargetNotEmpty(LoaderFailed):
     """A fresh load found rows that it did not write."""
 
-    remedy = 'Empty the tables with POST reset {"mode": "truncate"}, or go on with resume=true.'
+    remedy = (
+        'Empty the tables (POST reset {"mode": "truncate"}, with "force": true where this migration neither made nor '
+        "loaded them), or go on with resume=true."
+    )
 
 
 class ValueRefused(LoaderFailed):

@@ -22,12 +22,15 @@ from whimbrel.errors import (
 
 router = APIRouter(prefix="/v1/migrations/{name}", tags=["Reset"])
 _ERRORS = (InvalidRequest, MigrationNotFound, OperationConflict, OperationTimeout, OrchestratorFailed, ResetFailed)
-_EXAMPLE = {"mode": "drop", "tables_dropped": 12, "drop_failed": 0}
+_EXAMPLE = {"mode": "drop", "tables_dropped": 12, "drop_failed": 0, "tables_left": []}
 
 
 @router.post("/reset", responses=responses(ResetDone, _EXAMPLE, *_ERRORS, *STEP_ERRORS))
 async def reset(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: ResetBody | None = None
 ) -> Response:
-    """Drop or empty the target's tables, or forget only what Whimbrel noted about this migration."""
+    """Drop or empty the target's tables, or forget only what Whimbrel noted about this migration.
+
+    Touches tables alone that this migration made or loaded, unless ``force``; ``tables_left`` names the others.
+    """
     return await run(request, services, name, Mode.RESET, (body or ResetBody()).model_dump(), request_id)

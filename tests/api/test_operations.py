@@ -141,7 +141,7 @@ async def test_a_call_that_takes_too_long_goes_on(client: Client, shop: Catalog,
     status, code, error = await client.refused("POST", f"{SHOP}/reset", {"mode": "truncate"}, headers=RID)
     assert (status, code, error["details"]["operation_id"]) == (504, "OPERATION_TIMEOUT", ID)
     assert shop.get_operation(ID).status is Status.RUNNING
-    assert shop.get_operation(ID).body == {"mode": "truncate"}
+    assert shop.get_operation(ID).body == {"mode": "truncate", "force": False}
 
 
 async def test_a_call_whose_operation_is_cancelled(client: Client, shop: Catalog, temporal: FakeOrchestrator) -> None:
@@ -427,7 +427,7 @@ async def test_sql_files_stay_inside(
         ("schema/extract", None, Mode.SCHEMA_EXTRACT, {}),
         ("schema/apply", None, Mode.SCHEMA_APPLY, {"sql_file": None}),
         ("objects/apply", {}, Mode.OBJECTS_APPLY, {}),
-        ("reset", None, Mode.RESET, {"mode": "drop"}),
+        ("reset", None, Mode.RESET, {"mode": "drop", "force": False}),
         ("validate", {"sample_percent": 7}, Mode.VALIDATE, {"sample_percent": 7, "repair": False}),
     ],
 )

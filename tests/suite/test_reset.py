@@ -17,7 +17,7 @@ from whimbrel.pipeline.packet import data_is_complete
 from whimbrel.pipeline.pair import open_target
 from whimbrel.pipeline.replication import replicate
 from whimbrel.pipeline.reset import reset_target
-from whimbrel.pipeline.schema import apply_schema
+from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 
 def load(world: World, operation: str) -> None:
@@ -46,18 +46,19 @@ def test_the_three_modes(world: World) -> None:
     with pytest.raises(TargetNotEmpty):
         load(world, "two")
 
-    emptied = {"mode": "truncate", "tables_truncated": 4, "truncate_failed": 0}
+    emptied = {"mode": "truncate", "tables_truncated": 4, "truncate_failed": 0, "tables_left": []}
     assert reset_target(world.job("reset"), Watch(), "truncate") == emptied
     assert not any(world.target.rows().values())
     assert forgotten(world)
     load(world, "three")
     assert world.differences() == []
 
-    assert reset_target(world.job("reset"), Watch(), "drop") == {"mode": "drop", "tables_dropped": 4, "drop_failed": 0}
+    dropped = {"mode": "drop", "tables_dropped": 4, "drop_failed": 0, "tables_left": []}
+    assert reset_target(world.job("reset"), Watch(), "drop") == dropped
     assert not data_is_complete(world.job("again"))
     with open_target(world.job("look")) as target:
         assert target.existing([TableName("suite", t) for t in TABLES]) == ()
-    again = {"mode": "drop", "tables_dropped": 0, "drop_failed": 0}
+    again = {"mode": "drop", "tables_dropped": 0, "drop_failed": 0, "tables_left": []}
     assert reset_target(world.job("reset"), Watch(), "drop") == again
     assert apply_schema(world.job("schema"), Watch(), None) == 4
     load(world, "four")
@@ -67,3 +68,29 @@ def test_the_three_modes(world: World) -> None:
     with pytest.raises(ResetFailed, match="nowhere"):
         reset_target(lost, Watch(), "drop")
     reset_target(world.job("reset"), Watch(), "metadata")
+
+
+@both_ways
+def test_tables_of_somebody_else_stay(world: World) -> None:
+    """Another migration made and filled them; this one only names them, and its load was refused."""
+    world.make(40)
+    theirs = replace(world.job("theirs"), migration="theirs")
+    extract_schema(theirs, Watch())
+    apply_schema(theirs, Watch(), None)
+    copy_data(theirs, Watch(), capture=False, resume=False)
+    rows = world.target.rows()
+    assert any(rows.values())
+    with pytest.raises(TargetNotEmpty):
+        copy_data(world.job("one"), Watch(), capture=False, resume=False)
+    names = sorted(f"{world.target.schema}.{table}" for table in TABLES)
+    for mode, figures in (
+        ("drop", {"tables_dropped": 0, "drop_failed": 0}),
+        ("truncate", {"tables_truncated": 0, "truncate_failed": 0}),
+    ):
+        done = reset_target(world.job("reset"), Watch(), mode)
+        assert {**done, "tables_left": sorted(done["tables_left"])} == {"mode": mode, **figures, "tables_left": names}
+        assert world.target.rows() == rows
+    forced = reset_target(world.job("reset"), Watch(), "drop", force=True)
+    assert forced == {"mode": "drop", "tables_dropped": 4, "drop_failed": 0, "tables_left": []}
+    assert apply_schema(world.job("schema"), Watch(), None) == 4
+    assert reset_target(world.job("reset"), Watch(), "drop")["tables_dropped"] == 4

@@ -101,8 +101,8 @@ def _with_kept_secrets(connection: Connection, vault: Vault, role: Role, record:
     changed = exposed_by(stored.parameters, record.parameters)
     if changed is not None:
         raise InvalidRequest(
-            f"parameters.{changed}: it changes, so {', '.join(kept)} must be given anew: '{MASK}' keeps the stored one only "
-            "for the same server and account, over a line that is as well protected",
+            f"parameters.{changed}: it changes, so {', '.join(kept)} must be given anew: '{MASK}' keeps the stored one "
+            "only for the same server and account, over a line that is as well protected",
             remedy=f"Send {', '.join(kept)} itself.",
             field=f"parameters.{changed}",
         )

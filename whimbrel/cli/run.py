@@ -125,16 +125,23 @@ def reset(
         Literal["drop", "truncate", "metadata"],
         typer.Option(help="drop or empty the target's tables; metadata forgets the progress alone."),
     ] = "drop",
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also tables that this migration neither made nor loaded.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask; needed where there is no terminal.")] = False,
     request_id: RequestId = None,
 ) -> None:
-    """Drop or empty the migration's tables on the target, or forget its progress. Asks first on a terminal."""
-    if mode != "metadata" and not yes and on_a_terminal():
-        typer.confirm(f"{mode} all tables of migration {name} on its target?", abort=True, err=True)
+    """Drop or empty the migration's tables on the target, or forget its progress. Asks first."""
+    if not yes:
+        whose = "all tables" if force else "the tables that it made or loaded"
+        what = "forget the progress" if mode == "metadata" else f"{mode} {whose} on the target"
+        if not on_a_terminal():
+            raise typer.BadParameter("there is no terminal to ask on; --yes says that you mean it", param_hint="--yes")
+        typer.confirm(f"{what} of migration {name}?", abort=True, err=True)
     with current().client() as api, _awaited(request_id) as id:
-        done = api.reset(name, {"mode": mode}, id)
+        done = api.reset(name, {"mode": mode, "force": True} if force else {"mode": mode}, id)
     show.result(done)
-    if done.get("drop_failed") or done.get("truncate_failed"):
+    if done.get("drop_failed") or done.get("truncate_failed") or done.get("tables_left"):
         raise typer.Exit(show.FAILED)
 
 

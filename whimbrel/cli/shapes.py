@@ -283,6 +283,7 @@ class ReplicationBody(TypedDict):
 
 class ResetBody(TypedDict):
     mode: NotRequired[Literal["drop", "truncate", "metadata"]]
+    force: NotRequired[bool]
 
 
 class ResetDone(TypedDict):
@@ -291,6 +292,7 @@ class ResetDone(TypedDict):
     drop_failed: NotRequired[int]
     tables_truncated: NotRequired[int]
     truncate_failed: NotRequired[int]
+    tables_left: NotRequired[list[str]]
 
 
 class SchemaApplied(TypedDict):

@@ -62,6 +62,7 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
                 queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
         epoch = checkpoint.claim()
         work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
+        checkpoint.own([t.name for t in pair.target_tables])  # now that nobody else's rows are in them
         with Stalls(job, control) as stalls:
             load = _Load(pair, control, checkpoint, epoch, work, stalls, capture=capture)
             load.run()

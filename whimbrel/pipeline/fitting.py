@@ -54,7 +54,7 @@ def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
         differences,
         "existing tables have the columns that are needed",
         "existing tables have another shape",
-        "Drop them (POST reset), or make them match.",
+        "Drop them, or make them match.",
         otherwise="fail" if any(d.endswith(_FATAL) for d in differences) else "warn",
     )
     yield offenders(
@@ -72,7 +72,7 @@ def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
             [str(n) for n in pair.target.nonempty(names)],
             "no table holds rows yet",
             "tables that hold rows, into which no new load is begun",
-            "Empty them (POST reset with mode truncate), or go on with resume.",
+            "Empty them, or go on with resume.",
             otherwise="warn",
         )
 

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
+from whimbrel.connectors.protocols import Checkpoint
 from whimbrel.errors import ConnectionRefused, InvalidRequest, ResetFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.packet import remove_packet
 from whimbrel.pipeline.pair import Pair, open_pair, open_source
 
 
-def reset_target(job: Job, control: Control, mode: str) -> dict[str, Any]:
+def reset_target(job: Job, control: Control, mode: str, *, force: bool = False) -> dict[str, Any]:
     """``drop``, ``truncate`` or ``metadata``; every mode also forgets the progress kept on the target.
 
-    With the position goes what kept the source's log from there on (slot, publication): nobody could read it any more.
-    Idempotent. Raises ResetFailed, a leaf of ConnectionRefused, or a retryable error of a server that went away.
+    Tables that the migration neither made nor loaded are somebody else's: they stay as they are and are named in the
+    result, unless ``force``. With the position goes what kept the source's log from there on (slot, publication):
+    nobody could read it any more. Idempotent. Raises ResetFailed, a leaf of ConnectionRefused, or a retryable error of
+    a server that went away.
     """
     if mode not in ("drop", "truncate", "metadata"):
         raise InvalidRequest(f"mode: {mode!r} is not one of drop, truncate, metadata", field="mode")
     control.phase("reset")
     with _as_reset_failed():
-        with open_pair(job) as pair:
-            with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-                checkpoint.clear(checkpoint.claim(), "")
+        with open_pair(job) as pair, closing(pair.target.checkpoint(job.migration)) as checkpoint:
+            epoch = checkpoint.claim()
+            loaded = checkpoint.state().tables
+            checkpoint.own([target.name for source, target in pair.both if source.name in loaded])
+            checkpoint.clear(epoch, "")
             remove_packet(job.workdir)
-            result = _reset(pair, mode)
+            result = {"mode": mode} if mode == "metadata" else _reset(pair, checkpoint, mode, force)
         with open_source(job) as source:
             source.cleanup(job)
+    for name in result.get("tables_left", ()):
+        control.log("loader", f"{name} was left alone: this migration neither made nor loaded it")
     return result
 
 
-def _reset(pair: Pair, mode: str) -> dict[str, Any]:
-    names = pair.target.existing([t.name for t in pair.target_tables])
+def _reset(pair: Pair, checkpoint: Checkpoint, mode: str, force: bool) -> dict[str, Any]:
+    there = pair.target.existing([t.name for t in pair.target_tables])
+    owned = checkpoint.owned()
+    ours = [name for name in there if force or name in owned]
+    left = [str(name) for name in there if name not in set(ours)]
     if mode == "drop":
-        done, failed = pair.target.reset(names, "drop")
-        return {"mode": mode, "tables_dropped": done, "drop_failed": failed}
-    if mode == "truncate":
-        done, failed = pair.target.reset(names, "truncate")
-        return {"mode": mode, "tables_truncated": done, "truncate_failed": failed}
-    return {"mode": mode}
+        done, failed = pair.target.reset(ours, "drop")
+        _disown_dropped(pair, checkpoint, ours)
+        return {"mode": mode, "tables_dropped": done, "drop_failed": failed, "tables_left": left}
+    done, failed = pair.target.reset(ours, "truncate")
+    return {"mode": mode, "tables_truncated": done, "truncate_failed": failed, "tables_left": left}
+
+
+def _disown_dropped(pair: Pair, checkpoint: Checkpoint, names: Sequence[TableName]) -> None:
+    still = set(pair.target.existing(names))
+    checkpoint.disown([name for name in names if name not in still])
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,14 @@ def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
     with open_pair(job) as pair:
         names = [t.name for t in pair.target_tables]
         before = set(pair.target.existing(names))
-        pair.target.execute_script(sql)
-        made = len(set(pair.target.existing(names)) - before)
+        try:
+            pair.target.execute_script(sql)
+        finally:  # a script that fails half way may leave tables
+            new = [name for name in pair.target.existing(names) if name not in before]
+            if new:
+                with closing(pair.target.checkpoint(job.migration)) as checkpoint:
+                    checkpoint.own(new)
+        made = len(new)
         control.log("loader", f"{path.name}: {made} tables created, {len(before)} were there already")
         for difference in pair.target.differences(pair.target_tables):
             control.log("loader", f"the target differs: {difference}")

@@ -26,16 +26,41 @@ def test_each_command_explains_itself(command: str) -> None:
     assert (shown.exit_code, "Usage: " in shown.output) == (0, True)
 
 
-@pytest.mark.parametrize(("said", "arguments", "asked"), [("n\n", [], True), ("", ["--yes"], False)])
-def test_a_reset_asks_first(monkeypatch: pytest.MonkeyPatch, said: str, arguments: list[str], asked: bool) -> None:
-    """Only on a terminal; a script that has none goes on."""
-    done: list[str] = []
+@pytest.mark.parametrize(
+    ("terminal", "said", "arguments", "shown", "sent"),
+    [
+        (True, "n\n", [], "drop the tables that it made or loaded", None),
+        (True, "y\n", ["--force"], "drop all tables", {"mode": "drop", "force": True}),
+        (True, "n\n", ["--mode", "metadata"], "forget the progress", None),
+        (False, "y\n", [], "--yes", None),
+        (False, "y\n", ["--mode", "metadata"], "--yes", None),
+        (False, "", ["--yes"], "", {"mode": "drop"}),
+    ],
+)
+def test_a_reset_asks_first(
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    said: str,
+    arguments: list[str],
+    shown: str,
+    sent: dict[str, object] | None,
+) -> None:
+    done: list[object] = []
     monkeypatch.setenv("WHIMBREL_API_KEY", "k")
-    monkeypatch.setattr(Contract, "reset", lambda self, name, body, id: done.append(name) or {"mode": "drop"})
-    monkeypatch.setattr("whimbrel.cli.run.on_a_terminal", lambda: True)
-    shown = CliRunner().invoke(cli, ["reset", "shop", *arguments], input=said)
-    assert ("drop all tables" in shown.output) is asked
-    assert done == ([] if asked else ["shop"])
+    monkeypatch.setattr(Contract, "reset", lambda self, name, body, id: done.append(body) or {"mode": "drop"})
+    monkeypatch.setattr("whimbrel.cli.run.on_a_terminal", lambda: terminal)
+    ran = CliRunner().invoke(cli, ["reset", "shop", *arguments], input=said)
+    assert shown in ran.output
+    assert done == ([] if sent is None else [sent])
+    assert (ran.exit_code == 0) is (sent is not None)
+
+
+def test_a_reset_that_left_tables_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = {"mode": "drop", "tables_dropped": 0, "drop_failed": 0, "tables_left": ["public.theirs"]}
+    monkeypatch.setenv("WHIMBREL_API_KEY", "k")
+    monkeypatch.setattr(Contract, "reset", lambda *_: done)
+    ran = CliRunner().invoke(cli, ["reset", "shop", "--yes"])
+    assert (ran.exit_code, "public.theirs" in ran.output) == (1, True)
 
 
 def test_starting_is_quick() -> None:

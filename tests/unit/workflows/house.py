@@ -106,7 +106,7 @@ class Actors:
     def data_is_complete(self, job: Job) -> bool:
         return self.complete
 
-    def reset_target(self, job: Job, control: Control, mode: str) -> dict[str, Any]:
+    def reset_target(self, job: Job, control: Control, mode: str, *, force: bool = False) -> dict[str, Any]:
         self._play("reset_target", job, control, mode=mode)
         return {"mode": mode, "tables_dropped": 1, "drop_failed": 0}
 

@@ -46,6 +46,11 @@ _DEFINITIONS = {
         " name VARCHAR(64) NOT NULL, definition LONGTEXT NOT NULL,"
         " PRIMARY KEY (target_schema, target_table, kind, name)"
     ),
+    # tables of the target that a migration made or loaded
+    "owned": (
+        "migration VARCHAR(64) NOT NULL, target_schema VARCHAR(64) NOT NULL, target_table VARCHAR(64) NOT NULL,"
+        " PRIMARY KEY (migration, target_schema, target_table)"
+    ),
 }
 _OF_TABLE = "migration = %s AND source_schema = %s AND source_table = %s"
 
@@ -235,6 +240,22 @@ class MySQLCheckpoint:
                 " ON DUPLICATE KEY UPDATE fingerprint = VALUES(fingerprint)",
                 [(self.migration, t.name.schema, t.name.table, t.fingerprint) for t in tables],
             )
+
+    def own(self, tables: Sequence[TableName]) -> None:
+        self._change_owned("INSERT IGNORE INTO whimbrel.owned VALUES (%s, %s, %s)", tables)
+
+    def owned(self) -> frozenset[TableName]:
+        sql = "SELECT target_schema, target_table FROM whimbrel.owned WHERE migration = %s"
+        with mapped("target", "whimbrel.owned"):
+            return frozenset(TableName(*row) for row in query(self.session, sql, (self.migration,)))
+
+    def disown(self, tables: Sequence[TableName]) -> None:
+        sql = "DELETE FROM whimbrel.owned WHERE migration = %s AND target_schema = %s AND target_table = %s"
+        self._change_owned(sql, tables)
+
+    def _change_owned(self, sql: str, tables: Sequence[TableName]) -> None:
+        with transaction(self.session, "whimbrel.owned"), self.session.cursor() as cursor:
+            cursor.executemany(sql, [(self.migration, t.schema, t.table) for t in tables])
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         with self._fenced(epoch):

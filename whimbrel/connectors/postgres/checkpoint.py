@@ -47,8 +47,11 @@ create table if not exists whimbrel.dropped (
   schema_name text, table_name text, name text, position integer not null,
   definition text not null,
   primary key (schema_name, table_name, name));
+create table if not exists whimbrel.owned (
+  migration text, schema_name text, table_name text,
+  primary key (migration, schema_name, table_name));
 """
-_NAMES = ["progress", "tables", "chunks", "dropped"]
+_NAMES = ["progress", "tables", "chunks", "dropped", "owned"]
 
 
 def ensure_schema(connection: Connection) -> None:
@@ -200,6 +203,24 @@ class PostgresCheckpoint:
                 [t.fingerprint for t in tables],
             ],
         )
+
+    def own(self, tables: Sequence[TableName]) -> None:
+        self._change_owned("insert into whimbrel.owned select %s, * from {} on conflict do nothing", tables)
+
+    def owned(self) -> frozenset[TableName]:
+        sql = "select schema_name, table_name from whimbrel.owned where migration = %s"
+        with mapped("target"):
+            return frozenset(TableName(*row) for row in self._connection.execute(sql, [self._migration]))
+
+    def disown(self, tables: Sequence[TableName]) -> None:
+        sql = "delete from whimbrel.owned where migration = %s and (schema_name, table_name) in (select * from {})"
+        self._change_owned(sql, tables)
+
+    def _change_owned(self, sql: str, tables: Sequence[TableName]) -> None:
+        names = [[t.schema for t in tables], [t.table for t in tables]]
+        with mapped("target"):
+            filled = sql.format("unnest(%s::text[], %s::text[])")
+            self._connection.execute(filled.encode(), [self._migration, *names])
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         kept = "coalesce(position, %s)" if keep_older else "%s"

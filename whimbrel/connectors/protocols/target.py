@@ -171,6 +171,14 @@ class Checkpoint(Protocol):
     def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
         """Store the fingerprints of tables beside those that are stored; plans and chunks stay as they are."""
 
+    def own(self, tables: Sequence[TableName]) -> None:
+        """Note that the migration made or loads these tables of the target; stays until they are disowned."""
+
+    def owned(self) -> frozenset[TableName]:
+        """Tables of the target that the migration made or loaded, and that a reset of it may thus drop or empty."""
+
+    def disown(self, tables: Sequence[TableName]) -> None: ...
+
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         """Count a snapshot. Its position is stored unless it is of no log, or ``keep_older`` and one is stored."""
 
