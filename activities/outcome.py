@@ -13,8 +13,9 @@ from activities.control import OperationControl, told_to_leave
 from activities.errors import as_failure, classify
 from activities.jobs import catalog, differing
 from activities.messages import Outcome, Recorded
+from activities.recorded import require_workflow
 from whimbrel.catalog.records import Status
-from whimbrel.errors import CatalogUnreachable, OperationNotFound
+from whimbrel.errors import CatalogDiffers, CatalogUnreachable, InvalidRequest, OperationNotFound
 from whimbrel.pipeline.patience import patiently
 
 logger = logging.getLogger(__name__)
@@ -31,8 +32,11 @@ def record_outcome(outcome: Outcome) -> Recorded:
     """
     result = asdict(outcome.data) if outcome.data else None
     try:
+        require_workflow(outcome.operation)
         record = catalog().finish_operation(outcome.operation, Status(outcome.status), result, outcome.error)
-    except OperationNotFound:
+    except InvalidRequest as e:
+        raise as_failure(e) from None
+    except (CatalogDiffers, OperationNotFound):
         waited = (datetime.now(UTC) - activity.info().scheduled_time).total_seconds()
         raise as_failure(differing(outcome.operation), retryable=waited < UNKNOWN_SECONDS) from None
     except Exception as e:

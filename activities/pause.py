@@ -10,6 +10,7 @@ from temporalio.exceptions import CancelledError
 from activities.errors import as_failure, classify
 from activities.jobs import catalog, known
 from activities.messages import PauseAnswer, SetPause
+from activities.recorded import require_workflow
 from whimbrel.catalog.records import Status
 from whimbrel.errors import OperationNotFound, OperationTimeout
 
@@ -33,6 +34,7 @@ def set_pause(step: SetPause) -> PauseAnswer:
 
 
 def _set_pause(step: SetPause) -> PauseAnswer:
+    require_workflow(step.operation)
     catalog().request_pause(step.operation, step.wanted)
     action = "paused" if step.wanted else "resumed"
     deadline = time.monotonic() + WAIT_SECONDS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
@@ -15,6 +15,7 @@ from activities.control import OperationControl
 from activities.errors import as_failure, classify, is_retryable
 from activities.jobs import build_job, catalog
 from activities.patience import LIMIT, Trouble
+from activities.recorded import Addressed, require_step
 from whimbrel.errors import HostUnreachable, Interrupted, LoaderFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.pipeline.hearing import Hearing
@@ -25,16 +26,6 @@ Result = TypeVar("Result")
 # Seconds for which a host that was never reached is tried: enough for a server that starts beside us, and then the
 # name or port is taken to be wrong. A host that was reached once is waited for much longer.
 FIRST_CONTACT = 3.0
-
-
-class Addressed(Protocol):
-    """Any activity's input that names its operation and migration."""
-
-    @property
-    def operation(self) -> str: ...
-
-    @property
-    def migration(self) -> str: ...
 
 
 def run_step(
@@ -49,6 +40,7 @@ def run_step(
     trouble = Trouble.from_heartbeat(activity.info().heartbeat_details) if patient else None
     with OperationControl(step.operation, catalog(), trouble) as control:
         try:
+            require_step(step)
             with running.alone(step.operation, control):
                 job = build_job(step.operation, step.migration)
                 return _heard(job, work, control) if hears else work(job, control)
