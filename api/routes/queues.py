@@ -24,7 +24,7 @@ async def test_queue(body: EndpointBody, request: Request, services: Deps) -> Re
     connectors.require_queue(body.type)
     record = connectors.parse("target", "test", body.type, body.parameters)
     try:
-        message = await services.slow.run(connectors.test, "target", record)
+        message = await services.slow.run_for(request, connectors.test, "target", record)
     except DriverMissing:
         raise
     except ConnectionRefused as e:

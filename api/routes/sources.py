@@ -27,7 +27,7 @@ async def test_source(body: EndpointBody, request: Request, services: Deps) -> R
     """Try a connection without saving it. A far end that cannot be reached answers 200 with success false."""
     record = connectors.parse("source", "test", body.type, body.parameters)
     try:
-        message = await services.slow.run(connectors.test, "source", record)
+        message = await services.slow.run_for(request, connectors.test, "source", record)
     except DriverMissing:
         raise
     except ConnectionRefused as e:

@@ -35,7 +35,7 @@ async def test_target(body: EndpointBody, request: Request, services: Deps) -> R
     connectors.refuse_queue(body.type)
     record = connectors.parse("target", "test", body.type, body.parameters)
     try:
-        message = await services.slow.run(connectors.test, "target", record)
+        message = await services.slow.run_for(request, connectors.test, "target", record)
     except DriverMissing:
         raise
     except ConnectionRefused as e:

@@ -64,6 +64,11 @@ def endpoint(server: MySQL, mode: str, host: str = "127.0.0.1", ca: str | None =
 )
 def test_accepted(guarded: Guarded, mode: str, host: str, ca: str | None, encrypted: bool) -> None:
     here = endpoint(guarded.server, mode, host, guarded.files[ca] if ca else None)
+    if not encrypted and guarded.server.flavor == "mysql":  # which must remember the account from an earlier login
+        guarded.server.client("flush privileges")
+        with pytest.raises(TlsFailed, match="asks for the password"):
+            ENGINE.test(here)
+        ENGINE.test(endpoint(guarded.server, "required"))
     ENGINE.test(here)
     with closing(connect(here.parameters, "tls")) as session:
         assert bool(query(session, "SHOW STATUS LIKE 'Ssl_cipher'")[0][1]) is encrypted

@@ -8,7 +8,13 @@ from typing import Any
 from whimbrel.errors import InvalidRequest
 
 REQUIRED = ("host", "user", "password")
-OPTIONAL: dict[str, Any] = {"port": 3306, "database": None, "ssl_mode": "preferred", "ssl_ca": None}
+OPTIONAL: dict[str, Any] = {
+    "port": 3306,
+    "database": None,
+    "ssl_mode": "preferred",
+    "ssl_ca": None,
+    "allow_cleartext_password": None,
+}
 ALIASES = {"username": "user"}
 SECRETS = frozenset({"password"})
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
@@ -36,6 +42,12 @@ def parse(type: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     parsed["ssl_mode"] = parsed["ssl_mode"].lower().replace("-", "_")
     if parsed["ssl_mode"] not in SSL_MODES:
         raise _refuse("ssl_mode", f"must be one of {', '.join(SSL_MODES)}")
+    allowed = parsed["allow_cleartext_password"]
+    if not (allowed is None or isinstance(allowed, bool)):
+        raise _refuse("allow_cleartext_password", "must be true or false")
+    if allowed and parsed["ssl_mode"] not in ("verify_ca", "verify_identity"):
+        raise _refuse("allow_cleartext_password", "needs ssl_mode verify_ca or verify_identity")
+    parsed["allow_cleartext_password"] = allowed or None
     return {field: value for field, value in parsed.items() if value is not None}
 
 

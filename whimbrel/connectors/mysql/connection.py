@@ -16,12 +16,14 @@ from pymysql.constants import CLIENT
 
 from whimbrel.connectors import live_sessions
 from whimbrel.connectors.mysql.processes import ServerProcess, processes
+from whimbrel.connectors.deadline import LOGIN_SECONDS, LOOK_SECONDS, within
+from whimbrel.connectors.mysql.passwords import plugins
 from whimbrel.connectors.mysql.refusals import connection_refusal, server_refusal
-from whimbrel.errors import IdentifierRefused, TlsFailed
+from whimbrel.errors import HostUnreachable, IdentifierRefused, TlsFailed, WhimbrelError
 from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
 
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 15  # for an address to be reached, and for each answer until we are in
 END_SECONDS = 15
 # When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
@@ -76,12 +78,24 @@ class Session(_Connection):
 
     server_version: str
     _sock: socket.socket
+    _read_timeout: float | None
+    _write_timeout: float | None
     _execute_command: Callable[[int, str], None]
     _force_close: Callable[[], None]
 
     def close(self) -> None:
         if self.open:
             super().close()
+
+    def cut(self) -> None:
+        """End it from another thread, whatever waits for an answer here."""
+        if self.open:
+            self._sock.shutdown(socket.SHUT_RDWR)
+
+    def wait_for_ever(self) -> None:
+        """Bound no answer from now on: a load or an index takes as long as it takes."""
+        self._read_timeout = self._write_timeout = None
+        self._sock.settimeout(None)
 
     @property
     def mariadb(self) -> bool:
@@ -109,42 +123,64 @@ def connect(
 
     ``parameters`` are those of an endpoint after ``config.parse``; ``database`` becomes the default database (by
     default there is none). ``local_infile`` permits ``infile.load_local`` and nothing else that sends a file;
-    ``multi`` permits several statements in one. Raises a leaf of ConnectionRefused.
+    ``multi`` permits several statements in one. Raises a leaf of ConnectionRefused, after LOGIN_SECONDS at the latest.
     """
     flags = (CLIENT.LOCAL_FILES if local_infile else 0) | (CLIENT.MULTI_STATEMENTS if multi else 0)
     tls = _tls(parameters)
-    try:
-        session = Session(
-            host=parameters["host"],
-            port=int(parameters.get("port", 3306)),
-            user=parameters["user"],
-            password=parameters["password"].encode(),
-            database=database,
-            charset="utf8mb4",
-            sql_mode=SQL_MODE,
-            autocommit=autocommit,
-            client_flag=flags,
-            connect_timeout=CONNECT_SECONDS,
-            program_name=f"whimbrel:{session_name(operation, role)}",
-            ssl=tls,
-            ssl_disabled=parameters.get("ssl_mode") == "disabled",
-        )
-    except pymysql.MySQLError as e:
-        raise connection_refusal(e, parameters) from e
-    try:
-        # said here too, as MySQL tells the driver that autocommit is on where it is off for the whole server
-        more = {"autocommit": str(int(autocommit))} | (TARGET_SETTINGS if role == "target" else {})
-        _prepare(session, session_name(operation, role), more)
-    except pymysql.MySQLError as e:
-        session.close()
-        raise connection_refusal(e, parameters) from e
-    live_sessions.track(operation, role, session, _cut)
+    session = Session(
+        host=parameters["host"],
+        port=int(parameters.get("port", 3306)),
+        user=parameters["user"],
+        password=parameters["password"].encode(),
+        database=database,
+        charset="utf8mb4",
+        sql_mode=SQL_MODE,
+        autocommit=autocommit,
+        client_flag=flags,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=CONNECT_SECONDS,
+        write_timeout=CONNECT_SECONDS,
+        program_name=f"whimbrel:{session_name(operation, role)}",
+        auth_plugin_map=plugins(parameters),
+        ssl=tls,
+        ssl_disabled=parameters.get("ssl_mode") == "disabled",
+        defer_connect=True,
+    )
+    with within(LOGIN_SECONDS, session.cut) as login:
+        try:
+            session.connect()
+            # said here too, as MySQL tells the driver that autocommit is on where it is off for the whole server
+            more = {"autocommit": str(int(autocommit))} | (TARGET_SETTINGS if role == "target" else {})
+            _prepare(session, session_name(operation, role), more)
+            session.wait_for_ever()
+        except Exception as e:
+            session.close()
+            if login.passed:
+                raise HostUnreachable(f"{_where(parameters)} did not let us in within {LOGIN_SECONDS:g} s") from e
+            if isinstance(e, pymysql.MySQLError):
+                raise connection_refusal(e, parameters) from e
+            if isinstance(e, WhimbrelError):
+                raise
+            # The driver trusts what it reads: what it stumbles over is no server of this kind, or one out of its mind.
+            raise HostUnreachable(f"{_where(parameters)} does not speak MySQL's protocol ({type(e).__name__})") from e
+    live_sessions.track(operation, role, session, Session.cut)
     return session
 
 
-def _cut(session: Session) -> None:
-    if session.open:
-        session._sock.shutdown(socket.SHUT_RDWR)
+@contextmanager
+def looking(session: Session, parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Bound all that is asked inside the block, for somebody who waits for it. Raises HostUnreachable."""
+    with within(LOOK_SECONDS, session.cut) as look:
+        try:
+            yield
+        except Exception as e:
+            if look.passed:
+                raise HostUnreachable(f"{_where(parameters)} did not answer within {LOOK_SECONDS:g} s") from e
+            raise
+
+
+def _where(parameters: Mapping[str, Any]) -> str:
+    return f"{parameters['host']}:{parameters.get('port', 3306)}"
 
 
 def _prepare(session: Session, name: str, more: Mapping[str, str]) -> None:

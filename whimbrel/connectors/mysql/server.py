@@ -6,14 +6,18 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from whimbrel.connectors.mysql.connection import Session, connect, mapped, query
+from whimbrel.connectors.mysql.connection import Session, connect, looking, mapped, query
 from whimbrel.connectors.protocols import ServerInfo
 
 
 def server_info(parameters: Mapping[str, Any], operation: str) -> ServerInfo:
     """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
     database = parameters.get("database")
-    with closing(connect(parameters, operation, database=database)) as session, mapped("source"):
+    with (
+        closing(connect(parameters, operation, database=database)) as session,
+        looking(session, parameters),
+        mapped("source"),
+    ):
         flavor, name = ("mariadb", "MariaDB") if session.mariadb else ("mysql", "MySQL")
         version = ".".join(str(n) for n in session.version)
         return ServerInfo(f"{name} {version}", session.version, server_identity(session), flavor)

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Final, Literal
 
 from whimbrel.connectors.postgres import checks_source, checks_target, prerequisites
-from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.connection import connect, looking, mapped
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.verdicts import needs_changes
 from whimbrel.model.job import Endpoint
@@ -27,7 +27,11 @@ class PostgresChecks:
     ) -> tuple[CheckResult, ...]:
         """Connect and check. Raises a ConnectionRefused leaf when that is not possible."""
         changes = needs_changes(mode)
-        with closing(connect(endpoint.parameters, "checks", role=role)) as connection, mapped(role):
+        with (
+            closing(connect(endpoint.parameters, "checks", role=role)) as connection,
+            looking(connection, endpoint.parameters),
+            mapped(role),
+        ):
             if role == "target":
                 return tuple(checks_target.target(connection, tables))
             return tuple(checks_source.source(connection, tables, changes))

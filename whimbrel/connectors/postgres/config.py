@@ -8,7 +8,7 @@ from typing import Any
 from whimbrel.errors import InvalidRequest
 
 REQUIRED = ("host", "user", "password", "database")
-OPTIONAL: dict[str, Any] = {"port": 5432, "sslmode": "prefer", "sslrootcert": None}
+OPTIONAL: dict[str, Any] = {"port": 5432, "sslmode": "prefer", "sslrootcert": None, "allow_cleartext_password": False}
 ALIASES = {"username": "user"}
 SECRETS = frozenset({"password"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -32,6 +32,12 @@ def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
         _check_text(field, parsed[field])
     if parsed["sslmode"] not in SSL_MODES:
         raise _refuse("sslmode", f"must be one of {', '.join(SSL_MODES)}")
+    if not isinstance(parsed["allow_cleartext_password"], bool):
+        raise _refuse("allow_cleartext_password", "must be true or false")
+    if parsed["allow_cleartext_password"] and parsed["sslmode"] not in ("verify-ca", "verify-full"):
+        raise _refuse("allow_cleartext_password", "needs sslmode verify-ca or verify-full")
+    if not parsed["allow_cleartext_password"]:
+        del parsed["allow_cleartext_password"]
     if parsed["sslrootcert"] is None:
         del parsed["sslrootcert"]
     return parsed

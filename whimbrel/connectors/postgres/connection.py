@@ -6,18 +6,22 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg
 
 from whimbrel.connectors import live_sessions
+from whimbrel.connectors.deadline import LOOK_SECONDS, within
 from whimbrel.connectors.postgres.refusals import connection_refusal, server_refusal
-from whimbrel.errors import IdentifierRefused
+from whimbrel.errors import HostUnreachable, IdentifierRefused
 from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
 
 IDENTIFIER_BYTES = 63
-CONNECT_SECONDS = 15
+CONNECT_SECONDS = 15  # for an address to let us in, and again for its first answer
+ALLOW_CLEAR = "allow_cleartext_password"
+VERIFIED = ("verify-ca", "verify-full")
 # A target's tables may be locked by others; what waited in vain is tried again, and says who is in the way.
 TARGET_LOCK_SECONDS = 30
 
@@ -44,6 +48,8 @@ SESSION_SETTINGS = {
     "transform_null_equals": "off",
     "row_security": "off",  # rows that a policy hides are an error, not missing in silence
 }
+# Not every server knows these. The first is one that all do, as each session's first answer is bounded.
+_SET_LATER = (("quote_all_identifiers", 0), ("idle_session_timeout", 140000), ("transaction_timeout", 170000))
 
 
 def connect(
@@ -77,6 +83,8 @@ def connect(
         "keepalives_count": 3,
         "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
     }
+    if not (parameters.get(ALLOW_CLEAR) is True and arguments["sslmode"] in VERIFIED):
+        arguments["require_auth"] = "!password"  # that is the password in clear, whoever asks for it
     if parameters.get("sslrootcert"):
         arguments["sslrootcert"] = parameters["sslrootcert"]
     if replication:
@@ -85,10 +93,14 @@ def connect(
         connection = psycopg.connect(**arguments, autocommit=autocommit)
     except psycopg.Error as e:
         raise connection_refusal(str(e), parameters) from e
+    with within(CONNECT_SECONDS, partial(_cut, connection)) as first_answer:
+        for setting, since in _SET_LATER:
+            if connection.info.server_version >= since:
+                connection.pgconn.exec_(f"SET {setting} = 0".encode())
+    if first_answer.passed or connection.pgconn.status != psycopg.pq.ConnStatus.OK:
+        connection.close()
+        raise HostUnreachable(f"{_where(parameters)} let us in, and answered nothing within {CONNECT_SECONDS} s")
     live_sessions.track(operation, role, connection, _cut)
-    for setting, since in (("idle_session_timeout", 140000), ("transaction_timeout", 170000)):
-        if connection.info.server_version >= since:
-            connection.pgconn.exec_(f"SET {setting} = 0".encode())
     return connection
 
 
@@ -105,10 +117,27 @@ def at_work(parameters: Mapping[str, Any], operation: str, role: Role) -> int:
 
 
 def _cut(connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    """End it from another thread, whatever waits for an answer there."""
     if connection.closed:
         return
     with socket.socket(fileno=os.dup(connection.pgconn.socket)) as link:
         link.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def looking(connection: psycopg.Connection[Any], parameters: Mapping[str, Any]) -> Iterator[None]:
+    """Bound all that is asked inside the block, for somebody who waits for it. Raises HostUnreachable."""
+    with within(LOOK_SECONDS, partial(_cut, connection)) as look:
+        try:
+            yield
+        except Exception as e:
+            if look.passed:
+                raise HostUnreachable(f"{_where(parameters)} did not answer within {LOOK_SECONDS:g} s") from e
+            raise
+
+
+def _where(parameters: Mapping[str, Any]) -> str:
+    return f"{parameters['host']}:{parameters.get('port', 5432)}"
 
 
 @contextmanager

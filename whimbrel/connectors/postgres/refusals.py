@@ -22,6 +22,7 @@ _CONNECT_PATTERNS: tuple[tuple[str, type[WhimbrelError]], ...] = (
         errors.AuthenticationFailed,
     ),
     (r"pg_hba\.conf rejects|no password supplied|permission denied for database", errors.AuthenticationFailed),
+    (r"authentication method requirement", errors.TlsFailed),
     (r"does not support SSL|SSL error|certificate|SSL SYSCALL|sslmode|TLS", errors.TlsFailed),
 )
 
@@ -68,6 +69,12 @@ def connection_refusal(message: str, parameters: Mapping[str, Any]) -> WhimbrelE
     if kind is None:
         kind = errors.AuthenticationFailed if "FATAL:" in text else errors.HostUnreachable
     where = f"{parameters['host']}:{parameters.get('port', 5432)}/{parameters['database']}"
+    if "authentication method requirement" in text:
+        return kind(
+            f"PostgreSQL at {where} asks for the password in clear, which it is not given",
+            remedy="Let it ask for scram-sha-256 (pg_hba.conf). Or, where it cannot: sslmode verify-full, and "
+            "allow_cleartext_password true.",
+        )
     return kind(f"PostgreSQL at {where}: {text}", host=parameters["host"], port=parameters.get("port", 5432))
 
 

@@ -8,13 +8,17 @@ from typing import Any
 
 import psycopg
 
-from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.connection import connect, looking, mapped
 from whimbrel.connectors.protocols import ServerInfo
 
 
 def server_info(parameters: Mapping[str, Any], operation: str) -> ServerInfo:
     """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
-    with closing(connect(parameters, operation)) as connection, mapped("source"):
+    with (
+        closing(connect(parameters, operation)) as connection,
+        looking(connection, parameters),
+        mapped("source"),
+    ):
         version = connection.info.server_version
         major, minor = version // 10000, version % 10000
         return ServerInfo(f"PostgreSQL {major}.{minor}", (major, minor), system_identifier(connection))
