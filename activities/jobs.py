@@ -15,6 +15,7 @@ from whimbrel.connectors.registry import engine
 from whimbrel.errors import CatalogDiffers, InvalidRequest, OperationNotFound
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.files import require_unlinked
 
 _opening = threading.Lock()
 
@@ -44,13 +45,15 @@ def build_job(operation: str, migration: str) -> Job:
     target = _endpoint(catalog().get_target(record.file_target)) if record.file_target else queue
     if target is None:
         raise InvalidRequest(f"migration {migration} has no target for this operation", field="fileTarget")
+    workdir = catalog().workdir(record.name)
+    require_unlinked(workdir)
     return Job(
         migration=record.name,
         operation=operation,
         source=_endpoint(catalog().get_source(record.source)),
         target=target,
         tables=tuple(TableName.parse(t) for t in record.tables),
-        workdir=private_dir(catalog().workdir(record.name)),
+        workdir=private_dir(workdir),
         threads=record.threads,
         rows_per_file=record.rows_per_file,
         schema_rename=dict(record.schema_rename),

@@ -16,7 +16,7 @@ from whimbrel.catalog.secrets import MASK, is_secret, redact
 from whimbrel.connectors.protocols import CheckResult, Checks, Engine
 from whimbrel.connectors.queues import queue_engine
 from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOURCE_TYPES, engine, known_types
-from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError
+from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError, printable
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -31,6 +31,11 @@ _TYPES: Mapping[Role, tuple[str, ...]] = {"source": SOURCE_TYPES, "target": (*DA
 
 def parse(role: Role, name: str, type: str, parameters: Mapping[str, Any]) -> EndpointRecord:
     """A checked source or target with its parameters normalised. Raises InvalidRequest naming the field."""
+    for field, value in parameters.items():
+        texts = [field, *(value if isinstance(value, list) else [value])]
+        if any(isinstance(t, str) and t != printable(t) for t in texts) and not is_secret(field):
+            shown = f"parameters.{printable(field)[:80]}"
+            raise InvalidRequest(f"{shown}: holds a control character", field=shown)
     return EndpointRecord(name, type, dict(serving(role, type).parse(type, parameters)))
 
 

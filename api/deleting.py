@@ -117,5 +117,7 @@ def _job(catalog: Catalog, migration: MigrationRecord) -> Job:
 
 def _remove_workdir(catalog: Catalog, name: str) -> None:
     workdir = catalog.workdir(name)
-    if workdir.exists():
+    if workdir.is_symlink():
+        workdir.unlink()  # what it points to is none of ours
+    elif workdir.exists():
         shutil.rmtree(workdir)

@@ -71,6 +71,13 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """The text with control characters as escapes, so that it moves no cursor and begins no line of its own."""
+    return _CONTROL.sub(lambda c: c[0] if c[0] in keep else c[0].encode("unicode_escape").decode(), text)
+
 
 class WhimbrelError(Exception):
     """The root: an error with a registered code, a reason and a remedy.
@@ -81,9 +88,11 @@ class WhimbrelError(Exception):
     code: ClassVar[str] = "INTERNAL_ERROR"
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
+    keeps: ClassVar[str] = "\n\t"  # what servers and drivers write is laid out in lines
     remedy: ClassVar[str] = "Read the log of the operation; if it does not explain itself, report the error id."
 
     def __init__(self, message: str, *, remedy: str | None = None, **details: Any) -> None:
+        message = printable(message, keep=self.keeps)
         super().__init__(message)
         self.message = message
         self.how_to_fix = remedy or type(self).remedy
@@ -117,6 +126,7 @@ def _rebuild(cls: type[WhimbrelError], message: str, remedy: str, details: dict[
 class RequestError(WhimbrelError):
     """The request itself cannot be served as it stands."""
 
+    keeps = ""  # what a client wrote stands in one line
     code, status = "INVALID_REQUEST", 400
     remedy = "Correct the request and send it again."
 

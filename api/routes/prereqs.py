@@ -66,7 +66,9 @@ async def validate(body: PrerequisitesBody, request: Request, services: Deps) ->
     at_source = await services.slow.run_for(request, connectors.run_checks, "source", source, body.mode, tables)
     at_target = await services.slow.run_for(request, connectors.run_checks, "target", target, body.mode, there)
     if not any(c["id"] == "connection" and c["status"] == "fail" for c in (*at_source, *at_target)):
-        at_target += await services.slow.run_for(request, connectors.run_pair_checks, source, target, body.mode, tables, renames)
+        at_target += await services.slow.run_for(
+            request, connectors.run_pair_checks, source, target, body.mode, tables, renames
+        )
     valid = all(c["status"] != "fail" for c in (*at_source, *at_target))
     return answer(request, {"valid": valid, "source": {"checks": at_source}, "target": {"checks": at_target}})
 

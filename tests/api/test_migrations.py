@@ -96,6 +96,20 @@ async def test_delete_takes_the_working_directory_along(client: Client, shop: Ca
     assert (await client.refused("GET", "/v1/migrations/shop"))[:2] == (404, "MIGRATION_NOT_FOUND")
 
 
+async def test_delete_of_a_linked_working_directory_takes_the_link_alone(
+    client: Client, shop: Catalog, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "theirs").touch()
+    workdir = shop.workdir("shop")
+    workdir.parent.mkdir(parents=True, exist_ok=True)
+    workdir.symlink_to(elsewhere)
+    assert await client.ok("DELETE", "/v1/migrations/shop") == {"name": "shop", "deleted": True}
+    assert not workdir.is_symlink()
+    assert (elsewhere / "theirs").exists()
+
+
 def replicated(catalog: Catalog) -> None:
     catalog.begin_operation("shop", Mode.CHANGE, "id", "h", {})
     catalog.finish_operation("id", Status.FAILED)

@@ -21,10 +21,11 @@ _table = tables.endpoint
 def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> None:
     """Create or replace. A secret sent as '***' keeps its stored value.
 
-    Raises InvalidRequest when there is none, when it would go elsewhere than before, and for another type under a
-    migration.
+    Raises InvalidRequest when there is none, when it would go elsewhere than before, and for a source of
+    another type under a migration.
     """
-    _refuse_other_type(connection, role, record)
+    if role == "source":
+        _refuse_other_type(connection, record)
     key = keyring.current(connection, vault)
     parameters = _with_kept_secrets(connection, vault, role, record)
     secrets = {k: v for k, v in parameters.items() if is_secret(k)}
@@ -109,15 +110,15 @@ def _with_kept_secrets(connection: Connection, vault: Vault, role: Role, record:
     return {**record.parameters, **{k: stored.parameters[k] for k in kept}}
 
 
-def _refuse_other_type(connection: Connection, role: Role, record: EndpointRecord) -> None:
-    """What a migration has extracted, loaded and noted belongs to servers of one type."""
-    type = connection.scalar(sa.select(_table.c.type).where(_table.c.role == role, _table.c.name == record.name))
-    users = [] if type in (None, record.type) else _users(connection, role, record.name)
+def _refuse_other_type(connection: Connection, record: EndpointRecord) -> None:
+    """What a migration has extracted, and the position it has come to, are those of a source of one type."""
+    type = connection.scalar(sa.select(_table.c.type).where(_table.c.role == "source", _table.c.name == record.name))
+    users = [] if type in (None, record.type) else _users(connection, "source", record.name)
     if users:
         raise InvalidRequest(
-            f"type: {role} {record.name!r} is {type} and cannot become {record.type}: it is used by the migrations "
+            f"type: source {record.name!r} is {type} and cannot become {record.type}: it is used by the migrations "
             f"{', '.join(users)}",
-            remedy=f"Give the new {role} another name, and PUT the migrations with it.",
+            remedy="Give the new source another name, and PUT the migrations with it.",
             field="type",
             migrations=users,
         )

@@ -41,5 +41,5 @@ def tails(connection: Connection, operations: Sequence[str]) -> dict[str, dict[s
 def append_file(workdir: Path, operation: str, role: str, text: str) -> None:
     """Add to ``logs/<operation>.<role>.log`` of the working directory."""
     file = private_dir(workdir / "logs") / f"{operation}.{role}.log"
-    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as out:
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600), "ab") as out:
         out.write(text.encode())

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
+_FLAGS = frozenset({"allow_cleartext_password"})
 _SECRET = re.compile(r"password|passphrase|secret|token|private_key|credentials", re.IGNORECASE)
 
 
 def is_secret(parameter: str) -> bool:
     """Whether a parameter of that name is kept encrypted and never shown."""
-    return _SECRET.search(parameter) is not None
+    return parameter not in _FLAGS and _SECRET.search(parameter) is not None
 
 
 def masked(parameters: Mapping[str, Any]) -> dict[str, Any]:

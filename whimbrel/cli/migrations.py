@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, cast
 
 import typer
-from rich.markup import escape
 
 from whimbrel.cli import show
 from whimbrel.cli.parameters import split
@@ -84,13 +83,13 @@ def prereqs(name: Name, mode: Mode = "data+replication") -> None:
 
 
 def _print_statements(role: str, side: SideStatements) -> None:
-    current().console.print(f"[bold]-- {role} ({escape(side['type'])})[/]")
+    current().console.print(f"[bold]-- {role} ({show.escape(side['type'])})[/]")
     if not side["statements"]:
         current().console.print("[dim]-- nothing[/]")
     for statement in side["statements"]:
         restart = " (takes effect after a restart of the server)" if statement["restart"] else ""
-        current().console.print(f"[dim]-- {escape(statement['why'])}{restart}[/]", soft_wrap=True)
-        current().console.print(escape(statement["sql"].rstrip(";") + ";"), soft_wrap=True)
+        current().console.print(f"[dim]-- {show.escape(statement['why'])}{restart}[/]", soft_wrap=True)
+        current().console.print(show.escape(statement["sql"].rstrip(";") + ";"), soft_wrap=True)
 
 
 def check(name: Name, mode: Mode = "data+replication") -> None:

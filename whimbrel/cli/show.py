@@ -6,15 +6,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
+from rich.markup import escape as without_markup
 from rich.table import Table
 
 from whimbrel.cli.session import KEY_REMEDY, current
 from whimbrel.cli.shapes import Held
-from whimbrel.errors import AuthFailed, OperationConflict, RequestError, WhimbrelError
+from whimbrel.errors import AuthFailed, OperationConflict, RequestError, WhimbrelError, printable
 
 # What scripts can branch on. 2 is also what a wrong command line gives.
 OK, FAILED, REFUSED, CONFLICT, UNREACHABLE, UNAUTHORISED = range(6)
+
+
+def escape(text: str) -> str:
+    """As it may stand on a terminal: no markup, and nothing that would move its cursor."""
+    return without_markup(printable(text, keep="\n\t"))
 
 
 def exit_code(error: WhimbrelError) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -57,16 +56,16 @@ def operation(id: str) -> int:
 def print_once(found: MigrationStatus) -> None:
     """The answer of /status, once."""
     shown = found["operation"] or found["last_operation"]
-    current().console.print(f"[bold]{escape(found['migration'])}[/] is {found['state']}")
+    current().console.print(f"[bold]{show.escape(found['migration'])}[/] is {found['state']}")
     if shown:
         current().console.print(picture(shown))
     if found["held"] and shown:
         sentence = (
             f"{show.held(found['held'], shown['operation_id'])} (seen {duration(found['held']['age_seconds'])} ago)"
         )
-        current().console.print(escape(sentence), style="yellow", soft_wrap=True)
+        current().console.print(show.escape(sentence), style="yellow", soft_wrap=True)
     if found["let_go"]:
-        current().console.print(escape(found["let_go"]["why"]), style="yellow", soft_wrap=True)
+        current().console.print(show.escape(found["let_go"]["why"]), style="yellow", soft_wrap=True)
 
 
 def _follow(fetch: Callable[[], Operation | None]) -> Operation:
@@ -126,7 +125,7 @@ def _load(progress: Mapping[str, Any]) -> RenderableType:
     for t in tables[:TABLES]:
         total = t["rows_total"] or 0
         bar = ProgressBar(total=max(total, 1), completed=_done(t), width=30)
-        grid.add_row(escape(t["table"]), bar, f"{t['rows_loaded'] or 0:,} / {total:,}", t["status"])
+        grid.add_row(show.escape(t["table"]), bar, f"{t['rows_loaded'] or 0:,} / {total:,}", t["status"])
     if len(tables) > TABLES:
         grid.add_row(f"… and {len(tables) - TABLES} more", "", "", "")
     percent = progress["percent"] or 0.0

@@ -8,26 +8,20 @@ without the file knows no more than what the tables look like now.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
+from whimbrel.pipeline.files import replace_file
 
 NAME = "layouts.json"
 
 
 def write_layouts(workdir: Path, operation: str, tables: Sequence[Table]) -> None:
     """Replace the file in one step. ``operation`` is the one that begins there."""
-    workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
     content = {"begun_by": operation, "tables": [[t.name.schema, t.name.table, t.fingerprint] for t in tables]}
-    temporary = workdir / f".{NAME}.{os.getpid()}"
-    with temporary.open("w") as f:
-        json.dump(content, f, separators=(",", ":"))
-        f.flush()
-        os.fsync(f.fileno())
-    temporary.replace(workdir / NAME)
+    replace_file(workdir / NAME, json.dumps(content, separators=(",", ":")).encode())
 
 
 def read_layouts(workdir: Path, operation: str) -> Mapping[TableName, str]:

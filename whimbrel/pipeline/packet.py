@@ -7,7 +7,6 @@ Only where a queue has lost its position does it decide something: that one was 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
+from whimbrel.pipeline.files import replace_file
 from whimbrel.pipeline.pair import open_source, open_target
 
 NAME = "position.pkt"
@@ -36,7 +36,6 @@ def write_packet(
 
     ``position`` is how far the database has come, ``queue`` how far the queue; None for the one that there is not.
     """
-    workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
     content: dict[str, Any] = {
         "migration": migration,
         "position": json.loads(position.to_json()) if position else None,
@@ -45,12 +44,7 @@ def write_packet(
     if queue is not None:
         content["queue"] = json.loads(queue.position.to_json())
         content["queue_position"] = {"kept_in": queue.kept_in, "begun_by": queue.begun_by}
-    temporary = workdir / f".{NAME}.{os.getpid()}"
-    with temporary.open("w") as f:
-        json.dump(content, f, indent=1)
-        f.flush()
-        os.fsync(f.fileno())
-    temporary.replace(workdir / NAME)
+    replace_file(workdir / NAME, json.dumps(content, indent=1).encode())
 
 
 def read_queue(workdir: Path) -> QueueMirror | None:

@@ -11,6 +11,7 @@ from typing import Any
 from whimbrel.errors import SchemaFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.pipeline.control import Control
+from whimbrel.pipeline.files import read_unlinked, replace_file
 from whimbrel.pipeline.pair import open_pair, open_target
 
 TABLES, OBJECTS, DROPS = "tables-schema.sql", "objects-schema.sql", "drop-tables.sql"
@@ -39,7 +40,6 @@ def extract_schema(job: Job, control: Control) -> SchemaExtract:
     control.phase("schema")
     with open_pair(job) as pair:
         rendered = pair.target.render(pair.tables, pair.schemas, job.source.type)
-        job.workdir.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write(job.workdir / TABLES, rendered.tables, rendered.notes)
         _write(job.workdir / OBJECTS, rendered.objects, ())
         _write(job.workdir / DROPS, rendered.drops, ())
@@ -52,7 +52,7 @@ def extract_schema(job: Job, control: Control) -> SchemaExtract:
 def _write(path: Path, statements: Iterable[str], notes: Iterable[str]) -> None:
     head = "".join(f"-- note: {' '.join(n.splitlines())}\n" for n in notes)
     body = "\n\n".join(s.rstrip().rstrip(";") + ";" for s in statements)
-    path.write_text(f"{head}{body}\n", encoding="utf-8")
+    replace_file(path, f"{head}{body}\n".encode())
 
 
 def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
@@ -63,9 +63,11 @@ def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
     control.phase("schema")
     path = sql_file or job.workdir / TABLES
     try:
-        sql = path.read_text(encoding="utf-8")
+        sql = (path.read_bytes() if sql_file else read_unlinked(path)).decode()
     except FileNotFoundError:
         raise SchemaFailed(f"{path} does not exist", remedy="Run schema/extract first.") from None
+    except OSError as e:
+        raise SchemaFailed(f"{path} cannot be read: {e.strerror}") from e
     except UnicodeDecodeError:
         raise SchemaFailed(f"{path} is not UTF-8 text") from None
     with open_pair(job) as pair:

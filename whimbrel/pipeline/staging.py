@@ -16,6 +16,7 @@ from whimbrel.connectors.protocols import Buffer
 from whimbrel.connectors.staged import Checksum, StagedFile
 from whimbrel.errors import StagingFull
 from whimbrel.model.job import Job
+from whimbrel.pipeline.files import require_unlinked
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -28,6 +29,7 @@ class Staging:
 
     def open(self) -> None:
         """Make the folder anew, without what an earlier attempt left. Raises StagingFull."""
+        require_unlinked(self.folder.parents[1], self.folder.parent)
         self.remove()
         try:
             self.folder.mkdir(parents=True, mode=0o700)
@@ -55,7 +57,9 @@ class Staging:
             checksum.add(block)
 
         try:
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb", buffering=0) as f:
+            with open(
+                os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb", buffering=0
+            ) as f:
                 rows = fill(write)
             part.replace(final)
         except BaseException as e:

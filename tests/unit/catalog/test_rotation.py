@@ -164,13 +164,13 @@ def test_a_lost_key(shop: Catalog, open_catalog: Open) -> None:
     secret_key_file(shop.home).unlink()
     catalog = open_catalog()
     with pytest.raises(SecretsUnreadable, match="not here"):  # others may still have the key: nothing is mixed
-        catalog.put_source(EndpointRecord("old", "mysql", {"password": "new"}))
+        catalog.put_source(EndpointRecord("old", "postgres", {"password": "new"}))
     with pytest.raises(SecretsUnreadable, match="source/old, target/new"):
         catalog.rotate_secrets()
     done = catalog.rotate_secrets(forget_lost=True)
     assert done is not None
     assert sorted(done.lost) == ["source/old", "target/new"]
-    catalog.put_source(EndpointRecord("old", "mysql", {"password": "new"}))
+    catalog.put_source(EndpointRecord("old", "postgres", {"password": "new"}))
     assert password(open_catalog()) == "new"
 
 
@@ -186,7 +186,7 @@ def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
 def test_keys_of_the_environment(given: Callable[[str], None], open_catalog: Open) -> None:
     given("a")
     catalog = open_catalog()
-    catalog.put_source(EndpointRecord("old", "mysql", {"password": MARKER}))
+    catalog.put_source(EndpointRecord("old", "postgres", {"password": MARKER}))
     with pytest.raises(InvalidRequest, match="in use already"):
         catalog.rotate_secrets()
     given("ab")
@@ -209,7 +209,7 @@ def test_a_catalog_of_before_knows_its_key(shop: Catalog, open_catalog: Open) ->
 def test_the_command(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with_secret = Catalog.open(home)
-    with_secret.put_source(EndpointRecord("old", "mysql", {"password": MARKER}))
+    with_secret.put_source(EndpointRecord("old", "postgres", {"password": MARKER}))
     argv = [sys.executable, "-m", "whimbrel.cli.main", "keys", "rotate-secrets"]
     done = subprocess.run(argv, env={**os.environ, "WHIMBREL_HOME": str(home)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

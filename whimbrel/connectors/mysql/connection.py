@@ -15,9 +15,9 @@ from pymysql.connections import Connection
 from pymysql.constants import CLIENT
 
 from whimbrel.connectors import live_sessions
-from whimbrel.connectors.mysql.processes import ServerProcess, processes
 from whimbrel.connectors.deadline import LOGIN_SECONDS, LOOK_SECONDS, within
 from whimbrel.connectors.mysql.passwords import plugins
+from whimbrel.connectors.mysql.processes import ServerProcess, processes
 from whimbrel.connectors.mysql.refusals import connection_refusal, server_refusal
 from whimbrel.errors import HostUnreachable, IdentifierRefused, TlsFailed, WhimbrelError
 from whimbrel.model.job import Role, session_name
