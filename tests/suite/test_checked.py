@@ -11,7 +11,9 @@ import pytest
 
 from tests.suite.running import Running, Watch
 from tests.suite.world import SCHEMA, World
+from whimbrel.connectors.mysql import suspects
 from whimbrel.connectors.protocols import CheckResult
+from whimbrel.errors import TypeRefused
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
@@ -137,10 +139,97 @@ def test_a_row_that_just_fits_is_moved_and_followed(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize("world", [(POSTGRES, "postgres18")], indirect=True)
+def test_tables_without_a_column_to_copy_are_named_before_anything_runs(world: World) -> None:
+    world.source.run(
+        "create schema suite; create table suite.onlyg (k int generated always as (1) stored);"
+        "create table suite.zero (); create table suite.fine (id int primary key)"
+    )
+    found = checked(world)
+    assert failed(found) == ["target.types"]
+    for step in (
+        lambda: extract_schema(job(world), Watch()),
+        lambda: copy_data(job(world), Watch(), capture=True, resume=False),
+    ):
+        with pytest.raises(TypeRefused, match=r"suite\.onlyg, suite\.zero$"):
+            step()
+    assert found["target.types"].message.endswith("suite.onlyg, suite.zero")
+
+
+@pytest.mark.parametrize("world", [(MARIADB, POSTGRES), (MYSQL, POSTGRES)], indirect=True)
+def test_rows_that_a_stricter_target_refuses_are_found_on_the_source(world: World) -> None:
+    world.source.run(
+        "create database suite character set utf8mb4; use suite; set sql_mode = '';"
+        "create table money (code varchar(3) collate utf8mb4_general_ci primary key);"
+        "create table price (id int primary key, code varchar(3) collate utf8mb4_general_ci,"
+        " constraint price_code foreign key (code) references money (code));"
+        "create table orphan (id int primary key, code varchar(3) collate utf8mb4_general_ci,"
+        " constraint orphan_code foreign key (code) references money (code));"
+        "create table size (id int primary key, s enum('a', 'b') not null, t enum('', 'x'));"
+        "insert into money values ('EUR'), ('usd'); insert into price values (1, 'eur'), (2, null), (3, 'usd');"
+        "insert into size values (1, 'a', ''), (2, 'none', 'x');"
+        "set foreign_key_checks = 0; insert into orphan values (1, 'yen')"
+    )
+    found = checked(world)
+    assert failed(found) == ["target.rows"]
+    message = found["target.rows"].message
+    assert "suite.price: foreign key price_code: " in message
+    assert "suite.orphan: foreign key orphan_code: " in message
+    assert "suite.size.s holds" in message
+    assert "suite.size.t" not in message
+    world.source.run(
+        "use suite; update price set code = 'EUR' where id = 1; delete from orphan;update size set s = 'b' where id = 2"
+    )
+    move(
+        world,
+        "insert into suite.price values (4, 'usd'); insert into suite.size values (3, 'b', '');",
+        "select id, code from {0}.price order by id",
+        "select id, s, t from {0}.size order by id",
+    )
+
+
+@pytest.mark.parametrize("world", [(MARIADB, POSTGRES)], indirect=True)
+def test_a_foreign_key_to_what_is_not_unique_is_refused_by_name(world: World) -> None:
+    world.source.run(
+        "create database suite; use suite; create table up (id int primary key, a int, key (a));"
+        "create table down (id int primary key, a int, constraint down_a foreign key (a) references up (a))"
+    )
+    found = checked(world)
+    assert failed(found) == ["target.definitions"]
+    assert "suite.down: foreign key down_a: " in found["target.definitions"].message
+
+
+@pytest.mark.parametrize("world", [(MARIADB, POSTGRES)], indirect=True)
+def test_a_question_that_takes_too_long_is_said_to_be_untested(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suspects, "QUERY_SECONDS", 0.05)
+    world.source.run(
+        "create database suite; use suite; create table big (id int primary key, e enum('a') not null);"
+        "insert into big select seq, 'a' from seq_1_to_700000"
+    )
+    found = checked(world)
+    assert found["target.rows"].status == "warn"
+    assert found["target.rows"].message.startswith("not tested: too large: suite.big.e")
+
+
+@pytest.mark.parametrize("world", [(POSTGRES, MYSQL), (MYSQL, MYSQL), (MARIADB, POSTGRES)], indirect=True)
+def test_the_suites_own_tables_are_called_valid_and_moved(world: World) -> None:
+    world.make(50)
+    assert failed(checked(world)) == []
+    move(
+        world,
+        "update item set body = 'later' where id < 10; insert into nokey values (7, 'later');"
+        "delete from twokeys where a = 3",
+        "select id, char_length(body), title from {0}.item order by id",
+        "select count(*) from {0}.nokey",
+        "select count(*) from {0}.twokeys",
+    )
+
+
 def same(world: World, query: str) -> bool:
     """Whether both ends answer the same, and something."""
     source, target = (
-        side.run(query.format(side.schema)).replace("\t", "|").strip() for side in (world.source, world.target)
+        side.run(query.format(side.schema)).replace("\t", "|").replace("NULL", "").strip()
+        for side in (world.source, world.target)
     )
     return bool(source) and source == target
 

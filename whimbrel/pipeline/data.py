@@ -23,7 +23,7 @@ from whimbrel.pipeline.load_plan import TableWork, plan_load, require_planned
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import Pair, open_pair, open_target
 from whimbrel.pipeline.patience import patiently
-from whimbrel.pipeline.retention import Retention
+from whimbrel.pipeline.retention import Expiry, Retention
 from whimbrel.pipeline.scope import goes_on, joined
 from whimbrel.pipeline.staging import Staging
 from whimbrel.pipeline.stalls import Stalls
@@ -90,6 +90,7 @@ class _Load:
         self.claim = Claim(pair.job.migration, epoch)
         self.stalls, self.capture = stalls, capture
         self.retention = Retention(pair.source, pair.job, control)
+        self.expiry = Expiry(pair.source, control)
         self.staging = Staging(pair.job)
         self.extracted = {w.number: dict(w.loaded) for w in work}
         told = control.earlier().tables
@@ -276,6 +277,7 @@ class _Load:
         self.stalls.check()
         if self.capture:
             self.retention.look()
+            self.expiry.look(self.checkpoint.position)
 
     def report(self, table: TableWork) -> None:
         self.control.table(self.figures(table))

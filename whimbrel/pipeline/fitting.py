@@ -35,9 +35,12 @@ def check_fit(job: Job, *, data: bool, changes: bool) -> tuple[CheckResult, ...]
 
 
 def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
+    pair.require_columns()
     pair.target.render(pair.tables, pair.schemas, pair.job.source.type)
     yield CheckResult("target.types", "ok", "the target can hold every column, and every name")
     yield _rehearsal(pair, changes)
+    if data:
+        yield _rows(pair)
     names = [t.name for t in pair.target_tables]
     there = set(pair.target.existing(names))
     yield offenders(
@@ -104,3 +107,21 @@ _REFUSED = (
     "Make on the target what is missing there (functions, extensions, collations), or change the definition on the "
     "source, or leave the table out."
 )
+
+
+def _rows(pair: Pair) -> CheckResult:
+    """Whether the source's rows hold what the target refuses, as far as queries on the source can tell soon."""
+    id = "target.rows"
+    try:
+        found = pair.source.look_at_rows(pair.tables, keys=pair.target.compares_keys)
+    except ConnectionRefused:
+        raise
+    except WhimbrelError as e:
+        return CheckResult(id, "warn", f"not tested: {e.message}", e.how_to_fix)
+    if found.refused:
+        said = f"rows of the source that the target refuses: {listed(found.refused)}"
+        remedy = "Correct these rows on the source, or drop the foreign key there, or leave the table out."
+        return CheckResult(id, "fail", "; ".join(s for s in (said, found.untested) if s), remedy)
+    if found.untested:
+        return CheckResult(id, "warn", found.untested, "Look there yourself: the load tells only when it is there.")
+    return CheckResult(id, "ok", "no row was found that the target refuses")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from whimbrel.connectors.protocols import Source, Target, negotiate
 from whimbrel.connectors.registry import engine
-from whimbrel.errors import InvalidRequest, TableMissing
+from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -40,8 +40,19 @@ class Pair:
         left = [(s, t) for s, t in self.both if s.name not in names]
         return replace(self, tables=tuple(s for s, _ in left), target_tables=tuple(t for _, t in left))
 
+    def require_columns(self) -> None:
+        """Raise TypeRefused naming tables without a column that could be copied: none at all, or computed ones only."""
+        empty = [str(t.name) for t in self.tables if not t.loaded_columns]
+        if empty:
+            raise TypeRefused(
+                f"tables without a column whose values can be copied: {', '.join(empty[:20])}",
+                remedy="Leave them out, or give them a column.",
+                tables=empty[:100],
+            )
+
     def require_target_tables(self) -> None:
         """Raise TableMissing naming every table that schema/apply has not made yet."""
+        self.require_columns()
         names = [t.name for t in self.target_tables]
         missing = sorted(set(names) - set(self.target.existing(names)))
         if missing:

@@ -22,7 +22,7 @@ from whimbrel.pipeline.feeds import IDLE_COMMIT, DatabaseFeed, Feed, QueueFeed
 from whimbrel.pipeline.lag import Lag
 from whimbrel.pipeline.packet import write_packet
 from whimbrel.pipeline.pair import open_pair, open_source
-from whimbrel.pipeline.retention import Retention
+from whimbrel.pipeline.retention import Expiry, Retention
 from whimbrel.pipeline.scope import Newcomers, followed
 from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.starting import start_of_database, start_of_queue, start_of_queue_beside
@@ -139,6 +139,7 @@ class _Changes:
         told = earlier.change
         self.lag = Lag(work.source.current_position, unknown=earlier.age + told.lag_seconds if told else 0.0)
         self.retention = Retention(work.source, job, control)
+        self.expiry = Expiry(work.source, control)
         self.newcomers = Newcomers(work.source, job, work.tables, control)
         self.shown = _shown(work.source, told)
         names = [str(t.name) for t in work.tables]
@@ -215,6 +216,7 @@ class _Changes:
         """Progress a few times a second; with every new sample of the source also what depends on having caught up."""
         sampled = self.lag.update(self.applied)
         self.retention.look()
+        self.expiry.look(lambda: self.committed)
         self.newcomers.look()
         now = time.monotonic()
         if not sampled and now - self.told_at < 0.25:

@@ -39,6 +39,7 @@ def extract_schema(job: Job, control: Control) -> SchemaExtract:
     """Write the three SQL files into the working directory, in the target's dialect."""
     control.phase("schema")
     with open_pair(job) as pair:
+        pair.require_columns()
         rendered = pair.target.render(pair.tables, pair.schemas, job.source.type)
         _write(job.workdir / TABLES, rendered.tables, rendered.notes)
         _write(job.workdir / OBJECTS, rendered.objects, ())

@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.fetch_mysql import ServerMissing
 from tests.servers.mysql import ClientFailed, Flavor, MySQL
-from whimbrel.connectors.mysql import prerequisites
+from whimbrel.connectors.mysql import checks_images, prerequisites
 from whimbrel.connectors.mysql.checks import CHECKS
 from whimbrel.connectors.mysql.grants import Grants, parse_grant
 from whimbrel.connectors.protocols import CheckResult
@@ -98,7 +98,8 @@ def test_statements_make_a_source_ready(wrong: MySQL) -> None:
     assert all(c.remedy for c in before.values() if c.status != "ok")
     follow(wrong, "source", "data+replication")
     after = run(wrong, "source", "data+replication")
-    assert failed(after) == ({"mysql.foreign_keys"} if wrong.flavor == "mariadb" else set())
+    by_hand = {"mysql.table_engines", *(["mysql.foreign_keys"] if wrong.flavor == "mariadb" else [])}
+    assert failed(after) == by_hand
     assert (after["mysql.long_transactions"].status, after["mysql.free_connections"].status) == ("ok", "ok")
     assert after["mysql.definitions"].status == "ok"
     assert after["mysql.binlog_row_metadata"].message == "the log names columns"
@@ -116,6 +117,7 @@ def test_data_mode_asks_for_reading_only(wrong: MySQL) -> None:
     follow(wrong, "source", "data")
     checks = run(wrong, "source", "data")
     assert failed(checks) == set()
+    assert checks["mysql.table_engines"].status == "warn"
     assert "mysql.log_bin" not in checks
 
 
@@ -127,6 +129,9 @@ def test_statements_make_a_target_ready(wrong: MySQL) -> None:
     assert [id for id in named if f"| `{id}` |" not in DOCUMENTED] == []
     follow(wrong, "target", "data+replication")
     assert failed(run(wrong, "target", "data+replication")) == set()
+    for value, status in ((0, "warn"), (1, "ok"), (2, "warn")):
+        wrong.client(f"SET GLOBAL innodb_flush_log_at_trx_commit = {value}")
+        assert run(wrong, "target", "data")["mysql.innodb_flush_log_at_trx_commit"].status == status
     wrong.client("SET GLOBAL read_only = ON; ALTER USER mover WITH MAX_USER_CONNECTIONS 3")
     closed = run(wrong, "target", "data")
     assert failed(closed) == {"mysql.writable", "mysql.free_connections"}
@@ -245,3 +250,26 @@ def test_wildcards_are_none_where_rights_can_be_revoked_in_part() -> None:
     read = grants("GRANT SELECT ON `sh_p`.* TO `u`@`%`")
     literal = Grants(tuple(replace(g, literal=True) for g in read.every))
     assert (literal.in_schema(["SELECT"], "shop"), literal.in_schema(["SELECT"], "sh_p")) == (["SELECT"], [])
+
+
+def test_rows_in_the_log_are_read_as_the_change_phase_will(server: MySQL, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> CheckResult:
+        taken = Endpoint("x", server.flavor, server.parameters)
+        return {c.id: c for c in CHECKS.run(taken, "source", "replication", [TableName("seen", "*")])}[
+            "mysql.row_images"
+        ]
+
+    server.create_database("seen")
+    server.client("flush binary logs; create table t (id int primary key, v int); create table u (id int)", "seen")
+    server.client("insert into t values (1, 1); alter table t add w int first; insert into t values (2, 2, 2)", "seen")
+    found = said()
+    assert (found.status, found.message.partition(" tables")[0]) == ("ok", "rows of 1 of 2"), found
+    server.client("set sql_log_bin = 0; alter table t modify v varchar(20); set sql_log_bin = 1", "seen")
+    found = said()
+    assert found.status == "fail"
+    assert "seen.t" in found.message
+    monkeypatch.setattr(checks_images, "BYTES", 0)
+    found = said()
+    assert found.status == "warn"
+    assert found.message.startswith("not tested: too large")
+    server.client("drop database seen")

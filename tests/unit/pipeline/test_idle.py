@@ -24,6 +24,9 @@ class Source:
     def current_position(self) -> Position:
         return READ
 
+    def expires_in(self, position: Position) -> None:
+        return None
+
     def retained(self, job: Job) -> None:
         """Keeps nothing for us alone."""
 

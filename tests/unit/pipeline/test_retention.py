@@ -9,7 +9,8 @@ from tests.suite.running import Watch
 from whimbrel.connectors.protocols import Retained, Source
 from whimbrel.errors import SourceInterrupted, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
-from whimbrel.pipeline.retention import Retention
+from whimbrel.model.position import Position
+from whimbrel.pipeline.retention import Expiry, Retention
 
 END = Endpoint("e", "postgres", {})
 JOB = Job("m", "op", END, END, (), Path("unused"))
@@ -65,3 +66,33 @@ def test_it_asks_no_more_often_than_it_should() -> None:
     retention.look()
     retention.look()
     assert source.left == [NEAR]
+
+
+class Ages:
+    """A source whose log behind the position has so many seconds left, in turn."""
+
+    def __init__(self, *left: float | None) -> None:
+        self.left = list(left)
+
+    def expires_in(self, position: Position) -> float | None:
+        assert position is HERE
+        return self.left.pop(0)
+
+
+HERE = Position("mysql", "s", "binlog.000001:4", (1, 4))
+
+
+def test_an_age_is_warned_of_once_at_each_bound() -> None:
+    left = (None, 9000.0, 3500.0, 3400.0, 800.0, 790.0, 0.0, 90_000.0, 100.0)
+    watch = Watch()
+    expiry = Expiry(cast(Source, cast(Any, Ages(*left))), watch, every=0)
+    for _ in left:
+        expiry.look(lambda: HERE)
+    told = [line for _, line in watch.lines]
+    assert [line.partition(" the log")[0] for line in told if line.startswith("warning: ")] == [
+        "warning: the source may remove in 58 minutes",
+        "warning: the source may remove in 13 minutes",
+        "warning: the source may remove at any moment",
+        "warning: the source may remove in 100 s",
+    ]
+    assert told[3] == "the log that is not applied yet is not about to be removed any more"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Final, Literal
 
-from whimbrel.connectors.mysql import checks_source, checks_target, prerequisites
+from whimbrel.connectors.mysql import checks_images, checks_source, checks_target, prerequisites, schema
 from whimbrel.connectors.mysql.connection import connect, looking, mapped
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.verdicts import needs_changes
@@ -34,7 +34,23 @@ class MySQLChecks:
         ):
             if role == "target":
                 return tuple(checks_target.target(session, tables))
-            return tuple(checks_source.source(session, tables, changes))
+            found = tuple(checks_source.source(session, tables, changes))
+        return (*found, *_images(endpoint, tables, found)) if changes else found
+
+
+def _images(endpoint: Endpoint, tables: Sequence[TableName], found: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """Only where the log, and the tables, could be looked at."""
+    if not tables or any(c.status == "fail" and c.id in _FIRST for c in found):
+        return
+    with closing(connect(endpoint.parameters, "checks")) as session, mapped("source"):
+        reflected = schema.reflect(session, schema.resolve(session, tables))
+    yield checks_images.row_images(endpoint.parameters, reflected)
+
+
+_FIRST: Final = frozenset(
+    f"mysql.{name}"
+    for name in ("tables_exist", "table_select", "definitions", "types", "log_bin", "replication_grants")
+)
 
 
 CHECKS: Final = MySQLChecks()

@@ -10,6 +10,7 @@ from whimbrel.connectors.mysql.checks_server import Settings, on, read_settings,
 from whimbrel.connectors.mysql.connection import Session, query
 from whimbrel.connectors.mysql.grants import Grants, read_grants
 from whimbrel.connectors.mysql.log import replicates
+from whimbrel.connectors.mysql.snapshot import without_transactions
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import definitions, offenders, schemas_of, verdict
 from whimbrel.errors import SchemaFailed, SourcePermissionDenied, TableMissing
@@ -45,7 +46,7 @@ def source(session: Session, patterns: Sequence[TableName], changes: bool) -> It
     except (SchemaFailed, SourcePermissionDenied) as e:
         yield CheckResult("mysql.definitions", "fail", e.message, e.how_to_fix)
     else:
-        yield from _definitions(session, reflected)
+        yield from _definitions(reflected, changes)
     if changes:
         yield from _log(session, settings)
         yield _cascades(settings, reflected)
@@ -85,25 +86,22 @@ def _snapshot_lock(grants: Grants, patterns: Sequence[TableName]) -> CheckResult
     )
 
 
-def _definitions(session: Session, reflected: Sequence[Table]) -> Iterator[CheckResult]:
+def _definitions(reflected: Sequence[Table], changes: bool) -> Iterator[CheckResult]:
     yield from definitions("mysql", "MySQL", "MySQL and MariaDB", reflected)
+    loose = without_transactions(reflected)
+    keyless = [str(t.name) for t in loose if changes and not t.key]
     yield offenders(
         "mysql.table_engines",
-        _untransactional(session, [t.name for t in reflected]),
+        keyless or [str(t.name) for t in loose],
         "every table takes part in a snapshot",
-        "tables whose engine has no transactions",
-        "ALTER TABLE ... ENGINE=InnoDB, or keep writers away while the data is loaded.",
-        otherwise="warn",
+        "tables without transactions and without a key, whose rows and changes cannot be told apart"
+        if keyless
+        else "tables whose engine has no transactions",
+        "ALTER TABLE ... ENGINE=InnoDB, or add a primary key."
+        if keyless
+        else "ALTER TABLE ... ENGINE=InnoDB, or keep writers away while the data is loaded.",
+        otherwise="fail" if keyless else "warn",
     )
-
-
-def _untransactional(session: Session, tables: Sequence[TableName]) -> list[str]:
-    rows = query(
-        session,
-        "SELECT t.TABLE_SCHEMA, t.TABLE_NAME FROM information_schema.TABLES t JOIN information_schema.ENGINES e"
-        " ON e.ENGINE = t.ENGINE WHERE e.TRANSACTIONS <> 'YES' OR e.TRANSACTIONS IS NULL",
-    )
-    return sorted(str(name) for name in {TableName(str(s), str(t)) for s, t in rows} & set(tables))
 
 
 # --- reading changes --------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from whimbrel.connectors.mysql import prerequisites
+from whimbrel.connectors.mysql.checks_durability import durability
 from whimbrel.connectors.mysql.checks_server import on, read_settings, server
 from whimbrel.connectors.mysql.connection import Session
 from whimbrel.connectors.mysql.grants import read_grants
@@ -59,6 +60,7 @@ def target(session: Session, tables: Sequence[TableName]) -> Iterator[CheckResul
         f"SET GLOBAL max_allowed_packet = {prerequisites.PACKET_BYTES}",
         otherwise="warn" if packet >= SMALL_PACKET else "fail",
     )
+    yield durability(settings)
     yield verdict(
         "mysql.sql_require_primary_key",
         not on(settings, "sql_require_primary_key"),

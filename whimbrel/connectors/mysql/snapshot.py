@@ -115,9 +115,14 @@ def _converges(tables: Sequence[Table], *, capture: bool, lanes: int) -> bool:
     return all(t.key for t in tables) if capture else lanes <= 1
 
 
+def without_transactions(tables: Sequence[Table]) -> list[Table]:
+    """Those whose engine shows rows as they are now, in no snapshot."""
+    return [t for t in tables if t.options.get("engine", "").lower() not in _TRANSACTIONAL]
+
+
 def _require_transactional(tables: Sequence[Table], *, capture: bool) -> None:
     """Other engines show rows as they are now: that only converges by replaying changes onto a key."""
-    loose = [t for t in tables if t.options.get("engine", "").lower() not in _TRANSACTIONAL]
+    loose = without_transactions(tables)
     refused = [str(t.name) for t in loose if capture and not t.key]
     if refused:
         raise ExtractorFailed(

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.connectors.mysql import changes, chunks, log, points, schema, snapshot
+from whimbrel.connectors.mysql import changes, chunks, log, points, schema, snapshot, suspects
 from whimbrel.connectors.mysql.connection import Session, at_work, connect, execute, mapped
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.readable import require_readable
+from whimbrel.connectors.mysql.retention import Expiry
 from whimbrel.connectors.mysql.server import server_identity
-from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Rehearsal, Retained, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
@@ -30,6 +31,7 @@ class MySQLSource:
         self._endpoint, self._operation = endpoint, operation
         self._lock = threading.Lock()
         self._opened: Session | None = None
+        self._expiry: Expiry | None = None
 
     @contextmanager
     def _session(self) -> Iterator[Session]:
@@ -113,6 +115,11 @@ class MySQLSource:
         """The server purges its log by its own rules, whoever still reads it."""
         return None
 
+    def expires_in(self, position: Position) -> float | None:
+        with self._lock:
+            self._expiry = self._expiry or Expiry(self._endpoint.parameters, self._operation)
+            return self._expiry.left(position)
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """Never needed: the change stream refuses row images that are not full."""
         raise LogFormatRefused(f"{table.name}: the binary log left values out (binlog_row_image is not FULL)")
@@ -122,6 +129,10 @@ class MySQLSource:
 
     def at_work(self, job: Job) -> int:
         return at_work(self._endpoint.parameters, job.operation, "source")
+
+    def look_at_rows(self, tables: Sequence[Table], *, keys: bool) -> Rehearsal:
+        with closing(connect(self._endpoint.parameters, self._operation)) as session, mapped("source"):
+            return suspects.look_at_rows(session, tables, keys=keys)
 
     def cleanup(self, job: Job) -> None:
         """The server keeps its log for everybody, so there is nothing but sessions."""

@@ -39,6 +39,8 @@ _DEFAULT_SCHEMAS = {"postgres": "public", "sqlserver": "dbo"}
 class MySQLTarget:
     """See ``protocols.Target``. A database is a schema. Thread-safe: one session, one statement at a time."""
 
+    compares_keys = False
+
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self.endpoint, self.operation = endpoint, operation
         self._lock = threading.RLock()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Final, Literal
 
-from whimbrel.connectors.postgres import checks_source, checks_target, prerequisites
+from whimbrel.connectors.postgres import checks_slot, checks_source, checks_target, prerequisites
 from whimbrel.connectors.postgres.connection import connect, looking, mapped
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.verdicts import needs_changes
@@ -34,7 +34,8 @@ class PostgresChecks:
         ):
             if role == "target":
                 return tuple(checks_target.target(connection, tables))
-            return tuple(checks_source.source(connection, tables, changes))
+            found = tuple(checks_source.source(connection, tables, changes))
+            return (*found, *checks_slot.trials(endpoint, connection)) if changes else found
 
 
 CHECKS: Final = PostgresChecks()

@@ -15,7 +15,7 @@ from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import ChangeStream, Retained, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Rehearsal, Retained, Snapshot, SnapshotReader
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -111,6 +111,10 @@ class PostgresSource:
         with self._session() as connection:
             return retention.retained(connection, job.migration)
 
+    def expires_in(self, position: Position) -> float | None:
+        """A slot keeps the log by what it holds, not by age."""
+        return None
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         with self._session() as connection:
             return fetch_rows(connection, table, keys)
@@ -120,6 +124,10 @@ class PostgresSource:
 
     def at_work(self, job: Job) -> int:
         return at_work(self._endpoint.parameters, job.operation, "source")
+
+    def look_at_rows(self, tables: Sequence[Table], *, keys: bool) -> Rehearsal:
+        """PostgreSQL compares byte by byte, and has validated its foreign keys: nothing to suspect."""
+        return Rehearsal()
 
     def cleanup(self, job: Job) -> None:
         self.close()

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from whimbrel.connectors.protocols.checks import Rehearsal
 from whimbrel.model.change import Transaction
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
@@ -101,6 +102,10 @@ class Source(Protocol):
         """What the server keeps of its log for this job alone; None where it keeps its log for nobody in particular,
         or for this job nothing yet. Cheap; asked every few seconds."""
 
+    def expires_in(self, position: Position) -> float | None:
+        """In how many seconds the server may remove its log from ``position`` on, whoever still needs it; None where it
+        will not by age, or does not know yet because it still writes that part. Asked now and then."""
+
     def fetch_rows(self, table: Table, keys: pa.RecordBatch) -> pa.RecordBatch:
         """The rows with these keys as they are now, in the columns and canonical text of TableChanges.data.
 
@@ -114,6 +119,10 @@ class Source(Protocol):
     def at_work(self, job: Job) -> int:
         """How many sessions of the job's operation the server works for just now; those that are idle, that stream the
         log or that wait for us do not count. Opens a session of its own for the question."""
+
+    def look_at_rows(self, tables: Sequence[Table], *, keys: bool) -> Rehearsal:
+        """What in the rows a stricter target refuses, each found by a query that is bounded in time. ``keys``: foreign
+        keys between these tables will be compared with the rows."""
 
     def cleanup(self, job: Job) -> None:
         """``end_sessions``, and remove the migration's slot and publication: nobody can go on from its position then.

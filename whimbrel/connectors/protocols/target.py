@@ -82,6 +82,8 @@ class Claim:
 
 
 class Target(Protocol):
+    compares_keys: bool  # a foreign key that is added is compared with the rows
+
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
         """Source schema -> target schema: ``job.schema_rename``, else this engine's rule (docs/schemas.md)."""
 
