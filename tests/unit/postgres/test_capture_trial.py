@@ -32,13 +32,13 @@ def test_both_are_made_and_nothing_stays(postgres18: Postgres) -> None:
     assert not [c for c in CHECKS.run(endpoint, "source", "data", []) if c.id.endswith("_trial")]
 
 
-def test_a_user_who_may_only_read_by_default_is_told_before_the_start(postgres18: Postgres) -> None:
+def test_a_role_whose_transactions_only_read_by_default_is_tried_as_the_change_phase_will(postgres18: Postgres) -> None:
+    """Our sessions write whatever is the role's default, so that is no reason to refuse."""
     postgres18.psql("create role reads superuser login password 'r'")
     postgres18.psql("alter role reads set default_transaction_read_only = on")
     try:
         found = trials(postgres18, user="reads", password="r")
-        assert found["postgres.publication_trial"].status == "fail"
-        assert found["postgres.publication_trial"].remedy.startswith('ALTER ROLE "reads" SET')
+        assert {c.status for c in found.values()} == {"ok"}
     finally:
         postgres18.psql("drop role reads")
 
