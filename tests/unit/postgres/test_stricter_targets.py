@@ -91,10 +91,10 @@ def test_the_check_names_what_makes_a_target_stricter(server: Postgres, case: st
     if stricter.startswith(FOLDED) and server.version == "18":
         pytest.skip("the PostgreSQL 18 of the tests is built without ICU")
     with Rig(server, ddl + "create unique index whole on t (lower(v::text));", "t") as rig:
-        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True)}
+        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True, changes=True)}
         assert found["target.keys"].status == "ok", found
         rig.target_sql(stricter)
-        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True)}
+        found = {c.id: c for c in check_fit(replace(rig.job, target=rig.target_endpoint), data=True, changes=True)}
         assert found["target.keys"].status == "warn"
         assert re.search(rf"public\.t\b.* unique key {key}\b", found["target.keys"].message)
 
