@@ -224,10 +224,18 @@ class Replication:
 
 def replication(job: Job, source: Source, checkpoint: Checkpoint, followed: Callable[[], bool]) -> Live | None:
     """The replication that runs while ``followed`` says so; None when the target has never followed this source, or
-    cannot any more."""
+    cannot any more.
+
+    A source may let go of a position as soon as the target has a newer one. So a position that is not held says
+    something only if it is still the target's: one that moved on meanwhile is being followed.
+    """
     position = checkpoint.position()
     if position is None:
         return None
     current = source.current_position()
-    same_server = (position.engine, position.server) == (current.engine, current.server)
-    return Replication(source, checkpoint, followed) if same_server and source.holds(job, position) else None
+    if (position.engine, position.server) != (current.engine, current.server):
+        return None
+    if source.holds(job, position):
+        return Replication(source, checkpoint, followed)
+    latest = checkpoint.position()
+    return Replication(source, checkpoint, followed) if latest is not None and position < latest else None

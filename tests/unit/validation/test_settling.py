@@ -12,7 +12,17 @@ import pytest
 
 from whimbrel.errors import Interrupted
 from whimbrel.model.position import Position
-from whimbrel.pipeline.settling import Key, Rows, Seen, Settled, Settling, counts, key_batches, seen_rows
+from whimbrel.pipeline.settling import (
+    Key,
+    Rows,
+    Seen,
+    Settled,
+    Settling,
+    counts,
+    key_batches,
+    replication,
+    seen_rows,
+)
 
 
 def at(n: int) -> Position:
@@ -177,3 +187,35 @@ def test_keys_go_out_in_batches_and_rows_of_other_keys_are_left_out() -> None:
     found = batches[0].append_column("hash", ones).append_column("rows", ones)
     seen = seen_rows([("0", "x"), ("9999", "x")], [found])
     assert seen == {("0", "x"): Counter([1]), ("9999", "x"): Counter()}
+
+
+@dataclass
+class Ends:
+    """A source that lets go of what the target has committed, and a target that ``commits`` while it is asked."""
+
+    committed: int
+    confirmed: int
+    commits: bool
+
+    def position(self) -> Position:
+        return at(self.committed)
+
+    def current_position(self) -> Position:
+        return at(100)
+
+    def holds(self, job: object, position: Position) -> bool:
+        if self.commits:
+            self.committed += 5
+            self.confirmed = self.committed
+        return self.confirmed <= position.order[0]
+
+
+@pytest.mark.parametrize(
+    ("ends", "followed"),
+    [(Ends(7, 7, False), True), (Ends(7, 7, True), True), (Ends(7, 9, False), False)],
+    ids=["held", "let go of while it was asked for", "let go of"],
+)
+def test_a_target_that_commits_just_now_is_followed(ends: Ends, followed: bool) -> None:
+    """Taken for one that is not, every change in flight would be a difference."""
+    found = replication(None, ends, ends, lambda: True)  # type: ignore[arg-type]
+    assert (found is not None) is followed
