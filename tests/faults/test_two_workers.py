@@ -18,6 +18,8 @@ from whimbrel.cli.children import Child
 
 __all__ = ["made_case"]  # a fixture
 
+pytestmark = pytest.mark.long
+
 
 def family(root: int) -> list[int]:
     """A process and all below it."""

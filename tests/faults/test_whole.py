@@ -21,6 +21,8 @@ from tests.suite.world import Side
 
 __all__ = ["made_case"]  # a fixture
 
+pytestmark = pytest.mark.long
+
 SMALL, LARGE = 60, 180  # megabytes of one transaction
 MOST_MORE = 60  # megabytes that the worker's processes may need more for the large one: half of what it has more
 
