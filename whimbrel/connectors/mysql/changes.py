@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 
 import pymysql
 
@@ -16,6 +17,7 @@ from whimbrel.connectors.mysql.gtids import MySQLGtids, same_mariadb
 from whimbrel.connectors.mysql.layout import captured
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.log import file_and_offset, gtids_at, no_position
+from whimbrel.connectors.mysql.prepared import tables_changed
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.connectors.mysql.transactions import Follower
@@ -46,6 +48,7 @@ def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogSt
             checksums=checksum == "CRC32",
             mariadb=session.mariadb,
             folds=bool(int(folds)),
+            changed_before=partial(tables_changed, session),
         )
         return BinlogStream(job, session, follower, start)
     except BaseException:

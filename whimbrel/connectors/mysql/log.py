@@ -17,6 +17,7 @@ import pymysql
 from pymysql.constants import COMMAND
 
 from whimbrel.connectors.mysql.connection import Session, connect, end_sessions, mapped, query, quote_literal
+from whimbrel.connectors.mysql.prepared import require_none
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.errors import InvalidRequest, LogDisabled, LogFormatRefused, SourcePermissionDenied
@@ -124,6 +125,8 @@ def check_capture(parameters: Mapping[str, Any], operation: str, tables: Sequenc
         _check_filters(status, tables)
         _check_relayed(session, settings)
         _check_cascades(settings, tables)
+        with _needing("REPLICATION SLAVE"):
+            require_none(session, [t.name for t in tables], str(status[0]), int(status[1]))
         _check_history(tables)
         register(session, "check")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from whimbrel.codecs import binlog, binlog_tables
@@ -14,6 +14,7 @@ from whimbrel.connectors.mysql.dump import start_offset
 from whimbrel.connectors.mysql.gtids import MariaDBGtids, MySQLGtids
 from whimbrel.connectors.mysql.layout import Captured, row_layout
 from whimbrel.connectors.mysql.log import file_and_offset, position
+from whimbrel.connectors.mysql.prepared import captured_among
 from whimbrel.connectors.mysql.statements import Effect, meaning
 from whimbrel.connectors.protocols import ChangeSink
 from whimbrel.errors import LayoutChanged, LogDamaged, LogFormatRefused, PositionLost
@@ -25,6 +26,15 @@ _NO_TABLE = 0xFFFFFF  # what a rows event names when it only ends a statement
 _FILE = re.compile(r"[^\0]+\.\d{6,}$")
 _WRAP = 1 << 32
 _PREPARED = "an XA transaction that is prepared and committed later changed captured tables"
+
+
+# Given an XA transaction's id, a file and an offset: the tables that it had changed when it was prepared before there,
+# or None if nobody knows any more.
+ChangedBefore = Callable[[str, str, int], frozenset[str] | None]
+
+
+def _nobody_knows(_xid: str, _file: str, _offset: int) -> None:
+    return None
 
 
 class Follower:
@@ -43,6 +53,7 @@ class Follower:
         checksums: bool,
         mariadb: bool,
         folds: bool = False,
+        changed_before: ChangedBefore = _nobody_knows,
     ) -> None:
         self._tables = tables
         self._uniques = {name: what.unique_keys for name, what in tables.items()}
@@ -62,6 +73,9 @@ class Follower:
         self._begun = False  # the sink knows of it
         self._started = 0  # where its first event ends
         self._prepared = False  # an XA transaction
+        self._changed_before = changed_before
+        self._xid = ""  # of the XA transaction whose end is awaited
+        self._waiting: set[str] = set()  # XA transactions that were seen to be prepared, none of captured tables
 
     @property
     def position(self) -> Position:
@@ -184,6 +198,8 @@ class Follower:
         """The end of an XA transaction: committed at once if its first byte says one phase, else some time later."""
         if self._begun and event.body[:1] != b"\x01":
             raise LogFormatRefused(_PREPARED, remedy="Use plain transactions on the captured tables.")
+        if event.body[:1] != b"\x01":
+            self._waiting.add(self._xid)
         self._end(event, sink)
 
     # --- statements ---------------------------------------------------------------------------------------------------
@@ -247,11 +263,32 @@ class Follower:
             self._end(event, sink)
 
     def _xa(self, query: Query, event: Event, sink: ChangeSink) -> None:
-        word = query.text.split()[1].upper() if len(query.text.split()) > 1 else ""
+        """The server writes these statements itself, always with the whole id: ``XA COMMIT X'61',X'',1``."""
+        _, word, xid, *_ = [*query.text.split(), "", "", ""]
+        word = word.upper()
         if word in ("START", "BEGIN"):
             self._open = True
+        elif word == "END":
+            self._xid = xid
         elif word in ("COMMIT", "ROLLBACK"):
+            if word == "COMMIT" and xid not in self._waiting:
+                self._require_unrelated(xid)
+            self._waiting.discard(xid)
             self._end(event, sink)
+
+    def _require_unrelated(self, xid: str) -> None:
+        """It was prepared before this stream began."""
+        changed = self._changed_before(xid, self._file, self._offset)
+        found = [] if changed is None else captured_among(changed, self._tables, folds=self._folds)
+        if changed is None or found:
+            what = f"changed {', '.join(found)}" if found else "changed what the log no longer tells"
+            raise LogFormatRefused(
+                f"an XA transaction that was prepared earlier and committed at {self.position.text} {what}: its rows "
+                "are in neither the load nor what was followed",
+                remedy="Load the tables again while no XA transaction on them is prepared (see XA RECOVER), and use "
+                "plain transactions on them until the switch.",
+                tables=found,
+            )
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
