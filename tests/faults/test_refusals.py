@@ -230,6 +230,7 @@ def test_missing_grant_on_the_target(usual: Case) -> None:
             "drop role if exists writer; create role writer login password 'writer-pw';"
             f"grant create on database {target.database} to writer; grant usage, create on schema suite to writer;"
             + "".join(f"alter table suite.{t} owner to writer;" for t in allowed)
+            + "alter schema whimbrel owner to writer; grant all on all tables in schema whimbrel to writer;"
         )
         account = {"user": "writer", "password": "writer-pw"}
     else:
@@ -316,7 +317,7 @@ def test_full_staging_disk(fleet: Fleet, made_case: Callable[..., Case]) -> None
         made.wait_following(operation)
         assert made.operation(operation)["error"] is None
         made.wait_equal(operation)
-        made.end(operation)
+        made.end(operation, release=True)
         assert_clean(made)
 
 
@@ -358,5 +359,5 @@ def full_target_disk(made: Case, room: Path) -> None:
     ballast.unlink()
     made.wait_equal(operation)
     made.wait(operation, lambda o: o["error"] is None, 10, "the error to go")
-    made.end(operation)
+    made.end(operation, release=True)
     assert_clean(made)
