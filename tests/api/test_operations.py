@@ -47,6 +47,12 @@ async def test_modes_and_positions(
     assert (request.mode, request.resume, request.position) == (mode, False, body.get("position"))
 
 
+def source_of(shop: Catalog, type: str) -> None:
+    """Give the migration a source of that type; one that it has may not change its own."""
+    shop.put_source(EndpointRecord("other", type, dict(shop.get_source("old").parameters)))
+    shop.put_migration(MigrationRecord("shop", "other", ("public.*",), file_target="new"))
+
+
 @pytest.mark.parametrize("path", ["replication", "data-replication"])
 @pytest.mark.parametrize(
     ("type", "position"),
@@ -64,7 +70,7 @@ async def test_a_position_that_cannot_be_right(
     client: Client, shop: Catalog, temporal: FakeOrchestrator, path: str, type: str, position: str
 ) -> None:
     extracted(shop)
-    shop.put_source(EndpointRecord("old", type, dict(shop.get_source("old").parameters)))
+    source_of(shop, type)
     status, code, error = await client.refused("POST", f"{SHOP}/{path}", {"position": position})
     assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "position")
     assert temporal.started == []
@@ -82,7 +88,7 @@ async def test_a_position_that_cannot_be_right(
 )
 async def test_positions_of_each_engine(client: Client, shop: Catalog, type: str, position: str) -> None:
     extracted(shop)
-    shop.put_source(EndpointRecord("old", type, dict(shop.get_source("old").parameters)))
+    source_of(shop, type)
     await client.ok("POST", f"{SHOP}/replication", {"position": position})
 
 
