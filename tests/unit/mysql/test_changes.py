@@ -17,7 +17,6 @@ from whimbrel.errors import (
     InvalidRequest,
     LayoutChanged,
     LogFormatRefused,
-    SourceInterrupted,
 )
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
 from whimbrel.model.chunk import Chunk, Format
@@ -413,28 +412,6 @@ def test_xa_transactions(server: MySQL, job: Job) -> None:
     server.client("XA START 'c'; INSERT INTO t VALUES (2); XA END 'c'; XA PREPARE 'c'; XA COMMIT 'c'", SOURCE)
     with pytest.raises(LogFormatRefused, match="XA"):
         captured(job, [table], start)
-
-
-def test_xa_transactions_prepared_before_the_start(server: MySQL, job: Job) -> None:
-    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
-    table = reflected(job, SOURCE, "t")[0]
-    prepare = "XA START '{0}','b',3; INSERT INTO {1} VALUES (7); XA END '{0}','b',3; XA PREPARE '{0}','b',3"
-    server.client(prepare.format("other", "free"), SOURCE)
-    log.check_capture(job.source.parameters, "check", [table])
-    server.client(prepare.format("ours", "t"), SOURCE)
-    try:
-        with pytest.raises(SourceInterrupted, match=rf"XA transaction .* changed {SOURCE}\.t:") as caught:
-            log.check_capture(job.source.parameters, "check", [table])
-        assert "XA RECOVER" in caught.value.how_to_fix
-        start = now(job)
-        server.client("FLUSH BINARY LOGS")  # it is found in an older file, too
-        server.client("XA COMMIT 'other','b',3; INSERT INTO t VALUES (1)", SOURCE)
-        assert [row[1] for row in rows_of(captured(job, [table], start))] == ["1"]
-    finally:
-        server.client("XA COMMIT 'ours','b',3")
-    with pytest.raises(LogFormatRefused, match=rf"prepared earlier and committed at .* changed {SOURCE}\.t"):
-        captured(job, [table], start)
-    log.check_capture(job.source.parameters, "check", [table])
 
 
 def test_compressed_events(server: MySQL, job: Job) -> None:

@@ -175,7 +175,7 @@ def _literal(kind: Kind, value: str, native: str) -> str:
 def hexadecimal(value: bytes, native: str) -> str:
     """Bytes as a constant of a binary column of this type."""
     if base_of(native) == "binary":
-        value = value.ljust(int(native.partition("(")[2].rstrip(")") or 1), b"\0")
+        value = value.ljust(_width(native), b"\0")
     return f"0x{value.hex()}" if value else "''"
 
 
@@ -193,3 +193,9 @@ def _call(r: Reader) -> str:
         if r.sees("("):
             r.skip_group()
     return spelled(r.text[start.start : r.found[r.at - 1].end])
+
+
+def _width(native: str) -> int:
+    """Of ``binary(4)``; a damaged one, which is refused elsewhere, has none."""
+    digits = native.partition("(")[2].rstrip(")")
+    return int(digits) if digits.isascii() and digits.isdigit() else 1

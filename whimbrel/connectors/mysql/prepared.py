@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pymysql
+from pymysql.cursors import SSCursor
 
 from whimbrel.connectors.mysql.connection import Session, mapped, query
 from whimbrel.errors import SourceInterrupted
 from whimbrel.model.names import TableName
 
-_WINDOW = 2000  # events asked for at a time: some servers let nobody write to the log while they list it
-_FIRST = 4  # where a file's first event begins
+_BLOCK = 2000  # events taken from the server at a time
 _XID = re.compile(r"XA (?P<word>START|BEGIN|PREPARE) (?P<xid>X'[0-9a-f]*',X'[0-9a-f]*',\d+)", re.I)
 _PLAIN_XID = re.compile(r"'(?P<global>[^']*)'(?:,'(?P<branch>[^']*)')?(?:,(?P<form>\d+))?$")
 _NAME = re.compile(r"table_id: \d+ \((?P<name>.*)\)$", re.S)
@@ -49,14 +50,11 @@ def tables_changed(session: Session, xid: str, file: str, before: int) -> frozen
 
 def _events(session: Session, file: str) -> Iterator[tuple[int, str, str]]:
     """Offset, kind and description of each event of a file."""
-    at = _FIRST
-    while True:
-        rows = query(session, f"SHOW BINLOG EVENTS IN %s FROM %s LIMIT {_WINDOW}", (file, at))
-        for row in rows:
-            yield int(row[1]), str(row[2]), str(row[5])
-        if len(rows) < _WINDOW:
-            return
-        at = int(rows[-1][4])
+    with closing(SSCursor(session)) as cursor:
+        cursor.execute("SHOW BINLOG EVENTS IN %s", (file,))
+        while block := cursor.fetchmany(_BLOCK):
+            for row in block:
+                yield int(row[1]), str(row[2]), str(row[5])
 
 
 def captured_among(changed: Iterable[str], tables: Iterable[TableName], *, folds: bool) -> list[str]:
