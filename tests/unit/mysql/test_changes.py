@@ -17,6 +17,7 @@ from whimbrel.errors import (
     InvalidRequest,
     LayoutChanged,
     LogFormatRefused,
+    SourceInterrupted,
 )
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
 from whimbrel.model.chunk import Chunk, Format
@@ -412,6 +413,32 @@ def test_xa_transactions(server: MySQL, job: Job) -> None:
     server.client("XA START 'c'; INSERT INTO t VALUES (2); XA END 'c'; XA PREPARE 'c'; XA COMMIT 'c'", SOURCE)
     with pytest.raises(LogFormatRefused, match="XA"):
         captured(job, [table], start)
+
+
+def test_xa_transactions_prepared_before_the_start(server: MySQL, job: Job) -> None:
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE free (id INT);")
+    table = reflected(job, SOURCE, "t")[0]
+    prepare = "XA START '{0}','b',3; INSERT INTO {1} VALUES (7); XA END '{0}','b',3; XA PREPARE '{0}','b',3"
+    waiting = []  # a prepared transaction holds its table, also against later tests
+    try:
+        waiting.append("other")
+        server.client(prepare.format("other", "free"), SOURCE)
+        log.check_capture(job.source.parameters, "check", [table])
+        waiting.append("ours")
+        server.client(prepare.format("ours", "t"), SOURCE)
+        with pytest.raises(SourceInterrupted, match=rf"XA transaction .* changed {SOURCE}\.t:") as caught:
+            log.check_capture(job.source.parameters, "check", [table])
+        assert "XA RECOVER" in caught.value.how_to_fix
+        start = now(job)
+        server.client("FLUSH BINARY LOGS")  # it is found in an older file, too
+        server.client(f"XA COMMIT '{waiting.pop(0)}','b',3; INSERT INTO t VALUES (1)", SOURCE)
+        assert [row[1] for row in rows_of(captured(job, [table], start))] == ["1"]
+    finally:
+        for name in waiting:
+            server.client(f"XA COMMIT '{name}','b',3")
+    with pytest.raises(LogFormatRefused, match=rf"prepared earlier and committed at .* changed {SOURCE}\.t"):
+        captured(job, [table], start)
+    log.check_capture(job.source.parameters, "check", [table])
 
 
 def test_compressed_events(server: MySQL, job: Job) -> None:

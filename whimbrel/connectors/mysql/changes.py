@@ -15,6 +15,7 @@ from whimbrel.connectors.mysql.connection import Session, connect, execute, mapp
 from whimbrel.connectors.mysql.dump import Dump
 from whimbrel.connectors.mysql.gtids import MySQLGtids, same_mariadb
 from whimbrel.connectors.mysql.layout import captured
+from whimbrel.connectors.mysql.listing import listed_events
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.log import file_and_offset, gtids_at, no_position
 from whimbrel.connectors.mysql.prepared import tables_changed
@@ -87,16 +88,16 @@ def _stands_for(session: Session, file: str, offset: int, gtids: str) -> bool:
     with mapped("source"):
         if not query(session, "SELECT GTID_SUBSET(%s, @@global.gtid_executed)", (gtids,))[0][0]:
             return False
-        head = query(session, "SHOW BINLOG EVENTS IN %s LIMIT 2", (file,))
-        if any(row[2] == "Previous_gtids" and MySQLGtids(gtids).is_older_than(str(row[5])) for row in head):
+        head = list(listed_events(session, file, most=2))
+        if any(e.kind == "Previous_gtids" and MySQLGtids(gtids).is_older_than(e.info) for e in head):
             return False
         try:
-            after = query(session, "SHOW BINLOG EVENTS IN %s FROM %s LIMIT 1", (file, offset))
+            after = list(listed_events(session, file, at=offset, most=1))
         except pymysql.MySQLError as e:
             if number_and_text(e)[0] == _NO_EVENT:
                 return False
             raise
-        found = _NEXT_GTID.match(str(after[0][5])) if after else None
+        found = _NEXT_GTID.match(after[0].info) if after else None
         return found is None or not query(session, "SELECT GTID_SUBSET(%s, %s)", (found["gtid"], gtids))[0][0]
 
 

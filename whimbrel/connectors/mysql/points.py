@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import pymysql
 
 from whimbrel.connectors.mysql.connection import Session, mapped, query
+from whimbrel.connectors.mysql.listing import listed_events
 from whimbrel.connectors.mysql.log import DENIED, file_and_offset
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.errors import PositionForeign, PositionLost
@@ -49,7 +50,7 @@ def _require_place(session: Session, point: Position, file: str, offset: int) ->
     if offset > sizes[file]:
         raise _foreign(point, f"the source's binary log {file} ends at {sizes[file]}")
     try:
-        after = query(session, "SHOW BINLOG EVENTS IN %s FROM %s LIMIT 1", (file, offset))
+        after = list(listed_events(session, file, at=offset, most=1))
     except pymysql.MySQLError as e:
         number = number_and_text(e)[0]
         if number in DENIED:
@@ -57,9 +58,9 @@ def _require_place(session: Session, point: Position, file: str, offset: int) ->
         if number == NO_EVENT:
             raise _foreign(point, "nothing in the source's log begins there") from None
         raise
-    if after and int(after[0][1]) != max(offset, 4):
+    if after and after[0].offset != max(offset, 4):
         raise _foreign(point, "nothing in the source's log begins there")
-    if after and str(after[0][2]).startswith(_INSIDE):
+    if after and after[0].kind.startswith(_INSIDE):
         raise _foreign(point, "it is in the middle of a transaction")
 
 
@@ -113,8 +114,8 @@ def _require_mariadb(session: Session, point: Position) -> None:
 
 def _begins_behind(session: Session, file: str) -> Mapping[tuple[int, int], int]:
     """The newest of every domain and server that lies in files before this one."""
-    head = query(session, "SHOW BINLOG EVENTS IN %s LIMIT 4", (file,))
-    return _gtids(next((str(row[5]) for row in head if row[2] == "Gtid_list"), ""))
+    head = list(listed_events(session, file, most=4))
+    return _gtids(next((event.info for event in head if event.kind == "Gtid_list"), ""))
 
 
 def _gtids(text: str) -> dict[tuple[int, int], int]:

@@ -7,18 +7,16 @@ them in neither. What such a transaction changed is looked up in the log from be
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pymysql
-from pymysql.cursors import SSCursor
 
 from whimbrel.connectors.mysql.connection import Session, mapped, query
+from whimbrel.connectors.mysql.listing import listed_events
 from whimbrel.errors import SourceInterrupted
 from whimbrel.model.names import TableName
 
-_BLOCK = 2000  # events taken from the server at a time
 _XID = re.compile(r"XA (?P<word>START|BEGIN|PREPARE) (?P<xid>X'[0-9a-f]*',X'[0-9a-f]*',\d+)", re.I)
 _PLAIN_XID = re.compile(r"'(?P<global>[^']*)'(?:,'(?P<branch>[^']*)')?(?:,(?P<form>\d+))?$")
 _NAME = re.compile(r"table_id: \d+ \((?P<name>.*)\)$", re.S)
@@ -32,13 +30,13 @@ def tables_changed(session: Session, xid: str, file: str, before: int) -> frozen
         for name in reversed(files[: files.index(file) + 1] if file in files else []):
             found = None
             open_xid, names = "", set[str]()
-            for place, kind, info in _events(session, name):
-                if name == file and place >= before:
+            for event in listed_events(session, name):
+                if name == file and event.offset >= before:
                     break
-                seen = _XID.search(info) if "XA " in info else None
-                if kind == "Table_map":
-                    mapped_table = _NAME.match(info)
-                    names.add(mapped_table["name"] if mapped_table else info)
+                seen = _XID.search(event.info) if "XA " in event.info else None
+                if event.kind == "Table_map":
+                    table = _NAME.match(event.info)
+                    names.add(table["name"] if table else event.info)
                 elif seen and seen["word"].upper() == "PREPARE":
                     found = frozenset(names) if open_xid == xid == seen["xid"] else found
                 elif seen:
@@ -46,15 +44,6 @@ def tables_changed(session: Session, xid: str, file: str, before: int) -> frozen
             if found is not None:
                 return found
     return None
-
-
-def _events(session: Session, file: str) -> Iterator[tuple[int, str, str]]:
-    """Offset, kind and description of each event of a file."""
-    with closing(SSCursor(session)) as cursor:
-        cursor.execute("SHOW BINLOG EVENTS IN %s", (file,))
-        while block := cursor.fetchmany(_BLOCK):
-            for row in block:
-                yield int(row[1]), str(row[2]), str(row[5])
 
 
 def captured_among(changed: Iterable[str], tables: Iterable[TableName], *, folds: bool) -> list[str]:
