@@ -28,7 +28,8 @@ def test_every_event_is_listed_once_and_read_whatever_its_bytes(
     assert status is not None
     file = str(status[0])
     events = list(listed_events(session, file))
-    assert any(("é" if server.flavor == "mariadb" else "\udce9") in event.info for event in events)  # MariaDB converts
+    # MariaDB has made a question mark of it on its way into the log
+    assert any(("?'" if server.flavor == "mariadb" else "\udce9'") in event.info for event in events)
     found = [(event.offset, event.kind) for event in events]
     told = server.client(f"SHOW BINLOG EVENTS IN '{file}'").splitlines()
     rows = [line.split("\t") for line in told if line.startswith(f"{file}\t")]
