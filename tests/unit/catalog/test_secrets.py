@@ -39,7 +39,8 @@ def test_messages_lose_their_secrets() -> None:
 
 
 def test_no_secret_stands_in_any_file(shop: Catalog, tmp_path: Path) -> None:
-    shop.put_source(EndpointRecord("old", "postgres", {"host": "moved", "password": "***"}))
+    kept = shop.get_source("old").parameters
+    shop.put_source(EndpointRecord("old", "postgres", {**kept, "password": "***", "database": "other"}))
     assert shop.get_source("old").parameters["password"] == MARKER
     shop.close()
     files = [f for f in tmp_path.rglob("*") if f.is_file()]

@@ -86,6 +86,7 @@ class Progress:
     loaded: dict[TableName, dict[int, int]] = field(default_factory=dict)
     finished: set[TableName] = field(default_factory=set)
     layouts: dict[TableName, str] = field(default_factory=dict)
+    ours: set[TableName] = field(default_factory=set)
 
     def claim(self) -> int:
         self.epoch += 1
@@ -101,10 +102,10 @@ class Progress:
         )
 
     def clear(self, epoch: int, operation: str) -> None:
-        self.__init__(self.epoch, operation)  # type: ignore[misc]
+        self.__init__(self.epoch, operation, ours=self.ours)  # type: ignore[misc]
 
     def restart(self, epoch: int, operation: str, position: Position, tables: Sequence[Table]) -> None:
-        self.__init__(self.epoch, operation, position)  # type: ignore[misc]
+        self.__init__(self.epoch, operation, position, ours=self.ours)  # type: ignore[misc]
         self.save_layouts(epoch, tables)
 
     def forget(self, epoch: int, tables: Sequence[TableName]) -> None:
@@ -120,6 +121,15 @@ class Progress:
 
     def save_layouts(self, epoch: int, tables: Sequence[Table]) -> None:
         self.layouts |= {t.name: t.fingerprint for t in tables}
+
+    def own(self, tables: Sequence[TableName]) -> None:
+        self.ours.update(tables)
+
+    def owned(self) -> frozenset[TableName]:
+        return frozenset(self.ours)
+
+    def disown(self, tables: Sequence[TableName]) -> None:
+        self.ours.difference_update(tables)
 
     def snapshot_opened(self, epoch: int, position: Position, *, keep_older: bool) -> None:
         self.snapshots += 1

@@ -101,6 +101,7 @@ class Model:
     known: set[TableName] = field(default_factory=set)
     unloaded: set[TableName] = field(default_factory=set)  # of those known
     slot: bool = False
+    ours: frozenset[TableName] = frozenset()  # loaded by it at some time: what a reset may empty
 
     def expects(self, step: Operation, world: World) -> type[WhimbrelError] | None:
         """The error that must refuse it; None when it must run."""
@@ -174,10 +175,16 @@ class Run:
 
     def reset(self, step: Reset) -> None:
         self.held.update(world=self.world, control=Ending(kill=False, after=None))
-        reset_target(self.world.job(f"op{len(self.steps)}"), self.held["control"], step.mode)
-        self.model = Model(self.model.kind)
-        filled = [t.name for t in self.world.tables if self.world.target.get(t.name)]
-        assert step.mode == "metadata" or not filled, self.told()
+        before = {t.name: self.world.target.get(t.name) for t in self.world.tables}
+        result = reset_target(self.world.job(f"op{len(self.steps)}"), self.held["control"], step.mode)
+        self.model = Model(self.model.kind, ours=self.model.ours)
+        for name, rows in before.items():
+            left = self.world.target.get(name)
+            if step.mode == "metadata" or str(name) in result["tables_left"]:
+                assert left == rows, self.told()
+                assert step.mode == "metadata" or name not in self.model.ours, self.told()
+            else:
+                assert not left, self.told()
 
     def operate(self, step: Operation) -> None:
         world, model = self.world, self.model
@@ -197,6 +204,8 @@ class Run:
                 model.stored = "whole" if model.stored == "part" else model.stored
             self.tidy(step)
             return
+        if step.mode != "replication":
+            model.ours |= names
         self.follow(step, end, before, start, goes_on=goes_on)
         if step.mode != "data" or not goes_on:
             model.slot = world.server.slot is not None

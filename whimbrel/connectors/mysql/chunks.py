@@ -18,8 +18,10 @@ from whimbrel.model.chunk import Chunk
 from whimbrel.model.table import Column, Table
 
 _ROW_BYTES = 64  # taken for a row when the server has no statistics
-_HALF = 0.45
+_LEAST_ROW = 20  # bytes that InnoDB needs for a row of one small key, at the least
+_HALF = 0.45  # of the server's row count: an estimate of more may mean any number, see _explained
 _ENOUGH = 1.3  # a range is not cut while the estimate is within that of the wanted rows
+_ATTEMPTS = 3  # at a plan during which the server did not count the table anew
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,29 @@ def _ranges(session: Session, table: Table, wanted: int) -> Iterator[_Range]:
     low, high = _extremes(session, table, first)
     if low is None or high is None:
         return
-    whole = _Range((str(low),), (str(high + 1),), 0)
-    inner = list(_bisected(session, table, whole, wanted))
+    if table.bytes and table.bytes // _LEAST_ROW <= wanted:
+        return  # so few pages cannot hold more
+    inner = _cut(session, table, _Range((str(low),), (str(high + 1),), 0), wanted)
     for n, found in enumerate(inner):
         # rows may appear beyond what was smallest and greatest a moment ago
         yield _Range(found.low if n else None, found.high if n < len(inner) - 1 else None, found.rows)
+
+
+def _cut(session: Session, table: Table, whole: _Range, wanted: int) -> list[_Range]:
+    """Bisect by estimates; walk the index where the server does not estimate.
+
+    The server may count the table anew at any moment, from twenty pages of it, and come to an eighth of the rows or to
+    double. Estimates of before and after do not go together, so the plan is made again then.
+    """
+    counted = _explained(session, table, whole)
+    for _ in range(_ATTEMPTS):
+        if counted <= 1:
+            break
+        found = list(_bisected(session, table, whole, wanted, counted))
+        before, counted = counted, _explained(session, table, whole)
+        if before / 2 <= counted <= before * 2:
+            return found
+    return list(_stepped(session, table, whole, wanted))
 
 
 def _extremes(session: Session, table: Table, column: Column) -> tuple[int | None, int | None]:
@@ -68,7 +88,7 @@ def _extremes(session: Session, table: Table, column: Column) -> tuple[int | Non
     return (None, None) if low is None else (int(low), int(high))
 
 
-def _bisected(session: Session, table: Table, whole: _Range, wanted: int) -> Iterator[_Range]:
+def _bisected(session: Session, table: Table, whole: _Range, wanted: int, counted: int) -> Iterator[_Range]:
     """Halve until a range holds few enough rows; neighbours that are small together are one."""
     waiting: list[_Range] = [whole]
     gathered: _Range | None = None
@@ -77,15 +97,16 @@ def _bisected(session: Session, table: Table, whole: _Range, wanted: int) -> Ite
         assert part.low is not None
         assert part.high is not None
         low, high = int(part.low[0]), int(part.high[0])
-        rows = _estimate(session, table, part, whole)
-        if rows > wanted * _ENOUGH and high - low > 1:
+        rows = _explained(session, table, part)
+        many = rows > wanted * _ENOUGH or rows > counted * _HALF
+        if many and high - low > 1:
             middle = (str((low + high) // 2),)
             waiting += [_Range(middle, part.high, 0), _Range(part.low, middle, 0)]
             continue
         if gathered is not None and gathered.rows + rows > wanted * _ENOUGH:
             yield gathered
             gathered = None
-        if rows > wanted * _ENOUGH and len(table.key) > 1:  # one value of the first column has too many rows
+        if many and len(table.key) > 1:  # one value of the first column has too many rows
             if gathered is not None:
                 yield gathered
                 gathered = None
@@ -98,32 +119,18 @@ def _bisected(session: Session, table: Table, whole: _Range, wanted: int) -> Ite
         yield gathered
 
 
-def _estimate(session: Session, table: Table, part: _Range, whole: _Range) -> int:
-    """What the optimizer expects in a range; the range's share of the keys where its word cannot be true.
-
-    MySQL 9.7 explains any range of a forced primary key as one row.
-    """
-    if _explained(session, table, whole) * 4 >= table.rows:
-        return _explained(session, table, part)
-    return table.rows * _span(part) // max(_span(whole), 1)
-
-
-def _span(part: _Range) -> int:
-    return int(part.high[0]) - int(part.low[0]) if part.low and part.high else 0
-
-
 def _explained(session: Session, table: Table, part: _Range) -> int:
     """The optimizer's guess. With a forced index MySQL says 1 without looking, so the index is only offered.
 
-    InnoDB never guesses more than half of the table for a range, so about half means anything up to all.
+    InnoDB never guesses more than half of what it counted for the table, or all of that. As the count itself may be an
+    eighth of the truth, such a guess says only that there are many.
     """
     source = f"{qualified(table.name)} USE INDEX ({quote_identifier(index_of(table))})"
     sql = f"SELECT 1 FROM {source} WHERE {condition(table, part.bounds)}"  # noqa: S608 - quoted
     with session.cursor() as cursor:
         cursor.execute(f"EXPLAIN FORMAT=TRADITIONAL {sql}")  # MySQL 9 would draw a tree
         titles = [d[0] for d in cursor.description or ()]
-        rows = sum(int(row[titles.index("rows")] or 0) for row in cursor.fetchall())
-    return max(rows, table.rows) if rows > _HALF * table.rows else rows
+        return sum(int(row[titles.index("rows")] or 0) for row in cursor.fetchall())
 
 
 def _stepped(session: Session, table: Table, part: _Range, wanted: int) -> Iterator[_Range]:
