@@ -13,7 +13,7 @@ PAIR ?= postgres18-mysql
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers test test-long test-unit test-suite test-faults soak lint format demo up bench bench-api clean
+.PHONY: help setup servers test test-pairs test-long test-unit test-suite test-faults soak lint format demo up bench bench-api clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,8 +24,11 @@ setup: ## virtual environment, pinned packages, compiled codecs (quick when noth
 servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpacked privately, PostgreSQL
 	@sh scripts/servers.sh
 
-test: servers ## everything but test-long: unit, suite over all pairs, API, faults, replay
+test: servers ## everything but test-pairs and test-long: unit, suite on a diagonal of pairs, API, faults, replay
 	@$(PYTEST) $(ALL) $(ARGS)
+
+test-pairs: servers ## the suite and the faults on every pair of servers
+	@$(PYTEST) tests/suite tests/faults $(ALL) -m "not long" $(ARGS)
 
 test-long: servers ## what does not fit into the time of `make test`: long sweeps and whole character sets
 	@$(PYTEST) $(ALL) -m long --timeout 3600 $(ARGS)
@@ -33,7 +36,7 @@ test-long: servers ## what does not fit into the time of `make test`: long sweep
 test-unit: setup ## the tests that need no server (a few seconds)
 	@$(PYTEST) tests/unit $(ARGS)
 
-test-suite: servers ## the suite: every engine and every pair
+test-suite: servers ## the suite on its diagonal: every engine as source and as target
 	@$(PYTEST) tests/suite $(ALL) $(ARGS)
 
 test-faults: servers ## kills, restarts and cuts in every phase

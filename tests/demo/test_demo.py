@@ -29,7 +29,6 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("source", "server"), [("postgres", "postgres18"), ("mariadb", "mariadb")])
 def test_the_whole_story(source: str, server: str, fleet: Fleet, folder: Path) -> None:
     running_server(fleet, server)  # skips where there is none

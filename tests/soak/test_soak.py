@@ -17,7 +17,6 @@ RATE = 500  # rows changed a second; on a busy machine the writers reach less, w
 
 
 @pytest.mark.faults
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_minutes_from_postgres_to_mysql(fleet: Fleet, tmp_path: Path) -> None:
     for name in ("postgres18", "mysql"):

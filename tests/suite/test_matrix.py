@@ -14,7 +14,7 @@ import yaml
 
 from tests.servers.fleet import SERVERS
 from tests.suite import test_queue
-from tests.suite.conftest import PAIRS
+from tests.suite.conftest import DIAGONAL, PAIRS
 from tests.suite.test_queue import PAIRS as QUEUES
 from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
@@ -62,6 +62,15 @@ def test_every_pair_of_the_engines_is_listed() -> None:
     types = {type: engine(type).capabilities for type in known_types()}
     pairs = {f"{s} → {t}" for s, can in types.items() if can.source for t, may in types.items() if may.target}
     assert set(matrix()["pairs"]) == pairs
+
+
+def test_every_engine_is_on_the_diagonal_and_the_families_both_ways() -> None:
+    run = [(SERVERS[source], SERVERS[target]) for source, target in DIAGONAL]
+    assert matrix()["diagonal"] == [f"{source} → {target}" for source, target in run]
+    types = {type: engine(type).capabilities for type in known_types()}
+    assert {source for source, _ in run} == {type for type, can in types.items() if can.source}
+    assert {target for _, target in run} == {type for type, can in types.items() if can.target}
+    assert {("postgres", "mysql"), ("mysql", "postgres")} <= set(run)
 
 
 def test_every_capability_is_answered_for_every_pair() -> None:

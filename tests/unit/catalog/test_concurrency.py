@@ -9,8 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from whimbrel.catalog.records import MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest, OperationConflict
@@ -93,7 +91,6 @@ def test_deleting_and_starting_exclude_each_other(shop: Catalog, open_catalog: C
     assert (counted["started"] == 1) != (counted["retired"] > 0)
 
 
-@pytest.mark.slow
 def test_processes_open_a_new_home_at_once(tmp_path: Path) -> None:
     """All make the tables and the secret key at the same time, and all can read each other's secrets."""
     program = (

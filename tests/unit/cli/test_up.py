@@ -93,7 +93,6 @@ def test_endpoints_and_migrations(up: Up) -> None:
     assert "deleted" in up.run("migration", "delete", "m", "--force")
 
 
-@pytest.mark.slow
 def test_operations_and_their_end(up: Up, postgres18: Postgres) -> None:
     for side, kind, database in (("s2", "source", "up_from"), ("t2", "target", "up_to")):
         postgres18.create_database(database)

@@ -99,7 +99,6 @@ async def test_repair_goes_by_the_last_comparison(house: House) -> None:
     assert house.actors.called("repair_data") == [told] * 2
 
 
-@pytest.mark.slow
 async def test_a_short_operation_gives_up(house: House) -> None:
     house.actors.acts["extract_schema"] = [failing(SourceInterrupted("the connection to db:5432 broke"))]
     handle = await house.begin("schema-extract")
