@@ -10,9 +10,6 @@ from whimbrel.errors import ConnectionRefused, IdentifierRefused, TypeRefused, W
 from whimbrel.model.job import Job
 from whimbrel.pipeline.pair import Pair, open_pair
 
-# How ``Target.differences`` ends about columns without which no row can be loaded.
-_FATAL = ("is missing", "does not exist", "has neither a default nor NULL", "computed", "a generated column")
-
 
 def check_fit(job: Job, *, data: bool, changes: bool) -> tuple[CheckResult, ...]:
     """What only both sides together can tell; ``data``: rows are to be loaded, ``changes``: changes are to be applied.
@@ -54,11 +51,11 @@ def _checks(pair: Pair, data: bool, changes: bool) -> Iterator[CheckResult]:
     differences = pair.target.differences(pair.target_tables)
     yield offenders(
         "target.table_shape",
-        differences,
+        [str(d) for d in differences],
         "existing tables have the columns that are needed",
         "existing tables have another shape",
         "Drop them, or make them match.",
-        otherwise="fail" if any(d.endswith(_FATAL) for d in differences) else "warn",
+        otherwise="fail" if any(d.fatal for d in differences) else "warn",
     )
     yield offenders(
         "target.keys",

@@ -70,18 +70,18 @@ class Pair:
         best = negotiate(reads, loads)
         if best is None or lenient is None:
             raise InvalidRequest(f"{self.job.source.type} and {self.job.target.type} share no format for rows")
-        differing = self.target.differences(self.target_tables)
+        differing = {d.table for d in self.target.differences(self.target_tables)}
         return {
             source.name: lenient if _must_convert(source, target, differing) else best for source, target in self.both
         }
 
 
-def _must_convert(source: Table, target: Table, differing: tuple[str, ...]) -> bool:
+def _must_convert(source: Table, target: Table, differing: set[TableName]) -> bool:
     types = zip(source.loaded_columns, target.loaded_columns, strict=True)
     return (
         source.options.get("binary") == "no"
         or any(s.type.native != t.type.native for s, t in types)
-        or any(d.startswith(f"{target.name}.") or d.startswith(f"{target.name}:") for d in differing)
+        or target.name in differing
     )
 
 

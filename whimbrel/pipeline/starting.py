@@ -72,18 +72,13 @@ def _follow_layouts(pair: Pair, checkpoint: Checkpoint, epoch: int, control: Con
     if not changed:
         return
     targets = {source.name: target for source, target in pair.both}
-    differing = pair.target.differences([targets[t.name] for t in changed])
-    followed = [t for t in changed if not any(d.startswith(_beginnings(targets[t.name])) for d in differing)]
+    differing = {d.table for d in pair.target.differences([targets[t.name] for t in changed])}
+    followed = [t for t in changed if targets[t.name].name not in differing]
     accepted = set(pair.source.accept_columns(pair.job, followed))
     if accepted:
         checkpoint.save_layouts(epoch, [t for t in followed if t.name in accepted])
         named = ", ".join(sorted(map(str, accepted))[:20])
         control.log("orchestrator", f"{named}: going on with the new columns, which the target has too")
-
-
-def _beginnings(table: Table) -> tuple[str, str]:
-    """How ``Target.differences`` begins about a table, and about a column of it."""
-    return f"{table.name}:", f"{table.name}."
 
 
 def start_of_queue_beside(job: Job, writer: QueueWriter, owner: str, database: Position) -> Position:

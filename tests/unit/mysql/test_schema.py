@@ -17,6 +17,7 @@ from whimbrel.connectors.mysql.source import MySQLSource
 from whimbrel.connectors.mysql.target import MySQLTarget
 from whimbrel.connectors.mysql.types import canonical, read_type
 from whimbrel.errors import SchemaFailed, TableMissing
+from whimbrel.model.difference import Kind
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Table
@@ -160,14 +161,15 @@ def _shape(create: str) -> list[str]:
 def test_differences_name_columns(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
     schemas = {ORIGIN: COPY}
     target.execute_script(";".join(target.render(tables, schemas, server.flavor).tables))
-    server.client("ALTER TABLE parent MODIFY code VARCHAR(5), ADD extra INT", COPY)
+    server.client("ALTER TABLE parent MODIFY code VARCHAR(5), ADD extra INT, ADD wanted INT NOT NULL", COPY)
     server.client("ALTER TABLE `Child x` DROP COLUMN r", COPY)
     found = target.differences(target.target_tables(tables, schemas, server.flavor))
-    assert found == (
-        f"{COPY}.Child x.r: does not exist",
-        f"{COPY}.parent.code: is varchar(5), expected varchar(10)",
-        f"{COPY}.parent.extra: is not in the source",
-    )
+    assert [(str(d), d.kind, d.fatal) for d in found] == [
+        (f"{COPY}.Child x.r: does not exist", Kind.MISSING, True),
+        (f"{COPY}.parent.code: is varchar(5), expected varchar(10)", Kind.TYPE, False),
+        (f"{COPY}.parent.extra: is not in the source", Kind.EXTRA, False),
+        (f"{COPY}.parent.wanted: is not in the source, and has neither a default nor NULL", Kind.EXTRA, True),
+    ]
 
 
 def test_existing_and_nonempty(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:

@@ -19,6 +19,7 @@ from whimbrel.connectors.protocols import LoadState, TableLoad
 from whimbrel.errors import ValueRefused
 from whimbrel.model.change import INSERT, UPDATE, Segment, TableChanges
 from whimbrel.model.chunk import Chunk
+from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -254,7 +255,7 @@ class Target:
     def checkpoint(self, migration: str) -> Progress:
         return self.world.progress
 
-    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+    def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:
         return ()
 
     def prepare_load(self, tables: Sequence[Table], claim: object = None) -> None: ...

@@ -19,6 +19,7 @@ from whimbrel.connectors.postgres.connection import connect
 from whimbrel.connectors.postgres.schema import unqualified_names_off
 from whimbrel.connectors.protocols import Source, Target
 from whimbrel.model.chunk import Format
+from whimbrel.model.difference import Kind
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, ColumnType, Table
@@ -292,13 +293,13 @@ def test_existing_nonempty_and_differences(server: Postgres) -> None:
     assert target.existing(names) == tuple(names[1:])
     assert target.nonempty(names) == (names[1],)
     tables = target.target_tables(reflected(server, first, "public.t"), {}, "postgres")
-    assert target.differences(tables) == (
-        "public.t.a: is bigint, not integer",
-        "public.t.b: is character varying(5), not character varying(10)",
-        "public.t.c: is missing",
-        "public.t.d: is not a generated column",
-        "public.t.e: is not in the source, and has neither a default nor NULL",
-    )
+    assert [(str(d), d.kind, d.fatal) for d in target.differences(tables)] == [
+        ("public.t.a: is bigint, not integer", Kind.TYPE, False),
+        ("public.t.b: is character varying(5), not character varying(10)", Kind.TYPE, False),
+        ("public.t.c: is missing", Kind.MISSING, True),
+        ("public.t.d: is not a generated column", Kind.COMPUTED, True),
+        ("public.t.e: is not in the source, and has neither a default nor NULL", Kind.EXTRA, True),
+    ]
     assert target_of(server, first).differences(tables) == ()
 
 

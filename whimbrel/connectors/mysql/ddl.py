@@ -9,6 +9,8 @@ from whimbrel.connectors.mysql.conversion import Conversion
 from whimbrel.connectors.mysql.schema import key_parts
 from whimbrel.connectors.mysql.types import canonical
 from whimbrel.connectors.protocols import Rendered
+from whimbrel.model.difference import Difference, Kind
+from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, ForeignKey, Index, Table
 
 
@@ -100,28 +102,35 @@ def foreign_key(key: ForeignKey) -> str:
     )
 
 
-def differences(wanted: Sequence[Table], existing: Sequence[Table]) -> tuple[str, ...]:
+def differences(wanted: Sequence[Table], existing: Sequence[Table]) -> tuple[Difference, ...]:
     """How existing tables differ in columns from what we would make."""
-    found: list[str] = []
+    found: list[Difference] = []
     there = {t.name: t for t in existing}
     for table in wanted:
         if table.name not in there:
             continue
         columns = {c.name: c for c in there[table.name].columns}
         for column in table.columns:
-            found += _difference(table, column, columns.pop(column.name, None))
-        found += [f"{table.name}.{name}: is not in the source" for name in columns]
+            found += _difference(table.name, column, columns.pop(column.name, None))
+        found += [_extra(table.name, column) for column in columns.values()]
     return tuple(found)
 
 
-def _difference(table: Table, wanted: Column, actual: Column | None) -> Iterator[str]:
-    where = f"{table.name}.{wanted.name}"
+def _difference(table: TableName, wanted: Column, actual: Column | None) -> Iterator[Difference]:
     if actual is None:
-        yield f"{where}: does not exist"
+        yield Difference(table, wanted.name, Kind.MISSING, "does not exist", fatal=True)
         return
     if canonical(wanted.type.native) != canonical(actual.type.native):
-        yield f"{where}: is {actual.type.native}, expected {wanted.type.native}"
+        text = f"is {actual.type.native}, expected {wanted.type.native}"
+        yield Difference(table, wanted.name, Kind.TYPE, text)
     if wanted.nullable and not actual.nullable and wanted.generated is None:
-        yield f"{where}: is NOT NULL, expected NULL"
+        yield Difference(table, wanted.name, Kind.NULLABILITY, "is NOT NULL, expected NULL")
     if (wanted.generated is None) != (actual.generated is None):
-        yield f"{where}: is {'not ' if actual.generated is None else ''}computed"
+        text = f"is {'not ' if actual.generated is None else ''}computed"
+        yield Difference(table, wanted.name, Kind.COMPUTED, text, fatal=True)
+
+
+def _extra(table: TableName, column: Column) -> Difference:
+    given = column.nullable or column.default is not None or column.identity or column.generated is not None
+    text = "is not in the source" + ("" if given else ", and has neither a default nor NULL")
+    return Difference(table, column.name, Kind.EXTRA, text, fatal=not given)

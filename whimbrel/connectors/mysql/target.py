@@ -28,6 +28,7 @@ from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
+from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -108,7 +109,7 @@ class MySQLTarget:
                 filled |= {int(row[0]) for row in query(self.session, " UNION ALL ".join(parts))}
         return tuple(name for number, name in enumerate(there) if number in filled)
 
-    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+    def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:
         there = self.existing([t.name for t in tables])
         with self._lock, mapped("target"):
             return ddl.differences(tables, schema.reflect(self.session, there) if there else ())

@@ -13,6 +13,7 @@ from whimbrel.connectors.postgres.finish import has_rows
 from whimbrel.connectors.postgres.load import empty_table
 from whimbrel.connectors.postgres.reflection import FIND, Connection, rows
 from whimbrel.connectors.postgres.schema import reflect
+from whimbrel.model.difference import Difference, Kind
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Column, ColumnType, Table
 
@@ -27,30 +28,32 @@ def nonempty(connection: Connection, names: Sequence[TableName]) -> tuple[TableN
     return tuple(n for n in existing(connection, names) if has_rows(connection, n))
 
 
-def differences(connection: Connection, tables: Sequence[Table]) -> tuple[str, ...]:
-    """``schema.table.column: what differs`` for the tables that exist. A wider column is no difference."""
+def differences(connection: Connection, tables: Sequence[Table]) -> tuple[Difference, ...]:
+    """What differs in the tables that exist. A wider column is no difference."""
     there = set(existing(connection, [t.name for t in tables]))
     wanted = [t for t in tables if t.name in there]
     found = reflect(connection, [t.name for t in wanted])
     return tuple(d for want, have in zip(wanted, found, strict=True) for d in _differences(want, have))
 
 
-def _differences(want: Table, have: Table) -> Iterator[str]:
+def _differences(want: Table, have: Table) -> Iterator[Difference]:
     columns = {c.name: c for c in have.columns}
     for c in want.columns:
         actual = columns.pop(c.name, None)
-        where = f"{want.name}.{c.name}"
         if actual is None:
-            yield f"{where}: is missing"
+            yield Difference(want.name, c.name, Kind.MISSING, "is missing", fatal=True)
         elif (actual.generated is None) != (c.generated is None):
-            yield f"{where}: is {'not ' if c.generated else ''}a generated column"
+            text = f"is {'not ' if c.generated else ''}a generated column"
+            yield Difference(want.name, c.name, Kind.COMPUTED, text, fatal=True)
         elif not _holds(actual.type, c.type):
-            yield f"{where}: is {actual.type.native}, not {c.type.native}"
+            text = f"is {actual.type.native}, not {c.type.native}"
+            yield Difference(want.name, c.name, Kind.TYPE, text)
         elif c.nullable and not actual.nullable:
-            yield f"{where}: does not take NULL"
+            yield Difference(want.name, c.name, Kind.NULLABILITY, "does not take NULL")
     for extra in columns.values():
         if _must_be_given(extra):
-            yield f"{want.name}.{extra.name}: is not in the source, and has neither a default nor NULL"
+            text = "is not in the source, and has neither a default nor NULL"
+            yield Difference(want.name, extra.name, Kind.EXTRA, text, fatal=True)
 
 
 def _holds(actual: ColumnType, wanted: ColumnType) -> bool:

@@ -16,6 +16,7 @@ from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
+from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -67,7 +68,7 @@ class PostgresTarget:
         with self._session() as connection:
             return inventory.nonempty(connection, names)
 
-    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+    def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:
         with self._session() as connection:
             return inventory.differences(connection, tables)
 

@@ -12,6 +12,7 @@ from whimbrel.connectors.protocols.checks import Rehearsal
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.change import Segment
 from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.difference import Difference
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -102,7 +103,7 @@ class Target(Protocol):
     def nonempty(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         """Those of the (target) names that hold at least one row."""
 
-    def differences(self, tables: Sequence[Table]) -> tuple[str, ...]:
+    def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:
         """For target tables as target_tables gives them: how existing ones differ in columns; empty when they fit."""
 
     def rehearse(
