@@ -17,6 +17,7 @@ from whimbrel.catalog.records import MigrationRecord, Mode, OperationRecord, Sta
 from whimbrel.errors import (
     DataFailed,
     InvalidRequest,
+    NotExtracted,
     ObjectsFailed,
     OrchestratorFailed,
     ReplicationFailed,
@@ -62,6 +63,18 @@ def into_file_target(services: Services, name: str, body: dict[str, Any]) -> Pre
         return body
 
     return prepare
+
+
+async def require_extracted(services: Services, name: str) -> None:
+    """Raise NotExtracted before the first extract. The catalog knows it on whichever machine the files are."""
+    _, extracted = await in_thread(
+        services.catalog.list_operations, name, Status.COMPLETED, Mode.SCHEMA_EXTRACT, limit=1
+    )
+    if not extracted:
+        raise NotExtracted(
+            f"the schema of migration {name!r} was not extracted yet",
+            remedy=f"POST /v1/migrations/{name}/schema/extract first.",
+        )
 
 
 async def check_position(services: Services, name: str, body: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@
     ├── RequestError                 the caller must change something
     │   ├── AuthFailed               AUTH_FAILED 401
     │   ├── InvalidRequest           INVALID_REQUEST 400
+    │   │   └── NotExtracted
     │   ├── NotFound                 NOT_FOUND 404
     │   ├── MethodNotAllowed         METHOD_NOT_ALLOWED 405
     │   ├── MigrationNotFound        MIGRATION_NOT_FOUND 404
@@ -140,6 +141,12 @@ class AuthFailed(RequestError):
 
 class InvalidRequest(RequestError):
     """A body, query or name that breaks the contract; the message names the field."""
+
+
+class NotExtracted(InvalidRequest):
+    """What was asked for works with the extracted schema, and nothing was extracted for this migration yet."""
+
+    remedy = "POST schema/extract of the migration first."
 
 
 class NotFound(RequestError):

@@ -11,11 +11,10 @@ from api.bodies import EmptyBody, Name, ReplicationBody
 from api.documented import responses
 from api.envelope import answer
 from api.results import Paused, Started
-from api.services import Deps, RequestId, Services
-from api.threads import in_thread
+from api.services import Deps, RequestId
 from api.views import started_view
-from api.work import check_position, pause_or_resume, with_file_target
-from whimbrel.catalog.records import Mode, Status
+from api.work import check_position, pause_or_resume, require_extracted, with_file_target
+from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
     MigrationNotFound,
@@ -45,7 +44,7 @@ async def start_replication(
 
     async def prepare() -> dict[str, Any]:
         await with_file_target(services, name)
-        await _require_extracted(services, name)
+        await require_extracted(services, name)
         await check_position(services, name, asked)
         return asked
 
@@ -63,15 +62,3 @@ async def pause(name: Name, request: Request, services: Deps, body: EmptyBody | 
 async def resume(name: Name, request: Request, services: Deps, body: EmptyBody | None = None) -> Response:
     """Let a paused replication go on; answers once it does."""
     return await pause_or_resume(request, services, name, PAUSABLE, False)
-
-
-async def _require_extracted(services: Services, name: str) -> None:
-    """The catalog knows it on whichever machine the files are."""
-    _, extracted = await in_thread(
-        services.catalog.list_operations, name, Status.COMPLETED, Mode.SCHEMA_EXTRACT, limit=1
-    )
-    if not extracted:
-        raise InvalidRequest(
-            f"the schema of migration {name!r} was not extracted yet",
-            remedy=f"POST /v1/migrations/{name}/schema/extract first.",
-        )

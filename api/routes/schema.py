@@ -13,7 +13,7 @@ from api.results import SchemaApplied, SchemaExtracted
 from api.services import Deps, RequestId
 from api.sql_files import allowed_sql_file, configured_folders
 from api.threads import in_thread
-from api.work import run, with_file_target
+from api.work import require_extracted, run, with_file_target
 from whimbrel.catalog.records import Mode
 from whimbrel.errors import (
     InvalidRequest,
@@ -41,12 +41,16 @@ async def extract(
 async def apply(
     name: Name, request: Request, services: Deps, request_id: RequestId, body: SchemaApplyBody | None = None
 ) -> Response:
-    """Create the tables on the target. Doing it twice is no error."""
+    """Create the tables on the target. Doing it twice is no error.
+
+    Without a ``sql_file`` the schema must have been extracted before.
+    """
     asked = (body or SchemaApplyBody()).model_dump()
 
     async def prepare() -> dict[str, Any]:
         await with_file_target(services, name)
         if asked["sql_file"] is None:
+            await require_extracted(services, name)
             return asked
         workdir = services.catalog.workdir(name)
         return {"sql_file": str(await in_thread(allowed_sql_file, asked["sql_file"], workdir, configured_folders()))}

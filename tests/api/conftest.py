@@ -31,6 +31,7 @@ ON_BOTH = {
     "test_endpoints",
     "test_metrics",
     "test_migrations",
+    "test_endings",
     "test_operations",
     "test_request_ids",
     "test_reconciler",

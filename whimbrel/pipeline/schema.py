@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from whimbrel.errors import SchemaFailed, WhimbrelError
+from whimbrel.errors import NotExtracted, SchemaFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.files import read_unlinked, replace_file
@@ -59,14 +59,14 @@ def _write(path: Path, statements: Iterable[str], notes: Iterable[str]) -> None:
 def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
     """Run the tables script on the target and return how many tables of the migration it made. Idempotent.
 
-    Raises SchemaFailed when the file does not exist or a statement fails.
+    Raises NotExtracted when the file does not exist, SchemaFailed when it or a statement fails.
     """
     control.phase("schema")
     path = sql_file or job.workdir / TABLES
     try:
         sql = (path.read_bytes() if sql_file else read_unlinked(path)).decode()
     except FileNotFoundError:
-        raise SchemaFailed(f"{path} does not exist", remedy="Run schema/extract first.") from None
+        raise NotExtracted(f"{path} does not exist") from None
     except OSError as e:
         raise SchemaFailed(f"{path} cannot be read: {e.strerror}") from e
     except UnicodeDecodeError:

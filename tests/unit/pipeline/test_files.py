@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from whimbrel.catalog.home import write_private
-from whimbrel.errors import InvalidRequest, SchemaFailed
+from whimbrel.errors import InvalidRequest, NotExtracted, SchemaFailed
 from whimbrel.pipeline import schema
 from whimbrel.pipeline.files import read_unlinked, replace_file, require_unlinked
 from whimbrel.pipeline.packet import write_packet
@@ -69,4 +69,10 @@ def test_a_linked_script_is_not_run(tmp_path: Path, theirs: Path) -> None:
         read_unlinked(tmp_path / schema.TABLES)
     job: Any = SimpleNamespace(workdir=tmp_path)
     with pytest.raises(SchemaFailed, match="cannot be read"):
+        schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)  # type: ignore[arg-type]
+
+
+def test_a_script_that_was_never_extracted(tmp_path: Path) -> None:
+    job: Any = SimpleNamespace(workdir=tmp_path)
+    with pytest.raises(NotExtracted, match="does not exist"):
         schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)  # type: ignore[arg-type]
