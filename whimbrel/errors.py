@@ -467,7 +467,7 @@ class TableNotLoaded(ReplicationFailed):
 class LayoutChanged(ReplicationFailed):
     """A captured table changed its columns in a way that cannot be followed."""
 
-    remedy = "Make the same change on the target and load the named table again."
+    remedy = "Make the same change on the target and load the named table again; docs/ddl.md says how."
 
 
 # --- the rest -------------------------------------------------------------------------------------------------------

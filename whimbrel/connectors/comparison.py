@@ -6,6 +6,7 @@ filtered, hashed and grouped is decided here once, so that both sides of a pair 
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -191,6 +192,23 @@ class SqlComparison(ABC):
             head = {"hash": pa.array([_whole_hash(scope, text[0], text[1:]) for text in texts], pa.int64())}
         body = [pa.array(v, pa.binary()) for v in values[len(known) :]]
         return pa.RecordBatch.from_arrays([*head.values(), *body], [*head, *(c.name for c in loaded)])
+
+    def holds_else(self, table: TableName, column: tuple[str, str], value: str | None) -> bool:
+        name, form = column
+        rows = self.rows_of(table)
+        if value is None:
+            return bool(self.rows(f"{_select('1')} FROM {rows} WHERE {self.dialect.column(name)} IS NOT NULL LIMIT 1"))
+        text = self._value(table, name, form)
+        if form in CLIENT_FORMS:
+            first = self.rows(f"{_select(text)} FROM {rows} LIMIT 1")
+            if not first:
+                return False
+            if first[0][0] is None or client_text(form, first[0][0]) != client_text(form, value):
+                return True
+            value = str(first[0][0])  # what one ALTER TABLE has written is spelled alike
+        digest = self.dialect.digest(text)
+        other = f"{digest} <> '{hashlib.sha256(value.encode()).hexdigest()}' OR {digest} IS NULL"
+        return bool(self.rows(f"{_select('1')} FROM {rows} WHERE {other} LIMIT 1"))
 
     # --- rows and their hashes --------------------------------------------------------------------------------------
 

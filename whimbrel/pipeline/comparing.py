@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
@@ -58,6 +58,18 @@ def plans_of(pair: Pair, wanted: Collection[str] | None = None) -> list[Plan]:
     both = [(s, t) for s, t in pair.both if wanted is None or str(s.name) in wanted]
     there = _types_there(pair.job, [t.name for _, t in both])
     return [_plan(pair.job, s, t, there.get(t.name, {})) for s, t in both]
+
+
+def column_forms(pair: Pair, name: TableName) -> list[tuple[str, str, str]]:
+    """Source's name, target's name and form of each column of a table that can be compared."""
+    source, target = next((s, t) for s, t in pair.both if s.name == name)
+    there = _types_there(pair.job, [target.name]).get(target.name, {})
+    same = pair.job.source.type == pair.job.target.type
+    found = []
+    for s, t in zip(source.loaded_columns, target.loaded_columns, strict=True):
+        with suppress(ValidateFailed):
+            found.append((s.name, t.name, _form(s.type, t.type, there.get(t.name, t.type), same)))
+    return found
 
 
 def _types_there(job: Job, names: Sequence[TableName]) -> dict[TableName, dict[str, ColumnType]]:

@@ -13,6 +13,7 @@ from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
+from whimbrel.pipeline.added import require_filled
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.layouts import read_layouts, write_layouts
 from whimbrel.pipeline.packet import read_queue
@@ -74,6 +75,7 @@ def _follow_layouts(pair: Pair, checkpoint: Checkpoint, epoch: int, control: Con
     targets = {source.name: target for source, target in pair.both}
     differing = {d.table for d in pair.target.differences([targets[t.name] for t in changed])}
     followed = [t for t in changed if targets[t.name].name not in differing]
+    require_filled(pair, control, followed)
     accepted = set(pair.source.accept_columns(pair.job, followed))
     if accepted:
         checkpoint.save_layouts(epoch, [t for t in followed if t.name in accepted])
@@ -121,7 +123,11 @@ def start_of_queue(
         accepted = source.accept_columns(job, tables)
         if accepted:  # no message ever says what an ALTER TABLE did to the rows that were there
             named = ", ".join(sorted(map(str, accepted))[:20])
-            control.log("orchestrator", f"{named}: other columns on the source; messages have them from here on")
+            control.log(
+                "orchestrator",
+                f"{named}: other columns on the source; messages have them from here on, and none says what they are "
+                "in rows that were there before",
+            )
         return stored.position
     start = _fresh(source, job, tables, position, stored.position if stored else None)
     try:

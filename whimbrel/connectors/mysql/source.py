@@ -15,11 +15,12 @@ from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.readable import require_readable
 from whimbrel.connectors.mysql.retention import Expiry
 from whimbrel.connectors.mysql.server import server_identity
-from whimbrel.connectors.protocols import ChangeStream, Rehearsal, Retained, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Filled, Rehearsal, Retained, Snapshot, SnapshotReader
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
+from whimbrel.model.normal import Columns
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
@@ -80,6 +81,10 @@ class MySQLSource:
 
     def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
         """Rows in the log are read by the columns that the tables had when replication began, and by no others."""
+        return ()
+
+    def filled(self, job: Job, table: Table, columns: Columns) -> Sequence[Filled]:
+        """No columns are accepted that came since."""
         return ()
 
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import psycopg
+
 from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.locks import bound_waits
@@ -267,6 +269,16 @@ class PostgresComparison(SqlComparison):
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         with mapped(self._role):
             return self._connection.execute(sql.encode()).fetchall()
+
+    def rows_within(self, sql: str, seconds: float) -> list[tuple[Any, ...]] | None:
+        """The same as ``rows``; None when it was not done in time."""
+        with mapped(self._role):
+            try:
+                with self._connection.transaction():
+                    self._connection.execute(f"set local statement_timeout = {int(seconds * 1000)}".encode())
+                    return self._connection.execute(sql.encode()).fetchall()
+            except psycopg.errors.QueryCanceled:
+                return None
 
     def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
         with (

@@ -239,6 +239,11 @@ def columns_followed(before: Shape, now: Shape) -> bool:
     return not retyped and not reused
 
 
+def columns_added(before: Shape, now: Shape) -> tuple[str, ...]:
+    old = dict(_columns(before))
+    return tuple(name for number, (_, name) in _columns(now) if number not in old)
+
+
 def _columns(shape: Shape) -> Iterator[tuple[int, tuple[str, str]]]:
     """Number -> (type, name)."""
     for column in shape.columns:

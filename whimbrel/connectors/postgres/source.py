@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from whimbrel.connectors.postgres import changes, retention, schema, slots, snapshot, watch
+from whimbrel.connectors.postgres.compare import open_comparison
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
+from whimbrel.connectors.postgres.filled import filled
 from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.publication import capture_name
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import ChangeStream, Rehearsal, Retained, Snapshot, SnapshotReader
+from whimbrel.connectors.protocols import ChangeStream, Filled, Rehearsal, Retained, Snapshot, SnapshotReader
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
+from whimbrel.model.normal import Columns
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
@@ -78,6 +81,14 @@ class PostgresSource:
     def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
         with self._session() as connection:
             return watch.accept_columns(connection, capture_name(job.migration), tables)
+
+    def filled(self, job: Job, table: Table, columns: Columns) -> Sequence[Filled]:
+        with self._session() as connection:
+            added = watch.added(connection, capture_name(job.migration), table)
+        if added is None:
+            return ()
+        with closing(open_comparison(self._endpoint, self._operation)) as comparison:
+            return filled(comparison, table, columns, added)
 
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
         return changes.open_changes(self._endpoint, job, tables, start)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import psycopg
 
@@ -18,6 +18,7 @@ from whimbrel.connectors.postgres.shapes import (
     ROWS_REMEDY,
     Differences,
     Look,
+    columns_added,
     columns_followed,
     compare,
     look,
@@ -138,6 +139,25 @@ def accept_columns(connection: Connection, publication: str, tables: Sequence[Ta
     if accepted:
         keep(connection, publication, Look(before.horizon, shapes))
     return accepted
+
+
+@dataclass(frozen=True)
+class Added:
+    """Columns of a table that came since a look at which all transactions with numbers below ``horizon`` had ended."""
+
+    oid: int
+    horizon: int
+    columns: tuple[str, ...]
+
+
+def added(connection: Connection, publication: str, table: Table) -> Added | None:
+    """What came since the table was seen last; None when nothing did, or nobody has kept that."""
+    before = _read(connection, publication)
+    [oid] = oids_of(connection, [table])
+    if before is None or oid not in before.shapes:
+        return None
+    came = columns_added(before.shapes[oid], look(connection, publication, [oid]).shapes[oid])
+    return Added(oid, before.horizon, came) if came else None
 
 
 # --- while the log is followed --------------------------------------------------------------------------------------

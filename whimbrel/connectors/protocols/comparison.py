@@ -104,6 +104,10 @@ class Comparison(Protocol):
         Where ``lookup`` gives a ``part``, ``keys`` must have it, and rows of other hashes may be among the result.
         """
 
+    def holds_else(self, table: TableName, column: tuple[str, str], value: str | None) -> bool:
+        """Whether any row has something else than this value, text in the column's normal form, in the column of this
+        name and form. Looks at all rows."""
+
     def cancel(self) -> None:
         """End the statement in hand; callable from another thread. The call that waits for it raises."""
 

@@ -13,6 +13,7 @@ from whimbrel.model.change import Transaction
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
+from whimbrel.model.normal import Columns
 from whimbrel.model.position import Position
 from whimbrel.model.table import Column, Table
 
@@ -30,6 +31,17 @@ class Retained:
     state: str
     warning: str | None = None
     slot: str = ""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What rows that were there before hold in a column that came since: all the same ``value``, as text in the normal
+    form asked for (None is NULL), unless it is not ``known``."""
+
+    table: TableName
+    column: str
+    known: bool
+    value: str | None = None
 
 
 class Source(Protocol):
@@ -77,6 +89,11 @@ class Source(Protocol):
     def accept_columns(self, job: Job, tables: Sequence[Table]) -> tuple[TableName, ...]:
         """Take the columns of these tables as known: the target has the same. Return the tables whose columns differ
         from what was known, and only by ones that were added, dropped or renamed; the others stay changed."""
+
+    def filled(self, job: Job, table: Table, columns: Columns) -> Sequence[Filled]:
+        """The columns that came to the table since its columns were taken as known, with what rows of before hold in
+        them; none if it has no rows. ``columns`` are the names and normal forms of those that can be compared. Bounded
+        in time."""
 
     def open_changes(self, job: Job, tables: Sequence[Table], start: Position) -> ChangeStream:
         """Read changes from ``start`` on. Raises PositionLost, PositionForeign, LayoutChanged for what was done to a
