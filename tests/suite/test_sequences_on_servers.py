@@ -172,7 +172,7 @@ class OnServers(Run):
 
 
 def drawn(run: Run, draw: random.Random) -> Iterator[Step]:
-    """Steps of all kinds, operations twice as often as others; the last one is an operation, which sees what is left."""
+    """Steps of all kinds, operations twice as often as others; the last is an operation, which sees what is left."""
     for number in range(LENGTH):
         steps = list(possible(run))
         operations = [s for s in steps if isinstance(s, Operation)]
