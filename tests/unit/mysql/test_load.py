@@ -247,6 +247,22 @@ def test_an_older_epoch_is_fenced(server: MySQL, target: MySQLTarget, loading: L
     assert loading.checkpoint.state().operation == "op-target"
 
 
+def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(
+    server: MySQL, target: MySQLTarget, loading: Loading, loader: MySQLLoader
+) -> None:
+    with closing(target.checkpoint("m")) as deleted:
+        deleted.remove()
+    with closing(target.checkpoint("m")) as namesake:
+        epochs = [namesake.claim() for _ in range(3)]
+        namesake.save_plan(epochs[-1], loading.table, loading.chunks)
+        assert min(epochs) > loading.epoch
+    with pytest.raises(Fenced):
+        loading.load(loader, row(1))
+    with pytest.raises(Fenced):
+        loading.checkpoint.set_position(loading.epoch, POSITION)
+    assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
+
+
 def test_loaders_work_side_by_side(
     parameters: dict[str, object], job: Job, loading: Loading, loader: MySQLLoader
 ) -> None:

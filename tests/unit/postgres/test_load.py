@@ -179,7 +179,24 @@ def test_the_progress_tables_are_made_by_many_at_once(server: Postgres) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(epochs) == [1, 2, 3, 4, 5, 6]
+    assert sorted(epochs) == [min(epochs) + n for n in range(6)]
+
+
+def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(move: Move) -> None:
+    (chunk,) = move.plan("true")
+    file = move.staged(chunk)
+    with closing(move.target.checkpoint("m")) as deleted:
+        deleted.remove()
+    with closing(move.target.checkpoint("m")) as namesake:
+        epochs = [namesake.claim() for _ in range(3)]
+        namesake.save_plan(epochs[-1], move.source, [chunk])
+        assert min(epochs) > move.epoch
+    for write in (
+        lambda: move.load(chunk, file),
+        lambda: move.checkpoint.set_position(move.epoch, Position("postgres", "1", "0/1", (1,))),
+    ):
+        with pytest.raises(errors.Fenced):
+            write()
 
 
 @pytest.mark.parametrize("keyed", [True, False])

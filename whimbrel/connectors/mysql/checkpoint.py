@@ -52,6 +52,9 @@ _DEFINITIONS = {
         " PRIMARY KEY (migration, target_schema, target_table)"
     ),
 }
+# A migration that is deleted and made again must not come to the epochs of its namesake, whose workers may still live:
+# a row is new for longer than it takes to claim it once, so the time is ahead of all that was claimed before.
+_FIRST_EPOCH = "CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)"
 _OF_TABLE = "migration = %s AND source_schema = %s AND source_table = %s"
 
 
@@ -137,7 +140,7 @@ class MySQLCheckpoint:
         with transaction(self.session, "whimbrel.progress"):
             execute(
                 self.session,
-                "INSERT INTO whimbrel.progress (migration, epoch) VALUES (%s, 1)"
+                f"INSERT INTO whimbrel.progress (migration, epoch) VALUES (%s, {_FIRST_EPOCH})"  # noqa: S608 - a constant
                 " ON DUPLICATE KEY UPDATE epoch = epoch + 1",
                 (self.migration,),
             )

@@ -51,6 +51,9 @@ create table if not exists whimbrel.owned (
   migration text, schema_name text, table_name text,
   primary key (migration, schema_name, table_name));
 """
+# A migration that is deleted and made again must not come to the epochs of its namesake, whose workers may still live:
+# a row is new for longer than it takes to claim it once, so the time is ahead of all that was claimed before.
+_FIRST_EPOCH = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
 _NAMES = ["progress", "tables", "chunks", "dropped", "owned"]
 
 
@@ -103,7 +106,7 @@ class PostgresCheckpoint:
     def claim(self) -> int:
         with mapped("target"):
             row = self._connection.execute(
-                "insert into whimbrel.progress as p (migration, epoch) values (%s, 1)"
+                f"insert into whimbrel.progress as p (migration, epoch) values (%s, {_FIRST_EPOCH})"  # noqa: S608 - a constant
                 " on conflict (migration) do update set epoch = p.epoch + 1, updated_at = now() returning epoch",
                 [self._migration],
             ).fetchone()

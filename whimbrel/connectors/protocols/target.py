@@ -152,7 +152,8 @@ class Checkpoint(Protocol):
     """The progress tables in the target: ``whimbrel.progress`` and ``whimbrel.chunks``. Every write is fenced."""
 
     def claim(self) -> int:
-        """Take the migration over: raise the epoch and return it. All writes with an older epoch fail with Fenced."""
+        """Take the migration over: raise the epoch and return it. All writes with an older epoch fail with Fenced, also
+        those of a migration of the same name that was removed meanwhile."""
 
     def state(self) -> LoadState: ...
 
