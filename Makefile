@@ -27,14 +27,14 @@ servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpac
 test: servers ## everything but test-pairs and test-long: unit, suite on a diagonal of pairs, API, faults, replay
 	@$(PYTEST) $(ALL) $(ARGS)
 
-test-pairs: servers ## the suite and the faults on every pair of servers
-	@$(PYTEST) tests/suite tests/faults $(ALL) -m "not long" $(ARGS)
+test-pairs: servers ## the suite, the faults and the demo on every pair of servers
+	@$(PYTEST) tests/suite tests/faults tests/demo $(ALL) -m "not long" $(ARGS)
 
 test-long: servers ## what does not fit into the time of `make test`: long sweeps and whole character sets
 	@$(PYTEST) $(ALL) -m long --timeout 3600 $(ARGS)
 
 test-unit: setup ## the tests that need no server (a few seconds)
-	@$(PYTEST) tests/unit $(ARGS)
+	@$(PYTEST) tests/unit -m "not server and not long and not pairs" $(ARGS)
 
 test-suite: servers ## the suite on its diagonal: every engine as source and as target
 	@$(PYTEST) tests/suite $(ALL) $(ARGS)

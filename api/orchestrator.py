@@ -23,6 +23,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from whimbrel.errors import OperationNotFound, OperationTimeout, OrchestratorFailed, WhimbrelError, from_json
+from worker.polling import worker_polls
 from worker.settings import Settings
 from workflows.messages import CLEANUP_WORKFLOW, TASK_QUEUE, WORKFLOWS, OperationRequest
 
@@ -70,6 +71,9 @@ class Orchestrator(Protocol):
 
     async def reachable(self) -> bool:
         """Whether Temporal answers; raises nothing."""
+
+    async def worker_polls(self) -> bool | None:
+        """Whether a worker asks Temporal for work; None when Temporal does not say. Raises nothing."""
 
     def url(self, operation: str) -> str | None:
         """The workflow's page in Temporal's UI."""
@@ -203,6 +207,12 @@ class TemporalOrchestrator:
             return await client.service_client.check_health(timeout=timedelta(seconds=2))
         except (OrchestratorFailed, RPCError):
             return False
+
+    async def worker_polls(self) -> bool | None:
+        try:
+            return await worker_polls(await self._connected())
+        except (OrchestratorFailed, RPCError):
+            return None
 
     def url(self, operation: str) -> str | None:
         return f"{self._ui}/namespaces/{self._settings.namespace}/workflows/{operation}" if self._ui else None

@@ -41,6 +41,7 @@ class Health(Shape):
     version: str
     catalog: Literal["ok", "unreachable"]
     temporal: Literal["ok", "unreachable"]
+    worker: Literal["polls", "missing", "unknown"]
 
 
 class NameAndType(Shape):

@@ -61,6 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from tests.sharing import by_length
 
     items.sort(key=lambda item: by_length(item.nodeid))
+    for item in items:
+        if {"fleet", "kafka"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.server)
 
 
 def chosen_engines(config: pytest.Config) -> frozenset[str]:

@@ -249,7 +249,7 @@ class TopicMissing(ConnectionRefused):
 class DriverMissing(ConnectionRefused):
     """The driver of this engine is not installed."""
 
-    remedy = "Install the extra for this engine: pip install 'whimbrel[<engine>]'."
+    remedy = "Install the package that the message names."
 
 
 # --- schema ---------------------------------------------------------------------------------------------------------

@@ -16,18 +16,25 @@ from api.threads import in_thread
 from whimbrel.errors import CatalogUnreachable
 
 router = APIRouter(prefix="/v1", tags=["Health"])
-_EXAMPLE = {"status": "ok", "version": "0.1.0", "catalog": "ok", "temporal": "ok"}
+_EXAMPLE = {"status": "ok", "version": "0.1.0", "catalog": "ok", "temporal": "ok", "worker": "polls"}
 
 
 @router.get("/health", responses=responses(Health, _EXAMPLE))
 async def health(request: Request, services: Deps) -> Response:
-    """Whether the API runs, and what it sees of its catalog and of Temporal. Public."""
-    catalog, temporal = await asyncio.gather(_catalog(services), services.orchestrator.reachable())
+    """Whether the API runs, and what it sees of its catalog, of Temporal and of workers. Public.
+
+    With ``worker`` at ``missing`` operations are accepted and wait: start one. ``unknown``: Temporal does not say.
+    """
+    orchestrator = services.orchestrator
+    catalog, temporal, polls = await asyncio.gather(
+        _catalog(services), orchestrator.reachable(), orchestrator.worker_polls()
+    )
     result = {
         "status": "ok",
         "version": version("whimbrel"),
         "catalog": "ok" if catalog else "unreachable",
         "temporal": "ok" if temporal else "unreachable",
+        "worker": {True: "polls", False: "missing", None: "unknown"}[polls],
     }
     return answer(request, result)
 

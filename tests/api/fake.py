@@ -17,11 +17,13 @@ Behaviour = Callable[[OperationRequest], None]
 
 @dataclass
 class FakeOrchestrator:
-    """``behaviour`` runs when a workflow starts; without one it stays open. ``down``: Temporal does not answer."""
+    """``behaviour`` runs when a workflow starts; without one it stays open. ``down``: Temporal does not answer.
+    ``polled``: a worker asks for work."""
 
     catalog: Catalog
     behaviour: Behaviour | None = None
     down: bool = False
+    polled: bool = True
     states: dict[str, Workflow] = field(default_factory=dict)
     started: list[OperationRequest] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -79,6 +81,9 @@ class FakeOrchestrator:
 
     async def reachable(self) -> bool:
         return not self.down
+
+    async def worker_polls(self) -> bool | None:
+        return None if self.down else self.polled
 
     def url(self, operation: str) -> str | None:
         return f"http://temporal/workflows/{operation}"

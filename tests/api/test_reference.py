@@ -6,6 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.api.conftest import Client
+from tests.api.fake import FakeOrchestrator
 
 ENDPOINTS = [
     "GET /v1/health",
@@ -68,7 +69,12 @@ async def test_an_unknown_migration(client: Client, endpoint: str) -> None:
 
 async def test_health_needs_no_key(anonymous: Client) -> None:
     found = await anonymous.ok("GET", "/v1/health")
-    assert (found["status"], found["catalog"], found["temporal"]) == ("ok", "ok", "ok")
+    assert (found["status"], found["catalog"], found["temporal"], found["worker"]) == ("ok", "ok", "ok", "polls")
+
+
+async def test_health_tells_when_nobody_would_do_the_work(temporal: FakeOrchestrator, anonymous: Client) -> None:
+    temporal.polled = False
+    assert (await anonymous.ok("GET", "/v1/health"))["worker"] == "missing"
 
 
 def test_openapi_tells_of_the_key_and_of_no_foreign_errors(app: FastAPI) -> None:

@@ -29,7 +29,9 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize(("source", "server"), [("postgres", "postgres18"), ("mariadb", "mariadb")])
+@pytest.mark.parametrize(
+    ("source", "server"), [("postgres", "postgres18"), pytest.param("mariadb", "mariadb", marks=pytest.mark.pairs)]
+)
 def test_the_whole_story(source: str, server: str, fleet: Fleet, folder: Path) -> None:
     running_server(fleet, server)  # skips where there is none
     argv = [sys.executable, "-m", "demo", "--source", source, "--scale", str(SMALL)]

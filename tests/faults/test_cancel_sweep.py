@@ -18,6 +18,7 @@ import pytest
 from tests.faults.conftest import a_migration
 from tests.faults.plant import Migration, Plant
 from tests.faults.test_endings import ENDINGS, assert_clean
+from tests.pairs import first
 from tests.servers.fleet import Fleet
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
@@ -82,12 +83,11 @@ def moving(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Iterat
         yield made
 
 
-between = pytest.mark.parametrize("moving", PAIRS, indirect=True, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 anywhere = pytest.mark.parametrize("moving", ANYWHERE, indirect=True, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 
 
 @pytest.mark.timeout(600)
-@between
+@pytest.mark.parametrize("moving", first(PAIRS[:1], PAIRS[1:]), indirect=True)
 def test_eight_moments(moving: Migration) -> None:
     """Each once, with cancel and stop in turn, and on the other pair the other way round."""
     first = int(moving.world.source.is_postgres)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running_server
+from tests.pairs import first
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.world import SCHEMA, Side, World, drop_leftovers
 
@@ -30,10 +31,7 @@ PAIRS = (*DIAGONAL, *OTHERS)
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(
-    params=[*DIAGONAL, *(pytest.param(pair, marks=pytest.mark.pairs) for pair in OTHERS)],
-    ids=["-".join(pair) for pair in PAIRS],
-)
+@pytest.fixture(params=first(DIAGONAL, OTHERS))
 def world(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iterator[World]:
     """An empty source and target of this pair, on one server under two names where they are of one kind; the tables are
     made by ``world.make``."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.pairs import first
 from tests.servers.process import wait_until
 from tests.suite.running import Running, Watch
 from tests.suite.test_move import prepare
@@ -19,9 +20,7 @@ from whimbrel.pipeline.packet import data_is_complete
 from whimbrel.pipeline.replication import replicate
 from whimbrel.pipeline.validation import validate_data
 
-both_ways = pytest.mark.parametrize(
-    "world", [("postgres18", "mysql"), ("mysql", "postgres18")], indirect=True, ids=["postgres-mysql", "mysql-postgres"]
-)
+both_ways = pytest.mark.parametrize("world", first([("postgres18", "mysql")], [("mysql", "postgres18")]), indirect=True)
 
 
 def about(job: Job, *tables: str) -> Job:

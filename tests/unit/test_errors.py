@@ -8,6 +8,7 @@ import re
 import pytest
 
 from whimbrel import errors
+from whimbrel.connectors import registry
 from whimbrel.errors import WhimbrelError, leaves
 
 ALL = list(leaves())
@@ -35,3 +36,24 @@ def test_each_leaf_has_a_docstring_and_a_remedy(leaf: type[WhimbrelError]) -> No
 def test_the_drawing_shows_the_tree() -> None:
     drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or "")) | {"WhimbrelError"}
     assert drawn == {c.__name__ for c in ALL}
+
+
+@pytest.mark.parametrize(
+    ("type", "error", "said"),
+    [
+        ("postgres", ModuleNotFoundError("No module named 'psycopg'", name="psycopg"), "pip install psycopg"),
+        ("test", ModuleNotFoundError("No module named 'a'", name="a"), "pip install 'whimbrel[test]'"),
+        ("postgres", ImportError("libodbc.so.2: cannot open shared object file"), "libodbc.so.2"),
+    ],
+)
+def test_a_missing_driver_is_told_by_what_exists(
+    monkeypatch: pytest.MonkeyPatch, type: str, error: ImportError, said: str
+) -> None:
+    class Entry:
+        def load(self) -> None:
+            raise error
+
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [Entry()])
+    with pytest.raises(errors.DriverMissing) as caught:
+        registry.engine.__wrapped__(type)
+    assert said in caught.value.how_to_fix

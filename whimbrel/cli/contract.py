@@ -15,7 +15,7 @@ class Contract(ApiClient):
     """The REST API, typed. ``request_id`` makes a start safe to repeat; starts are repeated when the line breaks."""
 
     def health(self) -> shapes.Health:
-        """Whether the API runs, and what it sees of its catalog and of Temporal."""
+        """Whether the API runs, and what it sees of its catalog, of Temporal and of workers."""
         return cast(shapes.Health, self.call("GET", path("health")))
 
     def put_source(self, name: str, body: shapes.EndpointBody) -> shapes.NameAndType:

@@ -121,6 +121,7 @@ class Health(TypedDict):
     version: str
     catalog: Literal["ok", "unreachable"]
     temporal: Literal["ok", "unreachable"]
+    worker: Literal["polls", "missing", "unknown"]
 
 
 class Held(TypedDict):

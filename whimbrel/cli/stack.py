@@ -7,16 +7,12 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.service import RPCError
 
 from api.auth import KeyFile, create_key, list_keys, revoke_key
@@ -24,8 +20,8 @@ from whimbrel.catalog.home import api_keys_file, home, private_dir, write_privat
 from whimbrel.cli.children import Child
 from whimbrel.cli.session import DEFAULT_URL, current, key_file, trust
 from whimbrel.errors import InvalidRequest, TlsFailed
+from worker import polling
 from worker.settings import Settings
-from workflows.messages import TASK_QUEUE
 
 START_SECONDS = 60.0
 OWN_KEY = "whimbrel-up"
@@ -125,19 +121,9 @@ def api_answers(port: int) -> bool:
 
 def worker_polls(settings: Settings) -> bool:
     """Whether anybody polls our task queue for workflows and for activities."""
-    kinds = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
 
     async def ask() -> bool:
-        service = (await settings.connect()).workflow_service
-        for kind in kinds:
-            request = DescribeTaskQueueRequest(
-                namespace=settings.namespace, task_queue=TaskQueue(name=TASK_QUEUE), task_queue_type=kind
-            )
-            now = time.time()
-            pollers = (await service.describe_task_queue(request)).pollers
-            if not any(now - p.last_access_time.ToSeconds() < 70 for p in pollers):
-                return False
-        return True
+        return await polling.worker_polls(await settings.connect())
 
     return _answers(ask)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, metadata
 from typing import cast
 
 from whimbrel.connectors.protocols import Engine
@@ -34,7 +34,17 @@ def engine(type: str) -> Engine:
     try:
         return cast(Engine, next(iter(found)).load())
     except ImportError as e:
-        raise DriverMissing(f"the connector for {type} cannot be imported: {e.name or e}") from e
+        raise DriverMissing(
+            f"the connector for {type} cannot be imported: {e.name or e}", remedy=_how_to_install(type, e)
+        ) from e
+
+
+def _how_to_install(type: str, error: ImportError) -> str:
+    if type in (metadata("whimbrel").get_all("Provides-Extra") or ()):
+        return f"Install the extra for this engine: pip install 'whimbrel[{type}]'."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return f"Install what is missing: pip install {error.name.partition('.')[0]}."
+    return f"Mend what the import failed at: {error}."
 
 
 @cache

@@ -235,8 +235,8 @@ def test_figures_of_an_operation_that_is_gone(catalog: Catalog, write: Callable[
         write(catalog)
 
 
-def test_fifty_thousand_tables_cost_what_changed(running: Catalog) -> None:
-    """A write of ten tables must not read or write the other 49,990: compared with the same on a small operation."""
+def test_ten_thousand_tables_cost_what_changed(running: Catalog) -> None:
+    """A write of ten tables must not read or write the other 9,990: compared with the same on a small operation."""
 
     def seconds() -> float:
         began = time.perf_counter()
@@ -246,6 +246,6 @@ def test_fifty_thousand_tables_cost_what_changed(running: Catalog) -> None:
         return time.perf_counter() - began
 
     small = min(seconds() for _ in range(3))
-    running.save_table_progress("id", [copying(f"s.t{i}", 100, 0) for i in range(50_000)])
-    assert min(seconds() for _ in range(3)) < 20 * small  # of 5,000 times the tables
+    running.save_table_progress("id", [copying(f"s.t{i}", 100, 0) for i in range(10_000)])
+    assert min(seconds() for _ in range(3)) < 20 * small  # of 1,000 times the tables
     assert figures(running)["rows_loaded"] == 190

@@ -1,0 +1,30 @@
+"""Whether anybody would take the work that the API hands out."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+from workflows.messages import TASK_QUEUE
+
+_KINDS = (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY)
+_RECENT = 70.0  # seconds: a poll waits for a minute before it comes back empty
+
+
+async def worker_polls(client: Client, seconds: float = 2.0) -> bool:
+    """Whether our task queue was polled lately, for workflows and for activities. Each question takes at most
+    ``seconds``; raises temporalio's RPCError."""
+    for kind in _KINDS:
+        request = DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=TASK_QUEUE), task_queue_type=kind
+        )
+        now = time.time()
+        answer = await client.workflow_service.describe_task_queue(request, timeout=timedelta(seconds=seconds))
+        if not any(now - p.last_access_time.ToSeconds() < _RECENT for p in answer.pollers):
+            return False
+    return True
