@@ -151,13 +151,15 @@ class Added:
 
 
 def added(connection: Connection, publication: str, table: Table) -> Added | None:
-    """What came since the table was seen last; None when nothing did, or nobody has kept that."""
+    """What came since the table was seen last; None when nothing did, when nobody has kept that, and when more was
+    done to the columns than can be followed."""
     before = _read(connection, publication)
     [oid] = oids_of(connection, [table])
     if before is None or oid not in before.shapes:
         return None
-    came = columns_added(before.shapes[oid], look(connection, publication, [oid]).shapes[oid])
-    return Added(oid, before.horizon, came) if came else None
+    old, new = before.shapes[oid], look(connection, publication, [oid]).shapes[oid]
+    came = columns_added(old, new)
+    return Added(oid, before.horizon, came) if came and columns_followed(old, new) else None
 
 
 # --- while the log is followed --------------------------------------------------------------------------------------
