@@ -31,15 +31,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Plan:
-    """One table on both sides. Columns stand in the same order; their forms are the same."""
+    """One table on both sides. Columns stand in the same order; their forms are the same.
+
+    ``computed`` are those that each side makes by itself: the source's name, the target's, and the form.
+    """
 
     source: Table
     target: Table
     forms: tuple[str, ...]
+    computed: tuple[tuple[str, str, str], ...] = ()
 
     def columns(self, target: bool) -> Columns:
         table = self.target if target else self.source
-        return tuple(zip((c.name for c in table.loaded_columns), self.forms, strict=True))
+        made = ((names[1 if target else 0], names[2]) for names in self.computed)
+        return (*zip((c.name for c in table.loaded_columns), self.forms, strict=True), *made)
 
     def key(self, target: bool) -> Columns:
         at = [c.name for c in self.source.loaded_columns]
@@ -91,7 +96,17 @@ def _plan(job: Job, source: Table, target: Table, there: Mapping[str, ColumnType
         forms = tuple(_form(s.type, t.type, there.get(t.name, t.type), same) for s, t in pairs)
     except ValidateFailed as e:
         raise ValidateFailed(f"{source.name}: {e.message}", remedy=e.how_to_fix, table=str(source.name)) from e
-    return Plan(source, target, forms)
+    return Plan(source, target, forms, tuple(_computed(source, target, there, same)))
+
+
+def _computed(
+    source: Table, target: Table, there: Mapping[str, ColumnType], same_engine: bool
+) -> Iterator[tuple[str, str, str]]:
+    """Those that the target has too, and that have a form: nothing was copied into the others that could be lost."""
+    for s, t in zip(source.columns, target.columns, strict=True):
+        if s.generated is not None and t.name in there:
+            with suppress(ValidateFailed):
+                yield s.name, t.name, _form(s.type, t.type, there[t.name], same_engine)
 
 
 def _form(source: ColumnType, made: ColumnType, there: ColumnType, same_engine: bool) -> str:

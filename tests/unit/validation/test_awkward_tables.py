@@ -55,9 +55,15 @@ CASES: dict[str, tuple[str, str, tuple[int, int, int]]] = {
         "(id int primary key, t timestamp, z timestamptz, g int generated always as (id + 1) stored);"
         "insert into shop.seconds (id, t, z) values (1, '2020-01-01 00:00:00.4', '2020-01-01 00:00:00.5+00'),"
         " (2, '2020-01-01', '2020-01-01 00:00:00+00')",
-        "(id int primary key, t datetime, z timestamp null, g int generated always as (id + 2) stored);"
+        "(id int primary key, t datetime, z timestamp null, g int generated always as (id + 1) stored);"
         "insert into shop.seconds (id, t, z) values (1, '2020-01-01', '2020-01-01 00:00:01'),"
         " (2, '2020-01-01', '2020-01-01 00:00:01')",
+        (0, 0, 1),
+    ),
+    "computed": (  # each side computes by its own definition
+        "(id int primary key, g int generated always as (id * 2) stored); insert into shop.computed values (0), (1)",
+        "(id int primary key, g int generated always as (id * 3) stored);"
+        "insert into shop.computed (id) values (0), (1)",
         (0, 0, 1),
     ),
     "zeros": (
