@@ -39,7 +39,7 @@ def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogSt
     try:
         with mapped("source"):
             bound_waits(session)
-        start.require_same_server(no_position(server_identity(session)))
+        _require_same_server(session, start)
         require_kept(session, start)
         with mapped("source"):
             checksum, folds = query(session, "SELECT @@global.binlog_checksum, @@lower_case_table_names")[0]
@@ -54,6 +54,20 @@ def open_changes(job: Job, tables: Sequence[Table], start: Position) -> BinlogSt
         return BinlogStream(job, session, follower, start)
     except BaseException:
         session.close()
+        raise
+
+
+def _require_same_server(session: Session, start: Position) -> None:
+    """Raise PositionForeign; a server that has taken over numbers its files anew, but keeps GTIDs."""
+    try:
+        start.require_same_server(no_position(server_identity(session)))
+    except PositionForeign as e:
+        if start.extra:
+            e.how_to_fix = (
+                "If this server has taken over from the other one, as its replica, go on by GTID: POST replication "
+                f'{{"resume": false, "position": "{start.extra}"}}. Otherwise give the source that the migration had, '
+                "or reset and load again."
+            )
         raise
 
 
