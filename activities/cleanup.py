@@ -5,9 +5,10 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.control import OperationControl
-from activities.jobs import catalog
+from activities.jobs import catalog, known
 from activities.messages import Cleaned, CleanUp
 from activities.step import run_step
+from whimbrel.catalog.records import REPLICATING, Mode
 from whimbrel.connectors.protocols import Retained
 from whimbrel.model.job import Job
 from whimbrel.pipeline import cleanup
@@ -19,7 +20,9 @@ def clean_up(step: CleanUp) -> Cleaned:
     goes on. Doing it twice is no error."""
 
     def work(job: Job, control: OperationControl) -> Cleaned:
-        return Cleaned(note_held(job.migration, cleanup.clean_up(job, tell=lambda line: control.log("loader", line))))
+        moved = known(job.operation).mode in REPLICATING | {Mode.DATA}
+        kept = cleanup.clean_up(job, moved=moved, tell=lambda line: control.log("loader", line))
+        return Cleaned(note_held(job.migration, kept))
 
     return run_step(step, work, hears=False)
 

@@ -17,15 +17,16 @@ _PROGRESS = TableName("whimbrel", "progress")
 
 
 def clean_up(
-    job: Job, *, remove_capture: bool = False, tell: Callable[[str], None] = lambda line: None
+    job: Job, *, moved: bool = True, remove_capture: bool = False, tell: Callable[[str], None] = lambda line: None
 ) -> Retained | None:
     """End this operation's connections on both sides and remove its staged files; return what the source keeps of its
     log for a later operation that goes on. Called twice it is no error.
 
     Slot and publication go only with ``remove_capture``, and where nothing could be resumed anyway. An end that cannot
     be reached does not keep the others from being cleaned; its error is raised afterwards. A transaction left open in a
-    queue would hide from its readers what follows, until the brokers end it after minutes. ``tell`` gets a line for
-    people when the target's sequences could not be moved past what was replicated.
+    queue would hide from its readers what follows, until the brokers end it after minutes. If the operation has
+    ``moved`` anything, the target's sequences are set past it, which may have to wait for a table that somebody has
+    locked; ``tell`` gets a line for people when that failed.
     """
     useless = answers = False
     kept: Retained | None = None
@@ -54,7 +55,7 @@ def clean_up(
 
     def number_on() -> None:
         try:
-            if answers:
+            if answers and moved:
                 _number_on(job)
         except WhimbrelError as e:
             tell(f"sequences on the target were not moved: {e.message}")

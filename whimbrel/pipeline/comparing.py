@@ -17,7 +17,7 @@ from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered
 from whimbrel.model.table import ColumnType, Table
-from whimbrel.pipeline.pair import Pair
+from whimbrel.pipeline.pair import Pair, open_target_reader
 from whimbrel.pipeline.segments_diff import Point, Side
 from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
 
@@ -79,7 +79,7 @@ def column_forms(pair: Pair, name: TableName) -> list[tuple[str, str, str]]:
 
 def _types_there(job: Job, names: Sequence[TableName]) -> dict[TableName, dict[str, ColumnType]]:
     """The target's column types as they are: a table made by hand may have others than we would make."""
-    with closing(engine(job.target.type).source(job.target, job.operation)) as reader:
+    with open_target_reader(job) as reader:
         try:
             found = reader.reflect(names)
         except WhimbrelError as e:

@@ -118,7 +118,7 @@ class Actors:
         self._play("repair_data", job, control, report=report, comparison=comparison)
         return {"valid": True, "sample_percent": report["sample_percent"], "repaired": 1, "tables": []}
 
-    def clean_up(self, job: Job, *, tell: Callable[[str], None]) -> Retained | None:
+    def clean_up(self, job: Job, *, moved: bool, tell: Callable[[str], None]) -> Retained | None:
         self.calls.append(("clean_up", {}))
         for act in self.acts.get("clean_up", ()):
             act(job, None)  # type: ignore[arg-type]  # the real one gets no control either
