@@ -12,6 +12,7 @@ from typing import Protocol
 from temporalio import activity
 
 from activities.jobs import known
+from activities.messages import CopyData, Replicate
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.errors import InvalidRequest
 
@@ -41,7 +42,8 @@ class Addressed(Protocol):
 
 
 def require_step(step: Addressed) -> None:
-    """Raises InvalidRequest unless the recorded operation is running, of this migration, and of the workflow's type.
+    """Raises InvalidRequest unless the recorded operation is running, of this migration, and of the workflow's type,
+    and began with what was asked of the API.
 
     An attempt after the first may find that the step itself has recorded its end, and only the answer was lost.
     """
@@ -51,6 +53,21 @@ def require_step(step: Addressed) -> None:
     info = activity.info()
     if record.status is not Status.RUNNING and info.attempt == 1 and info.activity_type not in CLEANING:
         raise _foreign(record, f"it has ended: {record.status}")
+    _require_as_asked(step, record)
+
+
+def _require_as_asked(step: Addressed, record: OperationRecord) -> None:
+    """A change phase goes on, from then on by the target's position, in as many steps as it takes."""
+    both = record.mode is Mode.DATA_REPLICATION
+    resume, position = bool(record.body.get("resume", False)), record.body.get("position")
+    right = True
+    if isinstance(step, CopyData):
+        right = (step.capture, step.resume) == (both, resume)
+    elif isinstance(step, Replicate):
+        begun = (step.resume, step.position) in ((resume or both, position), (True, None))
+        right = begun and step.handoff == both
+    if not right:
+        raise _foreign(record, "resume or position are not what was asked for")
 
 
 def require_workflow(operation: str) -> OperationRecord:

@@ -15,6 +15,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.idle import most_held
 from worker.attributes import register_search_attributes
+from worker.guard import CleaningGuard
 from worker.idle import keep_idle_watch
 from worker.logs import set_up
 from worker.registry import ACTIVITIES, WORKFLOWS
@@ -42,6 +43,7 @@ def build_worker(client: Client, settings: Settings, threads: ThreadPoolExecutor
         activity_executor=threads,
         max_concurrent_activities=settings.activities,
         workflow_runner=workflow_runner(),
+        interceptors=[CleaningGuard(client)],
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
         # A cancel comes back with a heartbeat, so heartbeats must not be held back for long.
         max_heartbeat_throttle_interval=timedelta(seconds=1),

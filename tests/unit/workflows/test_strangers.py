@@ -60,3 +60,44 @@ async def test_another_migration_is_not_touched(house: House) -> None:
     house.catalog.begin_operation(MIGRATION, Mode.RESET, id, "hash", {"mode": "drop"})
     await refused(house, id, id, migration="theirs")
     assert house.actors.called("reset_target") == []
+
+
+async def test_nothing_is_cleaned_up_behind_what_runs(house: House) -> None:
+    """A stop without its first half: it would end the connections of a step that is at work."""
+    handle = await running(house)
+    request = OperationRequest(handle.id, MIGRATION, "data-replication")
+    with pytest.raises(WorkflowFailureError):
+        await house.client.execute_workflow(CLEANUP_WORKFLOW, request, id=f"{handle.id}-cleanup", task_queue=TASK_QUEUE)
+    assert house.actors.called("clean_up") == []
+    assert house.operation(handle).status is Status.RUNNING
+    await house.stop(handle, "data-replication")
+    assert house.operation(handle).status is Status.STOPPED
+    assert house.actors.called("clean_up")
+
+
+@pytest.mark.parametrize(
+    ("mode", "recorded", "resume", "position"),
+    [
+        ("data", {"resume": True}, False, None),
+        ("data", {}, True, None),
+        ("data-replication", {"resume": True}, False, None),
+        ("data-replication", {"position": "0/10"}, False, "0/20"),
+        ("change", {"resume": True}, False, None),
+        ("change", {"position": "0/10"}, False, "0/20"),
+        ("change", {"position": "0/10"}, True, "0/10"),
+        ("change", {}, False, "0/10"),
+    ],
+)
+async def test_an_operation_does_what_was_recorded_alone(
+    house: House, mode: str, recorded: dict[str, Any], resume: bool, position: str | None
+) -> None:
+    id = str(uuid.uuid4())
+    house.catalog.begin_operation(MIGRATION, Mode(mode), id, "hash", recorded)
+    request = OperationRequest(id, MIGRATION, mode, resume, position)
+    handle = await house.client.start_workflow(WORKFLOWS[mode], request, id=id, task_queue=TASK_QUEUE)
+    house.opened(handle)
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+    assert house.actors.called("replicate") == []
+    if resume != recorded.get("resume", False):
+        assert house.actors.called("copy_data") == []
