@@ -85,6 +85,9 @@ class EnvelopeProtocol(H11Protocol):
                 h11.EndOfMessage(),
             ):
                 self.transport.write(self.conn.send(event) or b"")
+            if self._answering:  # a request broke off in its body: who waits for the rest hears that it will not come
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
         self.loop.call_later(LINGER, self.transport.close)
 
     @property
