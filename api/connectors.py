@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from whimbrel.catalog.records import EndpointRecord
 from whimbrel.catalog.secrets import MASK, is_secret, redact
@@ -184,10 +184,7 @@ def forget_in_queue(queue: EndpointRecord, job: Job) -> None:
 
 
 def _checks(role: Role, record: EndpointRecord) -> Checks:
-    found = getattr(serving(role, record.type), "checks", None)
-    if found is None:
-        raise InvalidRequest(f"type: the connector for {record.type!r} has no prerequisite checks", field="type")
-    return cast(Checks, found)
+    return serving(role, record.type).checks
 
 
 def _endpoint(record: EndpointRecord) -> Endpoint:

@@ -12,7 +12,7 @@ from whimbrel.catalog.store import Catalog
 from whimbrel.errors import OperationNotFound, OrchestratorFailed
 from workflows.messages import OperationRequest
 
-Behaviour = Callable[[OperationRequest], None]
+Behaviour = Callable[[OperationRequest], object]
 
 
 @dataclass

@@ -41,7 +41,7 @@ CASES = 5000
 EACH = 38  # drawn of each kind, right and wrong, for each endpoint; each is sent twice
 POSTGRES = {"host": "h", "port": 1, "user": "u", "password": "p", "database": "d"}
 NAMES = ("shop", "events", "old", "new", "queue", "old-2")
-BODIES = (
+BODIES: tuple[dict[str, Any], ...] = (
     {"type": "postgres", "parameters": POSTGRES},
     {"type": "postgres", "parameters": {**POSTGRES, "password": "***"}},
     {"source": "old", "tables": ["public.*"], "fileTarget": "new"},
@@ -99,7 +99,7 @@ class Target:
     def operations(self) -> list[str]:
         return [r.id for r in self.catalog.list_operations(limit=5)[0]] or ["6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"]
 
-    def send(self, case: Case) -> httpx.Response:
+    def send(self, case: Case[Any]) -> httpx.Response:
         given = case.as_transport_kwargs(base_url="http://api")
         known = {k: given[k] for k in ("params", "content", "data", "json", "headers", "cookies") if given.get(k)}
         if isinstance(known.get("data"), bytes):
@@ -135,7 +135,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         made.catalog.close()
 
 
-def check(target: Target, case: Case) -> None:
+def check(target: Target, case: Case[Any]) -> None:
     answer = target.send(case)
     envelope = answer.json()
     code = envelope["error"] and envelope["error"]["code"]
@@ -151,11 +151,11 @@ def check(target: Target, case: Case) -> None:
         assert code in ("NOT_FOUND", "METHOD_NOT_ALLOWED"), envelope
 
 
-def known_things(target: Target) -> st.SearchStrategy[Callable[[Case, bool], None]]:
+def known_things(target: Target) -> st.SearchStrategy[Callable[[Case[Any], bool], None]]:
     """Changes to a case that make it name what exists, and may give it one of BODIES."""
 
-    def change(name: str, body: dict[str, Any] | None, operation: int) -> Callable[[Case, bool], None]:
-        def apply(case: Case, with_body: bool) -> None:
+    def change(name: str, body: dict[str, Any] | None, operation: int) -> Callable[[Case[Any], bool], None]:
+        def apply(case: Case[Any], with_body: bool) -> None:
             if "name" in (case.path_parameters or {}):
                 case.path_parameters["name"] = name
             if "id" in (case.path_parameters or {}):
@@ -187,7 +187,7 @@ def test_cases_of_the_document(target: Target, endpoint: str) -> None:
     def send_all(kind: GenerationMode) -> None:
         @quick
         @given(operation.as_strategy(generation_mode=kind), known_things(target))
-        def drawn(case: Case, change: Callable[[Case, bool], None]) -> None:
+        def drawn(case: Case[Any], change: Callable[[Case[Any], bool], None]) -> None:
             check(target, case)
             change(case, kind is GenerationMode.POSITIVE)
             check(target, case)

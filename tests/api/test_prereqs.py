@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,19 +78,6 @@ async def test_a_side_that_cannot_be_reached_is_a_failed_check(client: Client, c
 async def test_what_is_no_name(client: Client, checks: Checks, name: str) -> None:
     status, code, error = await client.refused("POST", "/v1/prereqs", {**BODY, "source": name})
     assert (status, code, error["details"]["field"]) == (400, "INVALID_REQUEST", "source")
-
-
-@pytest.mark.parametrize("path", ["/v1/prereqs", "/v1/validate"])
-async def test_a_connector_without_checks(
-    client: Client, shop: Catalog, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
-    monkeypatch.setattr(type(ENGINE), "checks", SimpleNamespace, raising=False)
-    monkeypatch.delattr(type(ENGINE), "checks")
-    monkeypatch.setattr("api.connectors.serving", lambda role, type: SimpleNamespace())
-    body = {**BODY, "target": "new"}
-    status, code, error = await client.refused("POST", path, body)
-    assert (status, code) == (400, "INVALID_REQUEST")
-    assert "no prerequisite checks" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,8 @@ async def test_every_statement_run_turns_every_failure_into_ok(
     for mode in MODES:
         after = await validity(mode)
         assert after.valid, [c for side in (after.source, after.target) for c in side.checks if c.status == "fail"]
-        for side in (after.source, after.target):
-            ids = [c.id for c in side.checks]
+        for checked in (after.source, after.target):
+            ids = [c.id for c in checked.checks]
             assert len(set(ids)) == len(ids)
         fit = {c.id: c for c in after.target.checks if c.id.startswith("target.")}
         assert fit["target.types"].status == fit["target.tables_exist"].status == "ok"

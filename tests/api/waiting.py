@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
@@ -23,7 +24,7 @@ class Recorder:
     @activity.defn(name="end")
     def end(self, operation: str, status: str) -> None:
         if operation == "fails":
-            error = {
+            error: dict[str, Any] = {
                 "code": "INTERNAL_ERROR",
                 "message": "not in this catalog",
                 "details": {"reason": "catalog_differs"},

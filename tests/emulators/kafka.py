@@ -130,7 +130,8 @@ class Kafka:
             # Asked for beforehand: OFFSET_BEGINNING costs half a second, in which the client looks for the leader.
             ends = self._ends(consumer, topic)
             consumer.assign([TopicPartition(topic, p, low) for p, (low, _) in enumerate(ends)])
-            found, ended, deadline = [], set(), time.monotonic() + READ_SECONDS
+            found, deadline = [], time.monotonic() + READ_SECONDS
+            ended: set[int] = set()
             while len(ended) < len(ends):
                 assert time.monotonic() < deadline, f"{topic} was not read within {READ_SECONDS} s"
                 # Given a time to wait for, consume() waits until it is up, whatever has come.

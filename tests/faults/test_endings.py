@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,12 +38,15 @@ def held_by(migration: Migration) -> list[str]:
     return [f"slot {kept}", f"publication {kept}"] if migration.world.source.is_postgres else []
 
 
+def _holds_only(side: Side, kept: list[str]) -> bool:
+    return leftovers(side) == kept
+
+
 def assert_clean(migration: Migration, held: list[str] | None = None) -> None:
     """Nothing is left on both sides but ``held`` on the source."""
     for side, kept in ((migration.world.source, held or []), (migration.world.target, [])):
-        wait_until(
-            lambda side=side, kept=kept: leftovers(side) == kept, 15, f"{side.type} to be clean of {leftovers(side)}"
-        )
+        clean = partial(_holds_only, side, kept)
+        wait_until(clean, 15, f"{side.type} to be clean of {leftovers(side)}")
     staging = migration.plant.home / "migrations" / migration.name / "staging"
     assert not list(staging.glob("*/*"))
 

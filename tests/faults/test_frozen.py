@@ -59,6 +59,7 @@ def world(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world: World) -> None:
     server = world.target.server
     assert isinstance(server, MySQL)
+    process = server.process
 
     class AtData(Watch):
         """Freezes the target once the load has begun."""
@@ -66,7 +67,7 @@ def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world
         def phase(self, name: str) -> None:
             super().phase(name)
             if name == "data":
-                os.kill(server.process.pid, signal.SIGSTOP)
+                os.kill(process.pid, signal.SIGSTOP)
 
     watch = AtData()
     job = world.job("op", rows_per_file=500)

@@ -176,7 +176,8 @@ def test_unknown_host_and_closed_port(usual: Case, kind: str, what: str) -> None
 
 
 def test_missing_table(usual: Case) -> None:
-    wrong = {**usual.definition, "tables": [*usual.definition["tables"], "suite.nowhere"]}
+    usually: Any = usual.definition["tables"]
+    wrong = {**usual.definition, "tables": [*usually, "suite.nowhere"]}
     usual.api.put(path("migrations", usual.name), wrong)
     usual.refused("SCHEMA_APPLY_FAILED", "suite.nowhere")
     usual.api.put(path("migrations", usual.name), usual.definition)
@@ -323,6 +324,7 @@ def test_full_staging_disk(fleet: Fleet, made_case: Callable[..., Case]) -> None
 
 def test_full_target_disk_on_postgres(fleet: Fleet, made_case: Callable[..., Case], servers: Path) -> None:
     target = side(fleet, "postgres18", "target")
+    assert isinstance(target.server, Postgres)
     with small_disk(servers / "room", 64, owner=unprivileged_user("postgres")) as room:
         made = made_case(side(fleet, "mariadb", "source"), target)
         target.server.psql(f"create tablespace room location '{room}'")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
 import pymysql
 import pytest
@@ -32,8 +33,8 @@ def rival(target: Side) -> Iterator[pymysql.Connection[pymysql.cursors.Cursor]]:
     """Somebody else's session on a MySQL or MariaDB target."""
     server = target.server
     assert isinstance(server, MySQL)
-    place = {"host": "127.0.0.1", "port": server.port, "user": "root", "password": server.password}
-    with closing(pymysql.connect(**place, database=target.schema)) as session:  # type: ignore[arg-type]
+    place: dict[str, Any] = {"host": "127.0.0.1", "port": server.port, "user": "root", "password": server.password}
+    with closing(pymysql.connect(**place, database=target.schema)) as session:
         yield session
 
 
@@ -83,7 +84,8 @@ def test_a_large_transaction_is_seen_whole_or_not_at_all(
     for turn, megabytes in enumerate((SMALL, LARGE)):
         title, first = f"whole {turn}", 1000 * (turn + 1)
         size = megabytes * 1_000_000 // 300
-        seen, most = set(), [0]
+        seen: set[str] = set()
+        most = [0]
 
         def look(seen: set[str] = seen, most: list[int] = most, title: str = title, first: int = first) -> bool:
             assert plant.worker.pid is not None

@@ -39,7 +39,8 @@ def plan(seed: int, seconds: float, kinds: Sequence[str] = KINDS) -> list[Fault]
     squeeze = min(1.0, (seconds - QUIET) / (len(kinds) * EVERY[1]))
     faults: list[Fault] = []
     links = 0
-    at, round_ = QUIET, []
+    at = QUIET
+    round_: list[str] = []
     while at < seconds - EVERY[0] * squeeze * 0.5 or len(faults) < len(kinds):
         if not round_:
             round_ = r.sample(kinds, len(kinds))

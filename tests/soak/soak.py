@@ -76,8 +76,8 @@ class Report:
             }
             for kind, times in sorted(by_kind.items())
         }
-        s = self.settings
-        head = {"pair": s.pair, "minutes": s.minutes, "seed": s.seed, "rate_wanted": s.rate}
+        wanted = self.settings
+        head = {"pair": wanted.pair, "minutes": wanted.minutes, "seed": wanted.seed, "rate_wanted": wanted.rate}
         verdict = {
             "equal": self.equal,
             "valid": self.valid,

@@ -276,7 +276,7 @@ class Writer:
             case 0:
                 id = self._random.randint(10**12, 10**15)
                 self._execute("insert into parents (id, name) values (%s, %s)", [id, self._draw(parents, "name")])
-                for _ in range(self._random.randint(1, 4)):
+                for _child in range(self._random.randint(1, 4)):
                     self._execute(
                         "insert into children (parent_id, name, amount) values (%s, %s, %s)",
                         [id, self._draw(children, "name"), self._draw(children, "amount")],

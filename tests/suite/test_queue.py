@@ -143,7 +143,7 @@ def test_values_read_alike_whatever_source_they_come_from(queued: Queued) -> Non
         found = queued.wait(running, 4 if source.is_postgres else 2)
     row, nulls = (m.value["after"] for m in of(found, "wide"))
     assert {**row, "doc": WIDE_READ["doc"]} == WIDE_READ
-    assert json.loads(row["doc"]) == json.loads(WIDE_READ["doc"])
+    assert json.loads(str(row["doc"])) == json.loads(str(WIDE_READ["doc"]))
     assert nulls == {**dict.fromkeys(WIDE_READ), "id": -1}
     if source.is_postgres:
         made, updated = (m.value["after"] for m in of(found, "only_here"))

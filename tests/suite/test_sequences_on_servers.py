@@ -79,6 +79,8 @@ class Writer(Server):
 class Moved(World):
     """Both ends on servers."""
 
+    server: Writer
+
     def __init__(self, source: Side, target: Side, workdir: Path) -> None:
         self.server, self.end, self.workdir = Writer(source), target, workdir
         self.named, self.absent = (KEYED, KEYLESS), set()
@@ -109,7 +111,7 @@ class Moved(World):
         return held
 
     @property
-    def progress(self) -> Any:
+    def progress(self) -> Any:  # type: ignore[override]
         """What the next operation finds: whose chunks are all there, and how much of the log is applied."""
         schema, name = ("schema_name", "table_name") if self.end.is_postgres else ("source_schema", "source_table")
         ours = f"where migration = '{self.migration}'"
@@ -168,6 +170,7 @@ class Told(Ending):
 @dataclass
 class OnServers(Run):
     def ending(self, step: Operation) -> Ending:
+        assert isinstance(self.world, Moved)
         return Told(self.world.server, kill=step.kill, after=step.after)
 
 

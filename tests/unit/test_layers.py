@@ -48,10 +48,13 @@ def modules() -> Iterator[Path]:
 def imports(file: Path) -> Iterator[tuple[int, str]]:
     """Line and full name of every import of ours, those inside functions too."""
     for node in ast.walk(ast.parse(file.read_text())):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}:{node.lineno}: a relative import"
             names = [f"{node.module}.{a.name}" for a in node.names]
+        else:
+            continue
         yield from ((node.lineno, n) for n in names if n.partition(".")[0] in OURS)
 
 

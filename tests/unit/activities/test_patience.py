@@ -21,10 +21,10 @@ def test_waits_grow_to_half_a_minute() -> None:
 def test_it_gives_up_hours_after_the_first_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     trouble = Trouble().after_failure()
-    monkeypatch.setattr(patience.time, "time", lambda: now + patience.LIMIT.total_seconds() - 60)
+    monkeypatch.setattr(time, "time", lambda: now + patience.LIMIT.total_seconds() - 60)
     trouble = trouble.after_failure()
     assert not trouble.exhausted
-    monkeypatch.setattr(patience.time, "time", lambda: now + patience.LIMIT.total_seconds() + 60)
+    monkeypatch.setattr(time, "time", lambda: now + patience.LIMIT.total_seconds() + 60)
     assert trouble.after_failure().exhausted
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from tests.servers.process import wait_until
 from tests.unit.catalog.conftest import MARKER
-from whimbrel.catalog import rotation
+from whimbrel.catalog import keyring, rotation
 from whimbrel.catalog.home import secret_key_file
 from whimbrel.catalog.records import EndpointRecord
 from whimbrel.catalog.store import Catalog
@@ -101,7 +101,7 @@ def test_a_crash_before_each_step(
     def crash(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rotation.keyring if step == "change" else rotation, step, crash)
+    monkeypatch.setattr(keyring if step == "change" else rotation, step, crash)
     with pytest.raises(KeyboardInterrupt):
         shop.rotate_secrets()
     monkeypatch.undo()
@@ -175,7 +175,7 @@ def test_a_lost_key(shop: Catalog, open_catalog: Open) -> None:
 
 
 @pytest.fixture
-def given(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+def given(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     def set_keys(letters: str) -> None:
         texts = [base64.b64encode(letter.encode() * 32).decode() for letter in letters]
         monkeypatch.setenv("WHIMBREL_SECRET_KEY", ",".join(texts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from whimbrel.cli.watch import duration, picture
 def drawn(operation: dict[str, Any]) -> str:
     console = Console(file=io.StringIO(), width=140, highlight=False)
     console.print(picture(operation))
-    return console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
 
 
 def operation(**parts: Any) -> dict[str, Any]:

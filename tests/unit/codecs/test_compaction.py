@@ -106,7 +106,8 @@ def test_net_refuses_values_the_log_left_out() -> None:
 )
 def test_compacted_run_has_the_effect_of_the_whole_run(script: list[tuple[str, int, int, int]]) -> None:
     start = {str(k): f"old{k}" for k in range(0, 6, 2)}
-    model, run = dict(start), []
+    model = dict(start)
+    run: list[tuple[int, str, object]] = []
     for what, a, b, value in script:
         k, other = str(a), str(b)
         if what == "i" and k not in model:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from whimbrel.errors import AuthenticationFailed, HostUnreachable, TlsFailed, Wh
 from whimbrel.model.job import Endpoint
 
 SECRET = "hidden-7b1f"
-LOGIN = {"sasl_username": "u", "sasl_password": SECRET, "security_protocol": "sasl_plaintext"}
+LOGIN: dict[str, Any] = {"sasl_username": "u", "sasl_password": SECRET, "security_protocol": "sasl_plaintext"}
 
 
 def refused(brokers: str, seconds: float = 5, **more: object) -> WhimbrelError:

@@ -62,7 +62,7 @@ def running(opened: Callable[..., Session], sql: str) -> Iterator[Session]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    number = session.thread_id()  # type: ignore[no-untyped-call]
+    number = session.thread_id()
     state = f"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {number} AND STATE = 'User sleep'"
     wait_until(lambda: query(killer, state) == [(1,)], 10, f"{sql} to run")
     try:
@@ -106,7 +106,7 @@ def test_a_long_statement_stops_writers_for_a_second_at_most(
     sql = "SELECT SLEEP(60) FROM" if server.flavor == "mysql" else "UPDATE"
     sql = f"{sql} {SOURCE}.t" + ("" if server.flavor == "mysql" else " SET v = SLEEP(60)")
     with running(opened, sql) as busy, writing(server) as took:
-        number = busy.thread_id()  # type: ignore[no-untyped-call]
+        number = busy.thread_id()
         wait_until(lambda: int(query(opened(), _TIME, (number,))[0][0]) >= 1, 10, "a second")
         opening(job, rf"within 1 s: session {number} of root, \d+ s \(User sleep\)$")
     assert max(took) < 3
@@ -121,7 +121,7 @@ def test_a_statement_that_ends_is_waited_for_before_anybody_is_stopped(
     monkeypatch.setattr(freeze, "LONG_SECONDS", 1)
     make(server, DDL)
     with running(opened, f"UPDATE {SOURCE}.t SET v = SLEEP(3)") as busy, writing(server) as took:
-        wait_until(lambda: int(query(opened(), _TIME, (busy.thread_id(),))[0][0]) >= 1, 10, "a second")  # type: ignore[no-untyped-call]
+        wait_until(lambda: int(query(opened(), _TIME, (busy.thread_id(),))[0][0]) >= 1, 10, "a second")
         snapshot.open_snapshot(job, reflected(job, SOURCE), capture=True, lanes=1).close()
     assert max(took) < 1
 

@@ -21,7 +21,7 @@ def test_beside_a_statement_with_any_character(server: MySQL, parameters: dict[s
             wait_until(lambda: any("🐦" in p.statement for p in processes(session)), 10, "the statement to be seen")
             seen = next(p for p in processes(session) if p.user == "birds")
             assert (seen.executing, seen.statement[:12]) == (True, BIRD[:12])
-            assert sessions(session, "watched", "source") == (other.thread_id(),)  # type: ignore[no-untyped-call]
+            assert sessions(session, "watched", "source") == (other.thread_id(),)
             assert at_work(parameters, "watched", "source") == 0
             assert end_sessions(parameters, "watched", "source") == 1
             assert sessions(session, "watched", "source") == ()

@@ -30,7 +30,7 @@ def replica(server: MySQL) -> Iterator[MySQL]:
     with tempfile.TemporaryDirectory(prefix="whimbrel-replica-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        made = MySQL(folder / "s", server.flavor, server_id="2", **setting)
+        made = MySQL(folder / "s", server.flavor, **{"server_id": "2", **setting})  # type: ignore[arg-type]
         made.start()
         try:
             yield made
@@ -44,7 +44,7 @@ def replicate(server: MySQL, replica: MySQL) -> None:
     status = "SHOW MASTER STATUS" if server.flavor == "mariadb" else "SHOW BINARY LOG STATUS"
     file, offset, *_, executed = server.client(status).rstrip("\n").split("\t")
     word = "MASTER" if server.flavor == "mariadb" else "SOURCE"
-    options = ("HOST = '127.0.0.1'", f"PORT = {server.port}", "USER = 'repl'", "PASSWORD = 'pw'")
+    options: tuple[str, ...] = ("HOST = '127.0.0.1'", f"PORT = {server.port}", "USER = 'repl'", "PASSWORD = 'pw'")
     options += (f"LOG_FILE = '{file}'", f"LOG_POS = {offset}")
     change = ", ".join(f"{word}_{o}" for o in options)
     if server.flavor == "mariadb":

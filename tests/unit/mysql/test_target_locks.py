@@ -44,7 +44,7 @@ def held(job: Job, *statements: str) -> Iterator[int]:
     with closing(connect(job.target.parameters, "somebody", autocommit=False)) as holder:
         for sql in statements:
             execute(holder, sql)
-        yield int(holder.thread_id())  # type: ignore[no-untyped-call]
+        yield int(holder.thread_id())
 
 
 def test_a_lane_gives_up_a_locked_table_and_loads_it_later(server: MySQL, job: Job, target: MySQLTarget) -> None:

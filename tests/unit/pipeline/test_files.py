@@ -69,10 +69,10 @@ def test_a_linked_script_is_not_run(tmp_path: Path, theirs: Path) -> None:
         read_unlinked(tmp_path / schema.TABLES)
     job: Any = SimpleNamespace(workdir=tmp_path)
     with pytest.raises(SchemaFailed, match="cannot be read"):
-        schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)  # type: ignore[arg-type]
+        schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)
 
 
 def test_a_script_that_was_never_extracted(tmp_path: Path) -> None:
     job: Any = SimpleNamespace(workdir=tmp_path)
     with pytest.raises(NotExtracted, match="does not exist"):
-        schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)  # type: ignore[arg-type]
+        schema.apply_schema(job, SimpleNamespace(phase=lambda _: None), None)

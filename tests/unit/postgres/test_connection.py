@@ -124,7 +124,7 @@ def test_a_session_relies_on_nothing_that_is_set_for_the_role(guarded: Postgres)
     parameters = {**guarded.parameters(), "user": "odd", "password": "odd-pw"}
     try:
         for role in ("source", "target"):
-            with closing(connect(parameters, "odd", role=role)) as connection:  # type: ignore[arg-type]
+            with closing(connect(parameters, "odd", role=role)) as connection:
                 shown = [connection.execute(f"show {name}".encode()).fetchone() for name in odd]
                 lock = "30s" if role == "target" else "0"
                 known = ["off", "read committed", "off", "0", lock, "ISO, YMD", "0", "3", "on"]

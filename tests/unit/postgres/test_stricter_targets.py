@@ -104,7 +104,7 @@ def test_what_is_deleted_is_the_row_itself_and_none_that_the_target_takes_for_it
         rig.target_sql(CITEXT + "alter table t alter k type citext; insert into t values ('abc', 1)")
         rig.apply(rig.applier(), [segment(rig, [(DELETE, [b"ABC", None])], ["k", "v"])])
         assert target_rows(rig) == "(abc,1)"
-        spelled = [(DELETE, [b"abc", None]), (INSERT, [b"ABC", b"2"])]
+        spelled: list[tuple[int, list[bytes | None]]] = [(DELETE, [b"abc", None]), (INSERT, [b"ABC", b"2"])]
         rig.apply(rig.applier(), [segment(rig, spelled, ["k", "v"])])
         assert target_rows(rig) == "(ABC,2)"
 

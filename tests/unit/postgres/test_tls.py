@@ -46,7 +46,7 @@ def guarded() -> Iterator[Guarded]:
 
 def parameters(guarded: Guarded, mode: str, host: str, ca: str | None) -> dict[str, object]:
     more = {"sslrootcert": guarded.files[ca]} if ca else {}
-    return ENGINE.parse("postgres", {**guarded.server.parameters(), "host": host, "sslmode": mode, **more})
+    return dict(ENGINE.parse("postgres", {**guarded.server.parameters(), "host": host, "sslmode": mode, **more}))
 
 
 @pytest.mark.parametrize(

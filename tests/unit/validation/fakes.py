@@ -65,7 +65,7 @@ class FakeSide:
         rows = self.within(low, high)
         if not self.keyed:
             counted = Counter(hashed(r) for r in rows)
-            data = {"hash": list(counted), "rows": list(counted.values())}
+            data: dict[str, list[Any]] = {"hash": list(counted), "rows": list(counted.values())}
         else:
             data = {"k0": [str(r[0]) for r in rows], "hash": [hashed(r) for r in rows], "rows": [1] * len(rows)}
         types = {"k0": pa.string(), "hash": pa.int64(), "rows": pa.int64()}

@@ -9,9 +9,10 @@ from typing import Any
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from whimbrel.connectors.registry import engine
+from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
-from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TableProgress
+from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
 from whimbrel.pipeline.pair import open_pair
 
 Server = Postgres | MySQL
@@ -56,6 +57,9 @@ class QuietControl:
 
     def phase(self, name: str) -> None: ...
 
+    def earlier(self) -> Earlier:
+        return Earlier()
+
     def all_tables(self, progress: Sequence[TableProgress]) -> None:
         self.shown += progress
 
@@ -65,6 +69,10 @@ class QuietControl:
     def change_totals(self, totals: TableChangeTotals) -> None: ...
 
     def change(self, progress: ChangeProgress) -> None: ...
+
+    def retained(self, bytes: int) -> None: ...
+
+    def waits_for(self, error: WhimbrelError) -> None: ...
 
     def log(self, role: str, line: str) -> None:
         self.lines.append(line)

@@ -162,7 +162,7 @@ def test_without_replication_one_look_decides() -> None:
 
 
 def test_a_target_too_slow_to_wait_for_leaves_rows_undecided() -> None:
-    pair = Pair(log=[(B, n) for n in range(100_000)] + [(A, 1)], lag=10**9)
+    pair = Pair(log=[*((B, n) for n in range(100_000)), (A, 1)], lag=10**9)
     assert pair.settle(A) == Settled({}, 1)
 
 

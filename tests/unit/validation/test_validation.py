@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import running_server
 from tests.servers.fleet import Fleet
+from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
@@ -217,7 +218,7 @@ def test_cancel_ends_it_and_leaves_no_session(equal: tuple[Job, Server, Server])
 
 
 def _sessions(server: Server) -> int:
-    if isinstance(server, shop.Postgres):
+    if isinstance(server, Postgres):
         return int(server.psql("select count(*) from pg_stat_activity where application_name like 'whimbrel:%'"))
     lock = "IS_USED_LOCK(CONCAT('whimbrel:validate-test:{}', ID))"
     either = f"{lock.format('')} OR {lock.format('target:')}"

@@ -26,7 +26,7 @@ from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.control import Control
 
-RESULTS = {
+RESULTS: dict[str, dict[str, object]] = {
     "schema-extract": {"tables": 2, "notes": ["public.a.c: timetz -> time"]},
     "schema-apply": {"tables_created": 2},
     "objects-apply": {"objects_succeeded": 1, "objects_failed": 0},
@@ -34,7 +34,7 @@ RESULTS = {
     "validate": {"valid": True, "sample_percent": 7},
     "data": {"tables": 1, "rows": 10, "bytes": 100, "seconds": 0.5},
 }
-BODIES = {"reset": {"mode": "truncate"}, "validate": {"sample_percent": 7}}
+BODIES: dict[str, dict[str, Any]] = {"reset": {"mode": "truncate"}, "validate": {"sample_percent": 7}}
 
 
 @pytest.mark.parametrize("mode", sorted(RESULTS))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from whimbrel.connectors.protocols.checks import Checks
 from whimbrel.connectors.protocols.source import Source
 from whimbrel.connectors.protocols.target import Target
 from whimbrel.model.chunk import Format
@@ -46,6 +47,10 @@ class Engine(Protocol):
     types: tuple[str, ...]  # the endpoint types it serves: ("mysql", "mariadb")
     capabilities: Capabilities
     secret_parameters: frozenset[str]
+
+    @property
+    def checks(self) -> Checks:
+        """What is looked at before an operation begins, and the statements that put it right."""
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Check and normalise parameters (aliases, defaults, ports as text). Raises InvalidRequest naming the field."""
