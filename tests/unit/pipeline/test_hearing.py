@@ -20,7 +20,7 @@ from tests.servers.process import wait_until
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
 from whimbrel.errors import Interrupted
-from whimbrel.pipeline import cleanup, validation
+from whimbrel.pipeline import cleanup, comparing, validation
 from whimbrel.pipeline.hearing import Hearing
 
 WAITS = {
@@ -65,7 +65,7 @@ def test_a_locked_table_of_the_target(
     for server in sides:
         shop.empty(server)
     shop.define(sides[0])
-    work, there, ended = shop.job(*sides, tmp_path), sides[1], list[BaseException]()
+    work, there, ended = shop.job(sides[0], sides[1], tmp_path), sides[1], list[BaseException]()
     shop.make_target(work, there)
     control = Leaving()
 
@@ -78,7 +78,7 @@ def test_a_locked_table_of_the_target(
 
     with locking(there) as lock:
         if late:
-            plans_of = validation.plans_of
+            plans_of = comparing.plans_of
 
             def planned(*given: Any) -> Any:
                 found = plans_of(*given)
