@@ -1,4 +1,4 @@
-"""Thousands of requests made from /openapi.json, right and wrong ones, against every endpoint.
+"""Requests made from /openapi.json, right and wrong ones, against every endpoint: thousands by `make test-long`.
 
 No answer may be a 5xx that is not registered, and none may differ from what the document promises, down to the error
 codes that it lists for a status. What was drawn is sent twice, as it is and naming what exists, because made-up names
@@ -37,8 +37,9 @@ from whimbrel.catalog.store import Catalog
 from whimbrel.errors import HostUnreachable, leaves
 from workflows.messages import OperationRequest
 
-CASES = 5000
-EACH = 38  # drawn of each kind, right and wrong, for each endpoint; each is sent twice
+# Drawn of each kind, right and wrong, for each endpoint, each sent twice; and how many cases that makes at least.
+FEW, CASES_OF_FEW = 8, 1000
+MANY, CASES_OF_MANY = 38, 5000
 POSTGRES = {"host": "h", "port": 1, "user": "u", "password": "p", "database": "d"}
 NAMES = ("shop", "events", "old", "new", "queue", "old-2")
 BODIES: tuple[dict[str, Any], ...] = (
@@ -170,12 +171,13 @@ def known_things(target: Target) -> st.SearchStrategy[Callable[[Case[Any], bool]
     return st.builds(change, st.sampled_from(NAMES), bodies, st.integers(0, 4))
 
 
+@pytest.mark.parametrize("each", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
-def test_cases_of_the_document(target: Target, endpoint: str) -> None:
+def test_cases_of_the_document(target: Target, endpoint: str, each: int) -> None:
     method, path = endpoint.split()
     operation = target.document[path][method]
     quick = settings(
-        max_examples=EACH,
+        max_examples=each,
         deadline=None,
         database=None,
         derandomize=True,
@@ -199,6 +201,7 @@ def test_cases_of_the_document(target: Target, endpoint: str) -> None:
         send_all(GenerationMode.NEGATIVE)
 
 
-def test_there_were_enough_cases_of_many_kinds(target: Target) -> None:
-    assert target.seen.total() >= CASES, target.seen
+@pytest.mark.parametrize("cases", [CASES_OF_FEW, pytest.param(CASES_OF_MANY, marks=pytest.mark.long)])
+def test_there_were_enough_cases_of_many_kinds(target: Target, cases: int) -> None:
+    assert target.seen.total() >= cases, target.seen
     assert {"ok", "INVALID_REQUEST", "OPERATION_CONFLICT", "MIGRATION_NOT_FOUND"} <= {code for code, _ in target.seen}

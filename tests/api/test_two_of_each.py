@@ -28,7 +28,7 @@ from whimbrel.catalog.home import api_keys_file
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Status
 from whimbrel.catalog.store import Catalog
 
-REQUESTS, AT_ONCE = 200, 24
+REQUESTS, AT_ONCE = 80, 24
 SHOP = "/v1/migrations/shop"
 
 
@@ -69,7 +69,8 @@ def temporal() -> Iterator[Temporal]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+# One catalog in `make test`: that on PostgreSQL, which is the one for several machines.
+@pytest.fixture(scope="module", params=[pytest.param("sqlite", marks=pytest.mark.long), "postgres"])
 def cluster(request: pytest.FixtureRequest, temporal: Temporal, postgres18: Postgres) -> Iterator[Cluster]:
     home = Path(tempfile.mkdtemp(prefix="whimbrel-two-")) / "home"
     database = f"two_{request.param}"
