@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -15,6 +17,7 @@ from api.threads import in_thread
 from api.views import endpoint_view
 from whimbrel.errors import ConnectionRefused, DriverMissing, InvalidRequest, SourceNotFound
 
+logger = logging.getLogger("api.sources")
 router = APIRouter(prefix="/v1/sources", tags=["Sources"])
 _NAMED = {"name": "shop-old", "type": "postgres"}
 _VIEW = {**_NAMED, "parameters": {"host": "db1.example.com", "user": "mover", "password": "***", "database": "shop"}}
@@ -37,10 +40,21 @@ async def test_source(body: EndpointBody, request: Request, services: Deps) -> R
 
 @router.put("/{name}", responses=responses(NameAndType, _NAMED, InvalidRequest))
 async def put_source(name: Name, body: EndpointBody, request: Request, services: Deps) -> Response:
-    """Create or replace a source. A secret sent as '***' keeps its stored value."""
+    """Create or replace a source. A secret sent as '***' keeps its stored value.
+
+    A slot that is held where the source led before is named in ``logs``: should that be another server, nobody looks
+    after it any more, and it must be dropped there."""
     record = connectors.parse("source", name, body.type, body.parameters)
-    await in_thread(services.catalog.put_source, record)
-    return answer(request, {"name": name, "type": body.type})
+    left = await in_thread(services.catalog.put_source, record)
+    lines = [
+        f"warning: slot {s.slot} of migration {s.migration} is held on {s.server}; unless the source is still that "
+        f"server, nobody looks after it any more: SELECT pg_drop_replication_slot('{s.slot}') there"
+        for s in left
+    ]
+    for line in lines:
+        logger.warning("source %s leads elsewhere: %s", name, line)
+    logs = {"orchestrator": "\n".join(lines)} if lines else None
+    return answer(request, {"name": name, "type": body.type}, logs=logs)
 
 
 @router.get("/{name}", responses=responses(EndpointView, _VIEW, InvalidRequest, SourceNotFound))

@@ -124,6 +124,18 @@ async def test_an_end_is_told_although_its_source_could_not_be_asked_to_let_go(
     assert (await client.ok("GET", f"/v1/operations/{ID}"))["status"] == "cancelled"
 
 
+async def test_a_source_that_leads_elsewhere_tells_of_what_is_held_on_the_old_server(
+    client: Client, shop: Catalog
+) -> None:
+    shop.held.save("shop", "whimbrel_shop", 7)
+    source = shop.get_source("old")
+    body = {"type": source.type, "parameters": {**source.parameters, "host": "elsewhere.example.com"}}
+    _, answered = await client.send("PUT", "/v1/sources/old", body)
+    assert answered["success"], answered
+    assert "pg_drop_replication_slot('whimbrel_shop')" in answered["logs"]["orchestrator"]
+    assert "logs" not in (await client.send("PUT", "/v1/sources/old", body))[1]
+
+
 async def test_what_was_let_go_by_itself_stands_in_the_status(client: Client, shop: Catalog) -> None:
     shop.begin_operation("shop", Mode.CHANGE, ID, "h", {})
     shop.finish_operation(ID, Status.STOPPED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -16,10 +17,21 @@ from whimbrel.errors import InvalidRequest, SourceNotFound, TargetNotFound
 
 Role = Literal["source", "target"]
 _table = tables.endpoint
+_WHERE = ("host", "port", "database")
 
 
-def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> None:
-    """Create or replace. A secret sent as '***' keeps its stored value.
+@dataclass(frozen=True)
+class LeftSlot:
+    """A slot that a migration holds on ``server`` (``host:port/database``), where its source led until now."""
+
+    migration: str
+    slot: str
+    server: str
+
+
+def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord) -> tuple[LeftSlot, ...]:
+    """Create or replace. A secret sent as '***' keeps its stored value. Returns what a source that leads elsewhere from
+    now on leaves on the old server, should that be another one: nobody looks after it there.
 
     Raises InvalidRequest when there is none, when it would go elsewhere than before, and for a source of
     another type under a migration.
@@ -28,11 +40,13 @@ def put(connection: Connection, vault: Vault, role: Role, record: EndpointRecord
         _refuse_other_type(connection, record)
     key = keyring.current(connection, vault)
     parameters = _with_kept_secrets(connection, vault, role, record)
+    left = _left_behind(connection, record) if role == "source" else ()
     secrets = {k: v for k, v in parameters.items() if is_secret(k)}
     plain = {k: v for k, v in parameters.items() if not is_secret(k)}
     sealed = vault.seal(secrets, f"{role}/{record.name}", key)
     row = {"role": role, "name": record.name, "type": record.type, "parameters": plain, "secrets": sealed}
     upsert(connection, _table, [row])
+    return left
 
 
 def get(connection: Connection, vault: Vault, role: Role, name: str) -> EndpointRecord:
@@ -108,6 +122,20 @@ def _with_kept_secrets(connection: Connection, vault: Vault, role: Role, record:
             field=f"parameters.{changed}",
         )
     return {**record.parameters, **{k: stored.parameters[k] for k in kept}}
+
+
+def _left_behind(connection: Connection, record: EndpointRecord) -> tuple[LeftSlot, ...]:
+    stored = connection.scalar(
+        _rows("source").with_only_columns(_table.c.parameters).where(_table.c.name == record.name)
+    )
+    if stored is None or all(stored.get(field) == record.parameters.get(field) for field in _WHERE):
+        return ()
+    held, m = tables.held.c, tables.migration.c
+    slots = sa.select(held.migration, held.slot).where(
+        held.migration == m.name, m.source == record.name, held.let_go_us.is_(None)
+    )
+    server = f"{stored.get('host')}:{stored.get('port')}/{stored.get('database')}"
+    return tuple(LeftSlot(*row, server) for row in connection.execute(slots.order_by(held.migration)))
 
 
 def _refuse_other_type(connection: Connection, record: EndpointRecord) -> None:

@@ -77,9 +77,10 @@ class Catalog:
 
     # --- sources and targets ---------------------------------------------------------------------------------------
 
-    def put_source(self, record: EndpointRecord) -> None:
-        """Create or replace. A secret given as '***' keeps its stored value. Raises InvalidRequest."""
-        self._put_endpoint("source", record)
+    def put_source(self, record: EndpointRecord) -> tuple[endpoints.LeftSlot, ...]:
+        """Create or replace; returns the slots that are held where it led before. A secret given as '***' keeps its
+        stored value. Raises InvalidRequest."""
+        return self._put_endpoint("source", record)
 
     def get_source(self, name: str) -> EndpointRecord:
         """With secrets in clear. Raises SourceNotFound."""
@@ -336,10 +337,10 @@ class Catalog:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _put_endpoint(self, role: endpoints.Role, record: EndpointRecord) -> None:
+    def _put_endpoint(self, role: endpoints.Role, record: EndpointRecord) -> tuple[endpoints.LeftSlot, ...]:
         check_name(record.name)
         with self._database.write() as connection:
-            endpoints.put(connection, self._vault, role, record)
+            return endpoints.put(connection, self._vault, role, record)
 
     def _get_endpoint(self, role: endpoints.Role, name: str) -> EndpointRecord:
         return self._reading_secrets(lambda connection: endpoints.get(connection, self._vault, role, name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.catalog.conftest import MARKER
@@ -100,3 +102,14 @@ def test_it_goes_with_its_migration(shop: Catalog) -> None:
     assert shop.held.find("shop") is None
     shop.held.save("shop", "whimbrel_shop", 5)  # a look that was under way
     assert shop.held.find("shop") is None
+
+
+def test_a_source_that_leads_elsewhere_leaves_slots_behind(shop: Catalog) -> None:
+    elsewhere = EndpointRecord("s", "postgres", {"host": "new", "password": MARKER})
+    shop.held.save("shop", "whimbrel_shop", 5)
+    shop.held.mark_let_go("other", "whimbrel_other", 5)
+    assert shop.put_source(EndpointRecord("s", "postgres", {"host": "h", "password": "another"})) == ()
+    (left,) = shop.put_source(elsewhere)
+    assert (left.migration, left.slot, left.server.partition(":")[0]) == ("shop", "whimbrel_shop", "h")
+    shop.held.forget("shop", let_go=True)
+    assert shop.put_source(replace(elsewhere, parameters={"host": "h", "password": MARKER})) == ()
