@@ -22,6 +22,7 @@ DEFAULTS = {
     "fsync": "off",
     "max_replication_slots": "20",
     "max_wal_senders": "20",
+    "max_prepared_transactions": "5",
     "shared_buffers": "32MB",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
