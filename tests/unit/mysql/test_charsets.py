@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.servers.mysql import MySQL
+from whimbrel.connectors.mysql import charsets as made
 from whimbrel.connectors.mysql import rowtext
 from whimbrel.connectors.mysql.charsets import Charsets
 from whimbrel.connectors.mysql.connection import connect
@@ -112,3 +113,25 @@ def test_bytes_without_a_meaning_name_the_column(server: MySQL, parameters: dict
         ) as found:
             convert(b"ok\xfe\xfe")
         assert "VARBINARY" in found.value.how_to_fix
+
+
+@pytest.mark.parametrize(("charset", "codec"), [("gbk", "gbk"), ("sjis", "shift_jis"), ("ujis", "euc_jp")])
+def test_the_codec_never_has_the_last_word(charset: str, codec: str) -> None:
+    """Against a server whose table lacks some of the codec's characters, has others for them, and some of its own."""
+    chance = random.Random(3)
+    pairs = [bytes([n]) for n in BYTE] + [bytes(pair) for pair in product(range(0x80, 256), BYTE)]
+    pairs += [bytes((0x8F, b, c)) for b, c in product(range(0x80, 256), range(0x80, 256)) if charset == "ujis"]
+    known = {p: ord(text) for p in pairs if len(text := p.decode(codec, "ignore")) == 1 and text.encode(codec) == p}
+    codes = list(known.values())
+    longer = [p for p in known if len(p) > 1]
+    known |= dict(zip(chance.sample(longer, 40), chance.sample(codes, 40), strict=True))
+    known = {p: code for p, code in known.items() if p.isascii() or chance.random() < 0.99}
+    by_codec, by_table = made._wide(charset, known), made._by_table(charset, known)
+    pool = [*known, *longer]
+    agreed = 0
+    for _ in range(4_000):
+        parts = [chance.choice(pool) if chance.random() < 0.99 else chance.randbytes(1) for _ in range(4)]
+        text = b"".join(parts)
+        assert by_codec(text) == by_table(text), text.hex()
+        agreed += by_codec(text) is not None
+    assert 2_000 < agreed < 4_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, product
 
 from whimbrel.connectors.mysql.connection import Session, execute, mapped, query
 from whimbrel.errors import LogFormatRefused
@@ -22,6 +23,11 @@ NO_CHARACTER = (0x3F, 0xFFFD)  # what servers make of bytes without a meaning; g
 # Lead bytes of characters of three bytes: the single shift in front of the third code set.
 _THREE_BYTES = {"ujis": 0x8F, "eucjpms": 0x8F}
 _FOUR_BYTES = {"gb18030"}
+# Python's nearest relatives, which differ from the servers' tables in some characters.
+_CODECS = {
+    **{"gbk": "gbk", "gb2312": "gb2312", "gb18030": "gb18030", "big5": "big5", "euckr": "cp949"},
+    **{"sjis": "shift_jis", "cp932": "cp932", "ujis": "euc_jp", "eucjpms": "euc_jp"},
+}
 _SHORT_CHARACTERS = 10_000_000  # group_concat_max_len
 
 SECOND_PLANE, LAST = 0x90308130, 0x10FFFF  # gb18030 counts through from here to the last character
@@ -195,6 +201,57 @@ def _linear(sequence: bytes) -> int:
 
 
 def _wide(charset: str, characters: Mapping[bytes, int]) -> Convert:
+    """By Python's codec, which is twenty times as fast, where the text has only characters on which it and the server
+    agree; all others by the server's table."""
+    by_table = _by_table(charset, characters)
+    if charset not in _CODECS:
+        return by_table
+    codec = _CODECS[charset]
+    doubtful = _doubtful(codec, charset, characters)
+    found = re.compile(f"[{re.escape(''.join(sorted(doubtful)))}]").search if doubtful else None
+
+    def convert(value: bytes) -> bytes | None:
+        if value.isascii():
+            return value
+        try:
+            text = value.decode(codec)
+        except UnicodeError:
+            return by_table(value)
+        return text.encode() if found is None or found(text) is None else by_table(value)
+
+    return convert
+
+
+def _doubtful(codec: str, charset: str, characters: Mapping[bytes, int]) -> set[str]:
+    """What the codec makes of those sequences of which the server makes something else, or nothing."""
+    doubtful: set[str] = set()
+    singles = [bytes([byte]) for byte in range(256)]
+    alone = {s for s in singles if _decoded(s, codec)}
+    leads = [s for s in singles if s not in alone]
+    longer: Iterable[bytes] = (lead + s for lead in leads for s in singles)
+    if charset in _THREE_BYTES:
+        high = singles[0x80:]
+        longer = chain(longer, (bytes([_THREE_BYTES[charset]]) + b + c for b, c in product(high, high)))
+    if charset in _FOUR_BYTES:  # beyond those the codec counts, as we do
+        digits = singles[0x30:0x3A]
+        longer = chain(longer, map(b"".join, product(singles[0x81:0x85], digits, singles[0x81:0xFF], digits)))
+    for sequence in chain(alone, longer):
+        text = _decoded(sequence, codec)
+        code = sequence[0] if sequence.isascii() else characters.get(sequence)
+        if text and (code is None or text != chr(code)):
+            doubtful.update(text)
+    return doubtful
+
+
+def _decoded(sequence: bytes, codec: str) -> str:
+    """'' for what is no character."""
+    try:
+        return sequence.decode(codec)
+    except UnicodeError:
+        return ""
+
+
+def _by_table(charset: str, characters: Mapping[bytes, int]) -> Convert:
     """Cut into runs of ASCII and single characters, each looked up: three passes, none of them in Python."""
     table = (_Linear if charset in _FOUR_BYTES else _Characters)(
         {sequence: chr(code).encode() for sequence, code in characters.items() if not sequence.isascii()}
