@@ -249,6 +249,25 @@ def test_every_type_is_the_same_in_further_targets(world: World) -> None:
     compared(world, typed(world))
 
 
+@pytest.mark.parametrize(
+    "world",
+    [
+        pytest.param(("mysql", "postgres18"), id="mysql-postgres18"),
+        pytest.param(("mysql", "mariadb"), id="mysql-mariadb", marks=pytest.mark.long),
+    ],
+    indirect=True,
+)
+def test_decimals_in_documents(world: World) -> None:
+    """They keep their digits everywhere but in MySQL, where text that is read as JSON has doubles for them."""
+    numbers = ["12345678901234567890.123456789012345678", "1.50", "-0.000000000000000000000000000001"]
+    made = [f"json_object('n', cast('{n}' as decimal(65,{len(n.partition('.')[2])})))" for n in numbers]
+    columns = [Drawn("doc", "json", made)]
+    table = Table("digits", columns, rows_of(columns))
+    compared(world, [table])
+    texts = [bytes.fromhex(row[1]).decode() for row in shown(world.target, table) if row[1] != "~"]
+    assert [text.partition(": ")[2].rstrip("}") for text in texts] == numbers * 2
+
+
 # --- character sets ---------------------------------------------------------------------------------------------------
 
 

@@ -202,6 +202,21 @@ def test_all_refused_types_are_named() -> None:
     assert [n.split()[0] for n in named] == ["s.t.a", "s.t.b", "s.t.c", "s.u.d"]
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "told"),
+    [
+        ("mysql", MYSQL, "put into a document as DECIMAL become doubles"),
+        ("mariadb", MYSQL, "lose digits"),
+        ("postgres", MYSQL, "lose digits"),
+        ("mysql", Dialect(True, (10, 11)), ""),
+    ],
+)
+def test_a_note_names_the_documents_whose_numbers_become_doubles(source: str, target: Dialect, told: str) -> None:
+    document = column("doc", pa.string(), "json", annotation=Annotation.JSON)
+    notes = convert([table(document, options={"flavor": source})], {}, source, target).notes
+    assert [n.startswith("s.t.doc: ") and told in n for n in notes] == [True] * bool(told)
+
+
 @pytest.mark.parametrize("name", ["x" * 65, "blank ", "😀", ""])
 def test_impossible_names(name: str) -> None:
     with pytest.raises(IdentifierRefused):
