@@ -131,7 +131,7 @@ def test_the_codec_never_has_the_last_word(charset: str, codec: str) -> None:
     agreed = 0
     for _ in range(4_000):
         parts = [chance.choice(pool) if chance.random() < 0.99 else chance.randbytes(1) for _ in range(4)]
-        text = b"".join(parts)
-        assert by_codec(text) == by_table(text), text.hex()
-        agreed += by_codec(text) is not None
+        joined = b"".join(parts)
+        assert by_codec(joined) == by_table(joined), joined.hex()
+        agreed += by_codec(joined) is not None
     assert 2_000 < agreed < 4_000
