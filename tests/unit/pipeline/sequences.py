@@ -104,7 +104,8 @@ class Model:
                 return None
             if self.stored == "nothing":
                 return ReplicationFailed
-            if self.stored == "part" or new:
+            half = self.stored == "whole" and self.unloaded & {t.name for t in world.tables}
+            if self.stored == "part" or new or half:
                 return TableNotLoaded
             return None if self.held else PositionLost
         loading = self.stored in ("part", "whole") and step.resume

@@ -71,6 +71,15 @@ def test_a_table_that_was_away_is_no_longer_known(last: str, held: dict[str, Any
         run.take(Operation(last, resume=True))
 
 
+def test_a_table_that_joined_and_is_half_loaded_is_not_followed(held: dict[str, Any]) -> None:
+    for kind in KINDS.values():
+        run = begun(kind, held)
+        run.take(Operation("data-replication", resume=False))
+        run.take(Name(LATER, added=True))
+        run.take(Operation("data-replication", resume=True, after=1, kill=True))
+        run.take(Operation("replication", resume=True))
+
+
 def test_longer_ones_too(held: dict[str, Any]) -> None:
     machine: Any = partial(Sequences, held)
     run_state_machine_as_test(machine, settings=settings(max_examples=30, stateful_step_count=10, deadline=None))
