@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from whimbrel.catalog.records import EndpointRecord
 from whimbrel.catalog.secrets import MASK, is_secret, redact
+from whimbrel.connectors import live_sessions
+from whimbrel.connectors.deadline import within
 from whimbrel.connectors.protocols import CheckResult, Checks, Engine
 from whimbrel.connectors.queues import queue_engine
 from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOURCE_TYPES, engine, known_types
-from whimbrel.errors import ConnectionRefused, InternalError, InvalidRequest, WhimbrelError, printable
+from whimbrel.errors import ConnectionRefused, HostUnreachable, InternalError, InvalidRequest, WhimbrelError, printable
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
@@ -24,6 +26,8 @@ from whimbrel.pipeline import cleanup
 from whimbrel.pipeline.fitting import check_fit
 
 logger = logging.getLogger("api.connectors")
+
+PAIR_SECONDS = 300.0  # for all that both sides are asked together
 
 Role = Literal["source", "target"]
 _TYPES: Mapping[Role, tuple[str, ...]] = {"source": SOURCE_TYPES, "target": (*DATABASE_TARGET_TYPES, *QUEUE_TYPES)}
@@ -123,15 +127,30 @@ def run_pair_checks(
     tables: Sequence[TableName],
     schema_rename: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Whether the source's tables fit the target. Nothing where the target is a queue, or a side cannot be reached."""
+    """Whether the source's tables fit the target. Nothing where the target is a queue, or a side cannot be reached.
+
+    A side that lets us in and then says nothing is cut off after ``PAIR_SECONDS``, and is a failed check.
+    """
     if target.type in QUEUE_TYPES:
         return []
     job = _job(source, target, tables, schema_rename)
+
+    def cut() -> None:
+        live_sessions.cut(job.operation)
+
     try:
-        with _without_secrets(source.parameters), _without_secrets(target.parameters):
-            return [asdict(c) for c in check_fit(job, data=mode != "replication", changes=mode != "data")]
+        with (
+            _without_secrets(source.parameters),
+            _without_secrets(target.parameters),
+            within(PAIR_SECONDS, cut) as look,
+        ):
+            found = [asdict(c) for c in check_fit(job, data=mode != "replication", changes=mode != "data")]
     except ConnectionRefused:
-        return []  # which is a failed check of that side
+        found = []  # which is a failed check of that side
+    if look.passed:
+        silent = f"source or target did not answer all that was asked of both within {PAIR_SECONDS:g} s"
+        found = [asdict(CheckResult("connection", "fail", silent, HostUnreachable.remedy))]
+    return found
 
 
 def on_target(
@@ -152,7 +171,7 @@ def _job(
     """What both sides are looked at for; nothing is run."""
     return Job(
         "checks",
-        "checks",
+        f"checks-{uuid.uuid4().hex[:12]}",  # its sessions are cut by this name, and nobody else's
         _endpoint(source),
         _endpoint(target),
         tuple(tables),
