@@ -32,6 +32,11 @@ class Table:
         tied = {*self.key, *(c for u in self.uniques for c in u), *(c for c, _ in self.references)}
         return tuple(c for c in self.columns if c not in tied)
 
+    @property
+    def where(self) -> str:
+        """The condition of one row, with a place for each value of its key."""
+        return " and ".join(f"{c} = %s" for c in self.key)
+
 
 def tables(family: Family) -> tuple[Table, ...]:
     """Those of a source of that family."""

@@ -213,7 +213,7 @@ class Writer:
             if table.references:
                 self._execute(f"update {table.name} set {table.references[0][0]} = null where id = %s", key)
             self._execute(
-                f"update {table.name} set {', '.join(f'{c} = %s' for c in table.key)} where {_where(table)}",
+                f"update {table.name} set {', '.join(f'{c} = %s' for c in table.key)} where {table.where}",
                 [*new, *key],
             )
 
@@ -222,7 +222,7 @@ class Writer:
         keys = self._some_keys(table, 2)
         if len(set(keys)) == 2:
             between = tuple(self._key_value(table, column) for column in table.key)
-            sql = f"update {table.name} set {', '.join(f'{c} = %s' for c in table.key)} where {_where(table)}"
+            sql = f"update {table.name} set {', '.join(f'{c} = %s' for c in table.key)} where {table.where}"
             for new, old in ((between, keys[0]), (keys[0], keys[1]), (keys[1], between)):
                 self._execute(sql, [*new, *old])
 
@@ -235,7 +235,7 @@ class Writer:
                 self._execute("delete from children where parent_id = %s", key)
             if table.name == "tree":
                 self._execute("update tree set above = null where above = %s", key)
-            self._execute(f"delete from {table.name} where {_where(table)}", key)
+            self._execute(f"delete from {table.name} where {table.where}", key)
 
     def _trade_badges(self, table: Table) -> None:
         """Unique values go from row to row: traded, or taken over from a row that is gone or has another one now."""
@@ -348,7 +348,7 @@ class Writer:
         return sorted(self._random.sample(known, min(most, len(known))))  # in order, or writers deadlock too often
 
     def _set(self, table: Table, columns: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> None:
-        sql = f"update {table.name} set {', '.join(f'{c} = %s' for c in columns)} where {_where(table)}"
+        sql = f"update {table.name} set {', '.join(f'{c} = %s' for c in columns)} where {table.where}"
         for key in keys:
             self._execute(sql, [*(self._draw(table, c) for c in columns), *key])
 
@@ -388,10 +388,6 @@ class Writer:
             read_timeout=60,
             init_command="set time_zone = '+00:00', innodb_lock_wait_timeout = 20",
         )
-
-
-def _where(table: Table) -> str:
-    return " and ".join(f"{c} = %s" for c in table.key)
 
 
 def _conflict(error: Exception) -> str | None:

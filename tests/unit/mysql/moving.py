@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from typing import Any
 
 import pyarrow as pa
 
@@ -95,3 +96,17 @@ def render(column: Column) -> Render:
 def tab_text(table: Table, run: TableChanges) -> list[bytes]:
     """Change images as lines of tab text, to compare with the snapshot's."""
     return rows_text(run.data, [render(c) for c in table.loaded_columns]).splitlines()
+
+
+def runs_of(segments: list[Segment], table: str = "t") -> list[TableChanges]:
+    steps = [step for segment in segments for step in segment.steps]
+    return [s for s in steps if isinstance(s, TableChanges) and s.table.table == table]
+
+
+def rows_of(segments: list[Segment], table: str = "t") -> list[tuple[Any, ...]]:
+    """(operation, values...) of every change."""
+    return [
+        (op, *(None if v is None else v.decode() for v in row.values()))
+        for run in runs_of(segments, table)
+        for op, row in zip(run.ops.to_pylist(), run.data.to_pylist(), strict=True)
+    ]

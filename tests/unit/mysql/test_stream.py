@@ -9,8 +9,7 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.servers.process import wait_until
-from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected
-from tests.unit.mysql.test_changes import rows_of
+from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, rows_of
 from whimbrel.codecs.binlog import Event
 from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.mysql import changes, log
