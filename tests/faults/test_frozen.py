@@ -6,8 +6,9 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,9 @@ from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.suite.running import Watch, replicating, settled
 from tests.suite.world import SCHEMA, Side, World, drop_leftovers
+from whimbrel.connectors.mysql.target import MySQLTarget
 from whimbrel.errors import HostUnreachable, TargetInterrupted
+from whimbrel.model.table import Table
 from whimbrel.pipeline import stalls
 from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
@@ -89,3 +92,23 @@ def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world
         running.error = None
     with replicating(world, "op", resume=True, handoff=False) as running:
         settled(world, running)
+
+
+def test_a_target_that_hangs_before_anything_moves_ends_the_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has let us in, and hangs while the pair is opened; the source is at rest, and answers."""
+    server, real = world.target.server, MySQLTarget.target_tables
+    assert isinstance(server, MySQL)
+    watch, stopped = Watch(), ExitStack()
+
+    def target_tables(self: MySQLTarget, *given: Any) -> tuple[Table, ...]:
+        assert self.session.open
+        stopped.enter_context(frozen(server))
+        return real(self, *given)
+
+    monkeypatch.setattr(MySQLTarget, "target_tables", target_tables)
+    with stopped, pytest.raises((TargetInterrupted, HostUnreachable)):
+        copy_data(world.job("op"), watch, capture=False, resume=False)
+    assert any("the target does not answer" in line for _, line in watch.lines)
+    monkeypatch.undo()
+    copy_data(world.job("op"), Watch(), capture=False, resume=False)
+    assert world.differing() == []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -37,10 +37,11 @@ def track(operation: str, role: Role, session: S, shut: Callable[[S], None]) -> 
         _open.setdefault(name, {})[number] = (weakref.ref(session, forget), shut)
 
 
-def cut(operation: str) -> int:
-    """End every session of the operation in this process; how many were tried."""
+def cut(operation: str, roles: Collection[Role] = ("source", "target")) -> int:
+    """End every session of the operation in this process, on these sides; how many were tried."""
     with _lock:
-        found = [kept for (name, _), sessions in _open.items() if name == operation for kept in sessions.values()]
+        ours = [sessions for (name, role), sessions in _open.items() if name == operation and role in roles]
+        found = [kept for sessions in ours for kept in sessions.values()]
     for reference, shut in found:
         session = reference()
         if session is not None:

@@ -51,7 +51,11 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
     """
     started = time.monotonic()
     control.phase("snapshot")
-    with open_pair(job) as pair, closing(pair.target.checkpoint(job.migration)) as checkpoint:
+    with (
+        Stalls(job, control) as stalls,
+        open_pair(job) as pair,
+        closing(pair.target.checkpoint(job.migration)) as checkpoint,
+    ):
         state = checkpoint.state()
         if goes_on(state, job, resume=resume):
             pair = joined(pair, state, control, capture=capture)
@@ -63,9 +67,8 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
         epoch = checkpoint.claim()
         work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
         checkpoint.own([t.name for t in pair.target_tables])  # now that nobody else's rows are in them
-        with Stalls(job, control) as stalls:
-            load = _Load(pair, control, checkpoint, epoch, work, stalls, capture=capture)
-            load.run()
+        load = _Load(pair, control, checkpoint, epoch, work, stalls, capture=capture)
+        load.run()
         with closing(pair.target.checkpoint(job.migration)) as after:  # the target may have restarted meanwhile
             write_packet(job.workdir, job.migration, after.position(), data_complete=True)
         rows = sum(sum(w.loaded.values()) for w in work)

@@ -62,14 +62,13 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
     if kept is None:
         control.log("loader", f"the findings of {comparison} are not here: only the rows in its samples are repaired")
     named = {str(t["table"]): t for t in report["tables"] if t["samples"]}
-    with as_validate_failed(), open_pair(job) as pair:
+    with as_validate_failed(), Stalls(job, control) as stalls, open_pair(job) as pair:
         pair = pair.without(made_later(pair))
         pair.require_target_tables()
         plans = {str(plan.source.name): plan for plan in plans_of(pair, named)}
         with (
             closing(pair.target.checkpoint(job.migration)) as checkpoint,
             closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,
-            Stalls(job, control) as stalls,
             open_lines(job, control.check, stalls.sign) as lines,
         ):
             live = replication(job, pair.source, checkpoint, control.followed)

@@ -41,15 +41,17 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
     if position is not None and (handoff or resume):
         why = "replication begins where the load stands" if handoff else "with resume the stored one counts"
         control.log("orchestrator", f"the position given is not used: {why}")
-    with _open_work(job, control, resume=resume, position=position, handoff=handoff) as work:
+    with (
+        _watched(job, control) as sign,
+        _open_work(job, control, resume=resume, position=position, handoff=handoff) as work,
+    ):
         start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
         spec = CaptureSpec(job, work.tables, start, ordered=work.queue is not None)
         with Capture(spec, lambda line: control.log("extractor", line)) as capture:
             changes = _Changes(job, work, control, capture, start)
             try:
-                with _watched(job, control) as sign:
-                    changes.run(sign)
+                changes.run(sign)
             except Interrupted:
                 changes.end()
                 raise

@@ -13,6 +13,7 @@ from whimbrel.model.job import Job
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.files import read_unlinked, replace_file
 from whimbrel.pipeline.pair import open_pair, open_target
+from whimbrel.pipeline.stalls import Stalls
 
 TABLES, OBJECTS, DROPS = "tables-schema.sql", "objects-schema.sql", "drop-tables.sql"
 
@@ -38,7 +39,7 @@ class ObjectsApplied:
 def extract_schema(job: Job, control: Control) -> SchemaExtract:
     """Write the three SQL files into the working directory, in the target's dialect."""
     control.phase("schema")
-    with open_pair(job) as pair:
+    with Stalls(job, control), open_pair(job) as pair:
         pair.require_columns()
         rendered = pair.target.render(pair.tables, pair.schemas, job.source.type)
         _write(job.workdir / TABLES, rendered.tables, rendered.notes)
@@ -71,7 +72,7 @@ def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
         raise SchemaFailed(f"{path} cannot be read: {e.strerror}") from e
     except UnicodeDecodeError:
         raise SchemaFailed(f"{path} is not UTF-8 text") from None
-    with open_pair(job) as pair:
+    with Stalls(job, control), open_pair(job) as pair:
         names = [t.name for t in pair.target_tables]
         before = set(pair.target.existing(names))
         try:
@@ -91,7 +92,7 @@ def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
 def apply_objects(job: Job, control: Control) -> ObjectsApplied:
     """Run objects-schema.sql, each statement on its own, again and again as long as a round makes progress."""
     control.phase("objects")
-    with open_pair(job) as pair, open_target(job) as target:
+    with Stalls(job, control), open_pair(job) as pair, open_target(job) as target:
         waiting = list(pair.target.render(pair.tables, pair.schemas, job.source.type).objects)
         done: list[str] = []
         errors: dict[str, WhimbrelError] = {}

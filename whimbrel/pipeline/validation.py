@@ -33,14 +33,14 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
     """
     sample = sample_percent if 1 <= sample_percent <= 99 else 100
     control.phase("validate")
-    with as_validate_failed(), open_pair(job) as pair:
+    with as_validate_failed(), Stalls(job, control) as stalls, open_pair(job) as pair:
         order, absent = [str(t.name) for t in pair.tables], made_later(pair)
         pair = pair.without(absent)
         pair.require_target_tables()
         plans = plans_of(pair)
         findings = Findings(job.workdir, job.operation)
         try:
-            with closing(pair.target.checkpoint(job.migration)) as checkpoint, Stalls(job, control) as stalls:
+            with closing(pair.target.checkpoint(job.migration)) as checkpoint:
                 live = replication(job, pair.source, checkpoint, control.followed)
                 tables = _all_tables(job, control, plans, sample, live, findings, stalls.sign)
                 tables += [_absent(job, control, name, stalls.sign) for name in absent]

@@ -12,15 +12,15 @@ from tests.servers.process import wait_until
 from tests.suite.running import Watch
 from whimbrel.connectors import live_sessions
 from whimbrel.errors import HostUnreachable, TargetInterrupted
-from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.pipeline import stalls
 from whimbrel.pipeline.stalls import Stalls
 
 
 class Session:
-    def __init__(self, operation: str) -> None:
+    def __init__(self, operation: str, role: Role = "source") -> None:
         self.ended = False
-        live_sessions.track(operation, "target", self, Session.end)
+        live_sessions.track(operation, role, self, Session.end)
 
     def end(self) -> None:
         self.ended = True
@@ -40,7 +40,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
 def watching(tmp_path: Path, watch: Watch, **sides: Callable[[], int]) -> Stalls:
     end = Endpoint("e", "mysql", {})
     found = Stalls(Job("m", "op", end, end, (), tmp_path), watch)
-    found._sides = dict(sides)
+    found._sides = {side: ask for side, ask in sides.items() if side in ("source", "target")}  # type: ignore[misc]
     found.sign()
     return found
 
@@ -97,13 +97,40 @@ def test_progress_keeps_everybody_from_being_asked(tmp_path: Path, watch: Watch)
     assert not asked
 
 
-def test_nobody_is_asked_before_the_first_sign(tmp_path: Path, watch: Watch) -> None:
-    asked = threading.Event()
-    with watching(tmp_path, watch, source=lambda: int(asked.set() or 0)) as found:
+def test_before_the_first_sign_servers_may_rest_but_must_answer(tmp_path: Path, watch: Watch) -> None:
+    asked: list[int] = []
+    dead = threading.Event()
+
+    def source() -> int:
+        asked.append(1)
+        return silent() if dead.is_set() else 0
+
+    read, written = Session("op"), Session("op", "target")
+    with watching(tmp_path, watch, source=source, target=lambda: 0) as found:
         found._sign = None
-        assert not asked.wait(0.5)
-        found.sign()
-        assert asked.wait(5)
+        wait_until(lambda: len(asked) > 2 * stalls.LOOKS, 5, "some looks")
+        found.check()
+        dead.set()
+        wait_until(lambda: read.ended, 5, "the session to be cut")
+        with pytest.raises(TargetInterrupted, match="the source does not answer"):
+            found.check()
+    assert not written.ended
+
+
+def test_a_dead_server_that_nobody_waits_for_stops_nothing(tmp_path: Path, watch: Watch) -> None:
+    asked: list[int] = []
+
+    def target() -> int:
+        asked.append(1)
+        return silent()
+
+    read = Session("op")
+    with watching(tmp_path, watch, source=lambda: 0, target=target) as found:
+        found._sign = None
+        wait_until(lambda: len(asked) > 2 * stalls.LOOKS, 5, "some looks")
+        found.check()
+    assert not read.ended
+    assert not watch.lines
 
 
 def test_a_session_that_was_collected_is_forgotten() -> None:
