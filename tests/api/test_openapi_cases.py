@@ -204,4 +204,5 @@ def test_cases_of_the_document(target: Target, endpoint: str, each: int) -> None
 @pytest.mark.parametrize("cases", [CASES_OF_FEW, pytest.param(CASES_OF_MANY, marks=pytest.mark.long)])
 def test_there_were_enough_cases_of_many_kinds(target: Target, cases: int) -> None:
     assert target.seen.total() >= cases, target.seen
-    assert {"ok", "INVALID_REQUEST", "OPERATION_CONFLICT", "MIGRATION_NOT_FOUND"} <= {code for code, _ in target.seen}
+    rare = {"OPERATION_CONFLICT"} if cases == CASES_OF_MANY else set()  # it takes a case while another one runs
+    assert {"ok", "INVALID_REQUEST", "MIGRATION_NOT_FOUND", *rare} <= {code for code, _ in target.seen}

@@ -15,6 +15,7 @@ PROTOCOLS = ("whimbrel.connectors.protocols", "whimbrel.connectors.registry", "w
 SHARED = ("whimbrel.connectors.live_sessions", "whimbrel.connectors.staged", "whimbrel.connectors.verdicts")
 # What looks at the user's servers before an operation begins runs in the API: passwords never enter Temporal.
 CHECKED = ("whimbrel.pipeline.cleanup", "whimbrel.pipeline.fitting")
+BOUNDED = ("whimbrel.connectors.deadline", "whimbrel.connectors.live_sessions")
 POLLED = ("worker.settings", "worker.polling")
 MESSAGES = ("workflows.messages", "workflows.options")
 
@@ -29,7 +30,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "activities": ("whimbrel", *MESSAGES),
     "workflows": ("activities", "whimbrel.model"),
     "worker": ("whimbrel", "activities", "workflows"),
-    "api": ("whimbrel.catalog", "whimbrel.model", *PROTOCOLS, *CHECKED, "workflows", *POLLED),
+    "api": ("whimbrel.catalog", "whimbrel.model", *PROTOCOLS, *BOUNDED, *CHECKED, "workflows", *POLLED),
     "whimbrel/cli": ("whimbrel.catalog", "api", "worker"),
 }
 

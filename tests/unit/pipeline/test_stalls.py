@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,10 +36,12 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     return Watch()
 
 
-def watching(tmp_path: Path, watch: Watch, **sides: Callable[[], int]) -> Stalls:
+def watching(
+    tmp_path: Path, watch: Watch, source: stalls.Side, target: stalls.Side | None = None, operation: str = "op"
+) -> Stalls:
     end = Endpoint("e", "mysql", {})
-    found = Stalls(Job("m", "op", end, end, (), tmp_path), watch)
-    found._sides = {side: ask for side, ask in sides.items() if side in ("source", "target")}  # type: ignore[misc]
+    found = Stalls(Job("m", operation, end, end, (), tmp_path), watch)
+    found._sides = {"source": source} if target is None else {"source": source, "target": target}
     found.sign()
     return found
 
@@ -69,7 +70,7 @@ def test_a_server_that_hangs_in_the_answer_is_not_at_work(tmp_path: Path, watch:
 def test_a_server_at_work_may_take_as_long_as_it_likes(tmp_path: Path, watch: Watch, busy: str) -> None:
     ours = Session("op")
     sides = {"source": lambda: 0, "target": lambda: 0} | {busy: lambda: 1}
-    with watching(tmp_path, watch, **sides) as found:
+    with watching(tmp_path, watch, sides["source"], sides["target"]) as found:
         wait_until(lambda: len(watch.lines) > 1, 5, "two lines about it")
         found.check()
     assert not ours.ended
@@ -124,8 +125,8 @@ def test_a_dead_server_that_nobody_waits_for_stops_nothing(tmp_path: Path, watch
         asked.append(1)
         return silent()
 
-    read = Session("op")
-    with watching(tmp_path, watch, source=lambda: 0, target=target) as found:
+    read = Session("reads")
+    with watching(tmp_path, watch, operation="reads", source=lambda: 0, target=target) as found:
         found._sign = None
         wait_until(lambda: len(asked) > 2 * stalls.LOOKS, 5, "some looks")
         found.check()

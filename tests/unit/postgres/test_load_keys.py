@@ -178,5 +178,5 @@ def test_the_checkpoint_needs_no_rights_once_it_is_there(server: Postgres) -> No
         name,
     )
     with closing(connect(endpoint(server, name, user="writer").parameters, "op")) as connection:
-        assert PostgresCheckpoint(connection, "m").claim() == 1
+        assert PostgresCheckpoint(connection, "m").claim() > 0
     server.psql("drop owned by writer; drop role writer", name)
