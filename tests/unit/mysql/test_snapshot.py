@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -130,6 +131,17 @@ def test_other_keys_are_stepped_through(server: MySQL, job: Job, column: str, se
         expected = server.client(f"SET time_zone = '+00:00'; SELECT {columns} FROM t", SOURCE).splitlines()
         assert sorted(line.decode() for part in parts for line in part) == sorted(expected)
     assert sorted(int(line.split(b"\t")[1]) for part in parts for line in part) == list(range(3000))
+
+
+def test_few_wide_rows_far_apart_are_cut_at_once(server: MySQL, job: Job) -> None:
+    """Each is a chunk of its own, and no gap between them is halved on and on."""
+    make(server, "CREATE TABLE t (id BIGINT PRIMARY KEY, v LONGTEXT);")
+    server.client("INSERT INTO t VALUES (1, REPEAT('a', 3000000)), (4000000000000000000, REPEAT('b', 3000000))", SOURCE)
+    table = reflected(job, SOURCE)[0]
+    began = time.monotonic()
+    plan = _plan(job, table, 1)
+    assert time.monotonic() - began < 10
+    assert [len(part) for part in _read(job, [table], [plan])[0]] == [1, 1]
 
 
 def test_composite_keys(server: MySQL, job: Job) -> None:

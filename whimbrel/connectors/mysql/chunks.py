@@ -21,6 +21,7 @@ _ROW_BYTES = 64  # taken for a row when the server has no statistics
 _LEAST_ROW = 20  # bytes that InnoDB needs for a row of one small key, at the least
 _HALF = 0.45  # of the server's row count: an estimate of more may mean any number, see _explained
 _ENOUGH = 1.3  # a range is not cut while the estimate is within that of the wanted rows
+_FEW = 20  # rows counted: any range is estimated at one row at least, so halves of so few would be cut without end
 _ATTEMPTS = 3  # at a plan during which the server did not count the table anew
 
 
@@ -65,14 +66,14 @@ def _ranges(session: Session, table: Table, wanted: int) -> Iterator[_Range]:
 
 
 def _cut(session: Session, table: Table, whole: _Range, wanted: int) -> list[_Range]:
-    """Bisect by estimates; walk the index where the server does not estimate.
+    """Bisect by estimates; walk the index where the server does not estimate, or counts few rows.
 
     The server may count the table anew at any moment, from twenty pages of it, and come to an eighth of the rows or to
     double. Estimates of before and after do not go together, so the plan is made again then.
     """
     counted = _explained(session, table, whole)
     for _ in range(_ATTEMPTS):
-        if counted <= 1:
+        if counted <= _FEW:
             break
         found = list(_bisected(session, table, whole, wanted, counted))
         before, counted = counted, _explained(session, table, whole)
