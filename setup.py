@@ -4,7 +4,7 @@ import os
 
 from setuptools import Extension, setup
 
-CODECS = ["changes"]
+CODECS = ["changes", "tabtext", "textvalues"]
 
 
 def extensions() -> list[Extension]:
