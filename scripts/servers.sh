@@ -47,6 +47,24 @@ get_postgres15() {
     lacks postgres15 "apt-get install postgresql-15 failed: $(tail -n 1 .cache/apt.log)"
 }
 
+# The stand-in for Snowflake needs other versions than we do, and so an environment of its own.
+get_snowflake() {
+    folder=.cache/snowflake
+    pins=tests/emulators/snowflake/requirements.txt
+    new=$({ pwd && .venv/bin/python -c 'import sys; print(sys.version, sys.base_prefix)' && cat "$pins"; } | cksum)
+    [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
+    say "installing the stand-in for Snowflake (about a minute the first time)"
+    rm -rf "$folder"
+    if .venv/bin/python -m venv "$folder" >.cache/snowflake.log 2>&1 &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile --no-deps \
+            -r "$pins" >>.cache/snowflake.log 2>&1; then
+        printf '%s\n' "$new" >"$folder/made"
+        return
+    fi
+    rm -rf "$folder"
+    lacks snowflake "its stand-in could not be installed: $(tail -n 1 .cache/snowflake.log) (see .cache/snowflake.log)"
+}
+
 mkdir -p .cache
 : >"$missing"
 if [ "${1:-}" = --for-demo ]; then
@@ -60,7 +78,9 @@ if [ "${1:-}" = --for-demo ]; then
         die "the demo with SOURCE=$SOURCE needs that server." "make demo alone runs from PostgreSQL and needs nothing installed."
     fi
 else
+    get_snowflake & # it downloads while the others are installed
     get_postgres15
     get_mariadb
     get_mysql
+    wait
 fi

@@ -18,6 +18,7 @@ from tests.emulators.kafka import EmulatorMissing, Kafka
 from tests.servers.fleet import SERVERS, Fleet, Missing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
+from tests.servers.snowflake import Snowflake, StandMissing
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_HERE = "NOT TESTED HERE: "
@@ -27,6 +28,7 @@ SERVER_MISSING = (
     "MariaDB:",
     "MySQL:",
     "Kafka:",
+    "Snowflake:",
 )  # how reasons begin that name a missing server
 
 
@@ -62,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=lambda item: by_length(item.nodeid))
     for item in items:
-        if {"fleet", "kafka"} & set(getattr(item, "fixturenames", ())):
+        if {"fleet", "kafka", "snowflake"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
 
 
@@ -144,6 +146,22 @@ def running_kafka(folder: Path) -> Iterator[Kafka]:
         yield broker
     finally:
         broker.stop()
+
+
+@pytest.fixture(scope="session")
+def snowflake() -> Iterator[Snowflake]:
+    """The stand-in for Snowflake, for all tests that do not stop it; each makes databases or schemas of its own."""
+    with tempfile.TemporaryDirectory(prefix="whimbrel-snowflake-") as folder:
+        try:
+            stand = Snowflake(Path(folder))
+        except StandMissing as e:
+            reason = reasons_of_setup().get("snowflake")
+            pytest.skip(f"{NOT_HERE}{f'Snowflake: {reason}' if reason else e}")
+        stand.start()
+        try:
+            yield stand
+        finally:
+            stand.stop()
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------
