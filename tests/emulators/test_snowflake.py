@@ -256,12 +256,23 @@ def test_a_client_that_vanished_keeps_others_waiting_for_a_while_only(clients: C
 def test_a_session_is_ended_by_another(clients: Clients) -> None:
     clients.do(1, "CREATE TABLE t (n NUMBER(38,0))", "INSERT INTO t VALUES (1)")
     ((number,),) = clients.do(1, "SELECT CURRENT_SESSION()")
-    clients.do(1, "BEGIN", "UPDATE t SET n = 99")
+    clients.do(1, "BEGIN TRANSACTION NAME mine", "UPDATE t SET n = 99")
     assert clients.do(2, "SELECT CURRENT_TRANSACTION()") == [(None,)]
     clients.do(2, f"SELECT SYSTEM$ABORT_SESSION({number})", "UPDATE t SET n = n + 1")
     assert clients.seen("SELECT n FROM t") == [(2,)]
+    assert [row for row in clients.do(2, "SHOW TRANSACTIONS") if row[3] == "MINE"] == []
     with pytest.raises(errors.Error, match="Session no longer exists"):
         clients.do(1, "COMMIT")
+
+
+def test_a_transaction_is_ended_by_another(clients: Clients) -> None:
+    clients.do(1, "CREATE TABLE t (n NUMBER(38,0))", "INSERT INTO t VALUES (1)")
+    clients.do(1, "BEGIN NAME mine", "UPDATE t SET n = 99")
+    (mine,) = [row[0] for row in clients.do(2, "SHOW TRANSACTIONS") if row[3] == "MINE"]
+    clients.do(2, f"SELECT SYSTEM$ABORT_TRANSACTION({mine})", "UPDATE t SET n = n + 1")
+    with pytest.raises(errors.ProgrammingError, match="already rolled back"):
+        clients.do(1, "COMMIT")
+    assert clients.seen("SELECT n FROM t") == [(2,)]
 
 
 def test_a_session_that_ends_is_rolled_back(clients: Clients) -> None:
@@ -299,8 +310,10 @@ def test_logins_are_checked(stand: Snowflake) -> None:
 
 
 def test_what_a_login_names_must_be_there(stand: Snowflake) -> None:
-    with stand.session("NOWHERE") as session, pytest.raises(errors.ProgrammingError, match="current database"):
-        session.cursor().execute("CREATE TABLE t (n NUMBER(38,0))")
+    with stand.session("NOWHERE") as session:
+        assert session.cursor().execute("SELECT CURRENT_DATABASE()").fetchall() == [(None,)]
+        with pytest.raises(errors.ProgrammingError, match="current database"):
+            session.cursor().execute("CREATE TABLE t (n NUMBER(38,0))")
     with stand.session("MENDS", "PUBLIC", warehouse="NOWHERE") as session:
         with pytest.raises(errors.ProgrammingError, match="No active warehouse") as refused:
             session.cursor().execute("SELECT COUNT(*) FROM INFORMATION_SCHEMA.TABLES")

@@ -86,7 +86,9 @@ def _login(sessions: Sessions, users: dict[str, dict[str, str]]) -> Handler:
             )
         answer = json.loads((await server.login_request(request)).body)
         token = answer["data"]["token"]
-        session = sessions.opened(token, server.sessions[token], name, request.query_params)
+        session = sessions.opened(
+            token, server.sessions[token], name, request.query_params, said.get("SESSION_PARAMETERS") or {}
+        )
         answer["data"] |= {
             "masterToken": token,
             "validityInSeconds": 3600,

@@ -18,6 +18,7 @@ import itertools
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,10 +39,16 @@ _transactions = itertools.count(1_700_000_000_001)
 class Transaction:
     """``again`` has the statements that changed something, in their order; ``moment`` is None until the first."""
 
+    name: str
     id: int = field(default_factory=lambda: next(_transactions))
+    began: float = field(default_factory=time.time)
     again: list[Callable[[], object]] = field(default_factory=list)
     written: set[Table] = field(default_factory=set)
     moment: int | None = None
+
+
+def _transaction(name: str | None = None) -> Transaction:
+    return Transaction(name or str(uuid.uuid4()))
 
 
 class Session:
@@ -133,7 +140,7 @@ class Session:
         """A statement that changes ``target`` (None: a table of this session alone)."""
         transaction, alone = self.transaction, False
         if transaction is None:
-            transaction = self.transaction = Transaction()
+            transaction = self.transaction = _transaction()
             alone = self.autocommit
         try:
             if exclusive and target is not None:
@@ -162,9 +169,9 @@ class Session:
         finally:
             self.sessions.locks.release(self)
 
-    def begin(self) -> None:
+    def begin(self, name: str | None = None) -> None:
         if self.transaction is None:
-            self.transaction = Transaction()
+            self.transaction = _transaction(name)
 
     def commit(self) -> None:
         transaction, self.transaction = self.transaction, None
@@ -254,13 +261,16 @@ class Sessions:
         self._numbers = itertools.count(100_001)
         self._by_number: dict[int, tuple[str, Session]] = {}
 
-    def opened(self, token: str, connection: Any, user: str, said: Mapping[str, str]) -> Session:
+    def opened(
+        self, token: str, connection: Any, user: str, said: Mapping[str, str], parameters: Mapping[str, Any]
+    ) -> Session:
         """A session for fakesnow's connection of that token."""
         number = next(self._numbers)
         warehouse = said.get("warehouse", "").upper()  # one that is not there is found out by the first statement
         role = said.get("roleName", "").upper() or self.roles[0]
         chosen = warehouse if warehouse in self.warehouses else None
         session = Session(number, connection, self, chosen, role, user, self._idle_seconds)
+        session.lock_timeout = float(parameters.get("LOCK_TIMEOUT", LOCK_TIMEOUT))
         connection.stand = session
         self._by_number[number] = (token, session)
         return session
@@ -287,11 +297,16 @@ class Sessions:
         return True
 
     def abort_transaction(self, number: int) -> bool:
-        for _, session in tuple(self._by_number.values()):
-            if session.transaction is not None and session.transaction.id == number:
+        for session, transaction in self.open_transactions():
+            if transaction.id == number:
                 session.cancel()
                 return session.abort_transaction()
         return False
+
+    def open_transactions(self) -> list[tuple[Session, Transaction]]:
+        """Those that were begun and are not ended, of all sessions."""
+        sessions = (session for _, session in tuple(self._by_number.values()))
+        return [(session, session.transaction) for session in sessions if session.transaction is not None]
 
     def log(self, session: int, sql: str) -> None:
         with self._writing, self._statements.open("a") as file:

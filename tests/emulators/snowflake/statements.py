@@ -26,6 +26,8 @@ EXCLUSIVE = (exp.Update, exp.Delete, exp.Merge)
 APPENDING = (exp.Insert, exp.Copy)
 DEFINING = (exp.Create, exp.Drop, exp.Alter, exp.Comment, exp.TruncateTable)
 START = re.compile(r"\s*START\s+TRANSACTION\b", re.IGNORECASE)
+NAMED = re.compile(r"\bNAME\s+(\w+)\s*;?\s*$", re.IGNORECASE)
+SHOW_TRANSACTIONS = re.compile(r"\s*SHOW\s+TRANSACTIONS\b", re.IGNORECASE)
 REMOVE = re.compile(r"""\s*(?:REMOVE|RM)\s+'?@([^\s';]+)'?\s*;?\s*$""", re.IGNORECASE)
 # Parameters of a session that change nothing here; AUTOCOMMIT and LOCK_TIMEOUT are obeyed.
 PARAMETERS = {
@@ -89,9 +91,15 @@ def _run(cursor: Any, session: Session, command: str, parameters: Any) -> None:
         command = "BEGIN"
     statement: Expr = parse_one(command)
     session.check_not_aborted(ends=isinstance(statement, exp.Rollback))
-    if isinstance(statement, (exp.Transaction, exp.Commit, exp.Rollback)):
-        {exp.Transaction: session.begin, exp.Commit: session.commit, exp.Rollback: session.roll_back}[type(statement)]()
+    if isinstance(statement, exp.Transaction):
+        name = NAMED.search(command)
+        session.begin(name[1].upper() if name else None)
         _say(cursor, DONE)
+    elif isinstance(statement, (exp.Commit, exp.Rollback)):
+        (session.commit if isinstance(statement, exp.Commit) else session.roll_back)()
+        _say(cursor, DONE)
+    elif SHOW_TRANSACTIONS.match(command):
+        _say(cursor, _transactions(session))
     elif isinstance(statement, exp.Alter) and statement.args.get("kind") == "SESSION":
         _set(session, statement)
         _say(cursor, DONE)
@@ -205,6 +213,10 @@ def _mended(node: Expr, session: Session) -> Expr:
         text = session.warehouse
     elif isinstance(node, exp.CurrentRole):
         text = session.role
+    elif isinstance(node, exp.CurrentDatabase):
+        text = session.connection.database if session.connection.database_set else None
+    elif isinstance(node, exp.CurrentSchema):
+        text = session.connection.schema if session.connection.schema_set else None
     elif isinstance(node, exp.CurrentUser):
         text = session.user
     elif isinstance(node, (exp.CurrentAccount, exp.CurrentAccountName)):
@@ -259,6 +271,18 @@ def _set(session: Session, statement: exp.Alter) -> None:
             session.lock_timeout = float(value)
         elif name not in PARAMETERS or (name == "TIMEZONE" and value.upper() not in ("UTC", "ETC/UTC")):
             raise ProgrammingError(msg=f"invalid value [{value}] for parameter '{name}'", errno=1006, sqlstate="22023")
+
+
+def _transactions(session: Session) -> str:
+    """SHOW TRANSACTIONS: those of this user's sessions."""
+    rows = ", ".join(
+        f"({t.id}, '{s.user}', {s.id}, '{t.name}', to_timestamp({t.began}), 'running', 0)"
+        for s, t in session.sessions.open_transactions()
+        if s.user == session.user
+    )
+    columns = '"id", "user", "session", "name", "started_on", "state", "scope"'
+    none = "" if rows else " WHERE false"
+    return f"SELECT * FROM (VALUES {rows or '(0, NULL, 0, NULL, now(), NULL, 0)'}) AS t({columns}){none}"
 
 
 def _remove(place: str, connection: Any) -> str:
