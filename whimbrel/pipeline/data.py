@@ -125,9 +125,9 @@ class _Load:
         queue = self.takes()
         lanes_wanted = _lanes(self.pair.job, len(queue))
         earlier = self.checkpoint.state().snapshots
-        formats = self.pair.formats()
+        routes = self.pair.routes()
         self.staging.open()
-        tables = tuple((w.source, w.target, formats[w.source.name]) for w in self.work)
+        tables = tuple((w.source, w.target, routes[w.source.name]) for w in self.work)
         with Lanes(LaneSpec(self.pair.job, self.epoch, tables), lanes_wanted) as lanes:
             lanes.started(self.control.check)
             with closing(

@@ -17,7 +17,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from whimbrel.connectors.protocols import Loader, SnapshotReader
+from whimbrel.connectors.protocols import Buffer, Loader, Route, SnapshotReader
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import InternalError, StagingFull, TargetFull, TargetInterrupted, WhimbrelError
@@ -34,7 +34,7 @@ class LaneSpec:
 
     job: Job
     epoch: int
-    tables: tuple[tuple[Table, Table, Format], ...]
+    tables: tuple[tuple[Table, Table, Route], ...]
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,9 @@ class _Lane:
         self.staged.put(None)
 
     def _extract(self, reader: SnapshotReader, take: Take) -> StagedFile:
-        table, _, form = self.spec.tables[take.table]
-        return self.staging.write(
-            f"{take.table}-{take.chunk.number}.{form}",
-            lambda write: reader.extract(table, table.loaded_columns, take.chunk, form, write),
-        )
+        source, target, route = self.spec.tables[take.table]
+        name = f"{take.table}-{take.chunk.number}.{route.staged}"
+        return self.staging.write(name, partial(read_chunk, reader, source, target, route, take.chunk))
 
     def load_all(self) -> None:
         loader: Loader | None = None
@@ -167,11 +165,29 @@ class _Lane:
                 loader.close()
 
     def _load(self, loader: Loader, staged: _Staged) -> int:
-        source, target, form = self.spec.tables[staged.take.table]
-        take = staged.take
+        source, target, route = self.spec.tables[staged.take.table]
+        take, columns = staged.take, source.loaded_columns
         return loader.load(
-            self.spec.epoch, source, target, source.loaded_columns, take.chunk, form, staged.file, upsert=take.upsert
+            self.spec.epoch, source, target, columns, take.chunk, route.staged, staged.file, upsert=take.upsert
         )
+
+
+def read_chunk(
+    reader: SnapshotReader, source: Table, target: Table, route: Route, chunk: Chunk, write: Callable[[Buffer], object]
+) -> int:
+    """Write one chunk in the format that is staged; return the rows. Raises ValueRefused where a value has no place in
+    the column that the target has for it."""
+    if route.staged is not Format.PARQUET:
+        return reader.extract(source, source.loaded_columns, chunk, route.read, write)
+    from whimbrel.codecs.parquet import ParquetFile, TabToParquet  # most loads do without
+
+    with ParquetFile(target.loaded_columns, write) as file:
+        made = TabToParquet(file, source.loaded_columns, str(source.name))
+        rows = reader.extract(source, source.loaded_columns, chunk, route.read, made.feed)
+        made.end()
+        if rows != file.rows:
+            raise InternalError(f"{source.name}: {rows} rows were read, but {file.rows} are staged")
+    return rows
 
 
 def main(spec: LaneSpec, pipe: Connection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from whimbrel.connectors.protocols import Source, Target, negotiate
+from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
 from whimbrel.model.chunk import Format
@@ -62,14 +62,16 @@ class Pair:
                 tables=[str(n) for n in missing[:100]],
             )
 
-    def formats(self) -> dict[TableName, Format]:
-        """The staged format of each table: binary only where the target's columns are exactly what we would make."""
+    def routes(self) -> dict[TableName, Route]:
+        """How the rows of each table are staged: binary only where the target's columns are what we would make."""
         reads = engine(self.job.source.type).capabilities.reads
         loads = engine(self.job.target.type).capabilities.loads
         lenient = negotiate(reads, [f for f in loads if f is not Format.COPY_BINARY])
         best = negotiate(reads, loads)
         if best is None or lenient is None:
             raise InvalidRequest(f"{self.job.source.type} and {self.job.target.type} share no format for rows")
+        if best == lenient:
+            return {source.name: best for source in self.tables}
         differing = {d.table for d in self.target.differences(self.target_tables)}
         return {
             source.name: lenient if _must_convert(source, target, differing) else best for source, target in self.both

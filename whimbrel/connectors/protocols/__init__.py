@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from whimbrel.connectors.protocols.checks import CheckResult, Checks, Rehearsal, Statement
 from whimbrel.connectors.protocols.comparison import Comparable, Comparison
-from whimbrel.connectors.protocols.engine import Capabilities, Engine, ServerInfo, negotiate
+from whimbrel.connectors.protocols.engine import Capabilities, Engine, Route, ServerInfo, negotiate
 from whimbrel.connectors.protocols.source import (
     Buffer,
     ChangeSink,
@@ -58,6 +58,7 @@ __all__ = [
     "Rehearsal",
     "Rendered",
     "Retained",
+    "Route",
     "ServerInfo",
     "Snapshot",
     "SnapshotReader",

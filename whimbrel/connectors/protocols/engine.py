@@ -68,7 +68,20 @@ class Engine(Protocol):
         """The writing side. Opens nothing yet."""
 
 
-def negotiate(reads: Iterable[Format], loads: Iterable[Format]) -> Format | None:
-    """The first format a loader likes that the reader can write."""
+@dataclass(frozen=True)
+class Route:
+    """How rows come into a staged file: what a reader writes, and what the lane makes of it and stages."""
+
+    read: Format
+    staged: Format
+
+
+def negotiate(reads: Iterable[Format], loads: Iterable[Format]) -> Route | None:
+    """The first format a loader likes that the reader can write, or that is made of one that it can."""
     offered = set(reads)
-    return next((f for f in loads if f in offered), None)
+    for wanted in loads:
+        if wanted in offered:
+            return Route(wanted, wanted)
+        if wanted is Format.PARQUET and Format.TAB_TEXT in offered:
+            return Route(Format.TAB_TEXT, wanted)
+    return None

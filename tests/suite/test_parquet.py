@@ -1,0 +1,230 @@
+"""A lane that stages Parquet: what pyarrow reads of it is what the client of the source shows."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from multiprocessing import Pipe
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.conftest import running_server
+from tests.servers.fleet import SERVERS, Fleet
+from tests.suite.world import SCHEMA, TABLES, Side, World, drop_leftovers
+from whimbrel.connectors.protocols import Capabilities, Route, negotiate
+from whimbrel.connectors.registry import engine
+from whimbrel.connectors.staged import StagedFile
+from whimbrel.errors import ValueRefused
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Column, Table
+from whimbrel.pipeline import lane
+from whimbrel.pipeline.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take
+from whimbrel.pipeline.staging import Staging
+
+ROWS = 300
+LOADS = (Format.PARQUET,)
+
+
+@dataclass
+class Recorder:
+    """A target engine that keeps what it is given to load."""
+
+    files: dict[str, list[pa.Table]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(source=False, target=True, loads=LOADS))
+
+    def target(self, endpoint: Endpoint, operation: str) -> Recorder:
+        return self
+
+    def open_loader(self, job: Job) -> Recorder:
+        return self
+
+    def load(
+        self,
+        epoch: int,
+        source: Table,
+        target: Table,
+        columns: Sequence[Column],
+        chunk: Chunk,
+        format: Format,
+        file: StagedFile,
+        *,
+        upsert: bool,
+    ) -> int:
+        assert format is Format.PARQUET
+        content = b"".join(file.blocks(1 << 20, str(target.name)))  # as many bytes, with the checksum that is said
+        read = pq.read_table(io.BytesIO(content))
+        assert read.num_rows == file.rows
+        assert read.schema.names == [c.name for c in target.columns]
+        assert read.schema.types == [c.type.arrow for c in target.columns]
+        self.files.setdefault(source.name.table, []).append(read)
+        self.names.append(file.path.name)
+        return file.rows
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture(params=["postgres18", "mariadb"])
+def origin(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> World:
+    side = Side(running_server(fleet, request.param), SERVERS[request.param], "suite_parquet")
+    drop_leftovers(side)
+    return World(side, side, tmp_path, "parquet")
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    found = Recorder()
+    monkeypatch.setattr(lane, "engine", lambda type: found if type == "recorder" else engine(type))
+    # only a main thread may set what a signal does
+    monkeypatch.setattr(
+        lane, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=0, SIGTERM=0, SIG_IGN=0, SIG_DFL=0)
+    )
+    return found
+
+
+def as_recorded(table: Table) -> Table:
+    """The table as the recorder would hold it: under other names."""
+    columns = tuple(replace(c, name=f"{c.name}_there") for c in table.columns)
+    return replace(table, name=TableName("there", table.name.table), columns=columns)
+
+
+def copied(world: World, names: Sequence[str], *, rows_per_file: int = 200_000) -> list[object]:
+    """Copy these tables in a lane; return what it told but for how it began."""
+    job = replace(world.job("op"), target=Endpoint("there", "recorder", {}))
+    source = engine(job.source.type).source(job.source, job.operation)
+    Staging(job).open()
+    told: list[object] = []
+    with closing(source):
+        tables = source.reflect([TableName(SCHEMA, n) for n in names])
+        route = negotiate(engine(job.source.type).capabilities.reads, LOADS)
+        assert route is not None
+        chunks = [source.plan(t, rows_per_file, 64 << 20) for t in tables]
+        with closing(source.open_snapshot(job, tables, capture=False, lanes=1)) as snapshot:
+            ours, theirs = Pipe()
+            spec = LaneSpec(job, 1, tuple((t, as_recorded(t), route) for t in tables))
+            thread = threading.Thread(target=lane.main, args=(spec, theirs), daemon=True)
+            thread.start()
+
+            def told_next() -> Any:
+                assert ours.poll(30)
+                return ours.recv()
+
+            assert isinstance(told_next(), Started)
+            ours.send(Join(snapshot.token))
+            assert isinstance(told_next(), Opened)
+            snapshot.lane_opened()
+            waiting = 0
+            for number, planned in enumerate(chunks):
+                for chunk in planned:
+                    ours.send(Take(number, chunk, upsert=False))
+                    waiting += 1
+            while waiting:
+                told.append(told_next())
+                waiting -= isinstance(told[-1], Loaded | Failed)
+                if isinstance(told[-1], Failed):
+                    break
+            ours.send(None)
+            if not isinstance(told[-1], Failed):  # whoever is told so ends the process
+                thread.join(30)
+                assert not thread.is_alive()
+    return told
+
+
+def micro(value: Any) -> str:
+    return str(value.strftime("%H:%M:%S.%f") if hasattr(value, "strftime") else value)
+
+
+def moment(value: Any) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S.%f}"
+
+
+def rounded(digits: int) -> Callable[[float], str]:
+    return lambda value: str(round(Decimal(repr(value)), digits))
+
+
+def plain(value: Any) -> str:
+    return str(value)
+
+
+ITEM: dict[str, Callable[[Any], str]] = {
+    "amount": plain,
+    "title": plain,
+    "body": lambda v: v.encode().hex().upper(),
+    "flag": lambda v: str(int(v)),
+    "score": rounded(6),
+    "ratio": rounded(3),
+    "born": plain,
+    "noon": micro,
+    "made": moment,
+    "seen": moment,
+    "raw": lambda v: v.hex().upper(),
+    "uid": plain,
+    "bits": plain,
+}
+
+
+def printed(table: str, rows: pa.Table) -> list[str]:
+    """The rows as the suite prints them."""
+    found = []
+    for row in rows.to_pylist():
+        row = {name.removesuffix("_there"): value for name, value in row.items()}
+        if table != "item":
+            found.append("|".join("-" if v is None else str(v) for v in row.values()))
+            continue
+        doc = row.pop("doc")
+        cells = {n: "-" if v is None else ITEM.get(n, plain)(v) for n, v in row.items()}
+        json_ = ["-"] * 3
+        if doc is not None:
+            read = json.loads(doc)
+            json_ = [str(read["n"]), read["q"], json.dumps(read["deep"][2])]
+        found.append("|".join([*list(cells.values())[:13], *json_, *list(cells.values())[13:]]))
+    return found
+
+
+def test_rows_arrive_typed_as_the_client_shows_them(origin: World, recorder: Recorder) -> None:
+    origin.make(ROWS)
+    told = copied(origin, TABLES, rows_per_file=100)
+    assert not [t for t in told if isinstance(t, Failed)]
+    expected = origin.source.rows()
+    for table in TABLES:
+        rows = pa.concat_tables(recorder.files[table])
+        assert sorted(printed(table, rows)) == sorted(expected[table]), table
+    loaded = {(e.table, e.chunk.number): e.rows for e in told if isinstance(e, Loaded)}
+    extracted = {(e.table, e.chunk.number): (e.rows, e.bytes) for e in told if isinstance(e, Extracted)}
+    assert {k: rows for k, (rows, _) in extracted.items()} == loaded
+    assert all(size > 0 for _, size in extracted.values())
+    assert all(name.endswith(".parquet") for name in recorder.names)
+    assert len(recorder.names) == len(loaded) > len(TABLES)
+    assert not list((origin.home / "migrations").rglob("*.parquet*"))  # what is loaded is removed
+
+
+def test_a_value_without_a_place_ends_the_lane_by_name(origin: World, recorder: Recorder) -> None:
+    origin.make(5)
+    origin.source.change(
+        "alter table item alter column born type date using 'infinity'::date",
+        "set sql_mode = ''; update item set born = '0000-00-00' where id = 3",
+    )
+    [failed] = [t for t in copied(origin, ["item"]) if isinstance(t, Failed)]
+    assert isinstance(failed.error, ValueRefused)
+    assert "suite.item, column born_there" in failed.error.message
+    assert not recorder.files
+
+
+def test_parquet_is_made_of_what_readers_write() -> None:
+    tab = Route(Format.TAB_TEXT, Format.PARQUET)
+    assert negotiate([Format.COPY_TEXT, Format.TAB_TEXT], [Format.PARQUET, Format.TAB_TEXT]) == tab
+    assert negotiate([Format.TAB_TEXT], [Format.TAB_TEXT, Format.PARQUET]) == Route(Format.TAB_TEXT, Format.TAB_TEXT)
+    assert negotiate([Format.COPY_TEXT], [Format.PARQUET]) is None

@@ -1,0 +1,134 @@
+"""Writes Parquet files of rows as they come from a reader, in row groups of bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from whimbrel.codecs.tabtext import TabReader
+from whimbrel.codecs.typed import Text, typed
+from whimbrel.model.table import Column
+
+Block = bytes | bytearray | memoryview
+
+ROW_GROUP_BYTES = 64 << 20  # of Arrow
+_AT_ONCE = 1 << 20  # bytes of text that are read in one go: they stay in the processor's cache
+_UNSIGNED = pa.decimal128(20, 0)  # as which numbers beyond 63 bits are written: some readers take UINT64 for signed
+
+# Measured on 1,000,000 rows of an order table: zstd at level 1 writes 226 MB/s of Arrow into 39 % of its size, snappy
+# 377 MB/s into 50 %, which pays above 60 MB/s of upload for each lane. Dictionaries halve the speed and save nothing,
+# statistics cost a tenth, and who loads a file reads all of it.
+_OPTIONS = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,
+}
+
+
+class ParquetFile:
+    """One file, written block by block through ``write``. Use as a context manager: left by an error the file is not
+    whole, and nothing more is written.
+
+    ``rows`` counts those written so far. ``columns`` name the file's columns and give their Arrow types; all may be
+    null. Timestamps are in microseconds, adjusted to UTC only for instants; unsigned 64-bit integers are decimals.
+    """
+
+    def __init__(self, columns: Sequence[Column], write: Callable[[Block], object]) -> None:
+        self.rows = 0
+        self.columns = tuple(map(_stored, columns))
+        self._sink = _Sink(write)
+        schema = pa.schema([(c.name, c.type.arrow) for c in self.columns])
+        self._writer = pq.ParquetWriter(pa.PythonFile(self._sink, mode="w"), schema, **_OPTIONS)
+        self._batches: list[pa.RecordBatch] = []
+        self._bytes = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Rows in the types of ``columns``."""
+        if not batch.num_rows:
+            return
+        self._batches.append(batch)
+        self._bytes += batch.nbytes
+        self.rows += batch.num_rows
+        if self._bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._batches:
+            group = pa.Table.from_batches(self._batches)
+            self._batches, self._bytes = [], 0
+            self._writer.write_table(group, row_group_size=group.num_rows)
+
+    def __enter__(self) -> ParquetFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                self._writer.close()
+        finally:
+            self._sink.open = False
+            with suppress(Exception):
+                self._writer.close()  # it would be closed when it is collected, and complain then
+
+
+class TabToParquet:
+    """Tab-text of ``source`` columns into a Parquet file of ``target`` columns (one for one, in order).
+
+    ``feed`` takes blocks that may be cut anywhere, ``end`` what is left. Both raise ValueRefused naming ``table`` and
+    column, see ``typed``.
+    """
+
+    def __init__(self, file: ParquetFile, source: Sequence[Column], table: str) -> None:
+        self._file, self._source, self._table = file, tuple(source), table
+        self._reader = TabReader(len(self._source))
+
+    def feed(self, block: Block) -> None:
+        self._reader.feed(block)
+        if self._reader.waiting >= _AT_ONCE:
+            self._take()
+
+    def end(self) -> None:
+        self._take()
+        self._reader.end()
+
+    def _take(self) -> None:
+        rows = self._reader.take()
+        if rows.num_rows:
+            self._file.add(typed(rows, self._source, self._file.columns, self._table, Text.TAB))
+
+
+def _stored(column: Column) -> Column:
+    if column.type.arrow != pa.uint64():
+        return column
+    return replace(column, type=replace(column.type, arrow=_UNSIGNED))
+
+
+class _Sink:
+    """The file as pyarrow sees it."""
+
+    def __init__(self, write: Callable[[Block], object]) -> None:
+        self._write = write
+        self.open = True
+        self.closed = False
+
+    def write(self, block: Block | pa.Buffer) -> int:
+        view = memoryview(block)
+        if self.open and view.nbytes:
+            self._write(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        return
+
+    def close(self) -> None:
+        self.closed = True
