@@ -22,6 +22,7 @@ from demo.story import MIGRATION, DemoFailed, Moved, Story
 from tests.servers.fleet import Missing, Server, server
 from tests.servers.mysql import ClientFailed
 from tests.servers.postgres import Postgres
+from tests.servers.snowflake import Snowflake
 from whimbrel.errors import WhimbrelError
 
 PLAIN_WIDTH = 120  # where there is no terminal to ask
@@ -76,8 +77,8 @@ def run(options: argparse.Namespace, folder: Path, screen: Screen) -> Moved:
     with ExitStack() as running:
         screen.say(f"{TITLES[options.source]}: starting both servers in {folder}", "bold")
         source, target = (start(running, name, folder / role) for role, name in roles(options.source))
-        if not isinstance(target, Postgres):
-            raise TypeError("the target is PostgreSQL")
+        if not isinstance(target, Postgres) or isinstance(source, Snowflake):
+            raise TypeError("the target is PostgreSQL, and Snowflake is no source")
         target.create_database(DATABASE)
         shop = make_shop(source, options.source, options.scale)
         screen.say(f"the shop: {shop.rows:,} rows in {len(shop.tables)} tables, awkward on purpose")

@@ -15,10 +15,10 @@ from typing import Any, cast
 import pytest
 
 from tests.emulators.kafka import EmulatorMissing, Kafka
-from tests.servers.fleet import SERVERS, Fleet, Missing
+from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
-from tests.servers.snowflake import Snowflake, StandMissing
+from tests.servers.snowflake import Snowflake
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_HERE = "NOT TESTED HERE: "
@@ -27,8 +27,8 @@ SERVER_MISSING = (
     "PostgreSQL ",
     "MariaDB:",
     "MySQL:",
-    "Kafka:",
     "Snowflake:",
+    "Kafka:",
 )  # how reasons begin that name a missing server
 
 
@@ -64,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     items.sort(key=lambda item: by_length(item.nodeid))
     for item in items:
-        if {"fleet", "kafka", "snowflake"} & set(getattr(item, "fixturenames", ())):
+        if {"fleet", "kafka"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.server)
 
 
@@ -102,6 +102,11 @@ def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
 
 def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:
     """The running server of that name; skips the test, loudly, when it cannot be had."""
+    return cast("Postgres | MySQL", running_end(fleet, name))
+
+
+def running_end(fleet: Fleet, name: str) -> Server:
+    """The same, for a server or a stand-in."""
     try:
         return fleet.get(name)
     except Missing as e:
@@ -149,19 +154,9 @@ def running_kafka(folder: Path) -> Iterator[Kafka]:
 
 
 @pytest.fixture(scope="session")
-def snowflake() -> Iterator[Snowflake]:
-    """The stand-in for Snowflake, for all tests that do not stop it; each makes databases or schemas of its own."""
-    with tempfile.TemporaryDirectory(prefix="whimbrel-snowflake-") as folder:
-        try:
-            stand = Snowflake(Path(folder))
-        except StandMissing as e:
-            reason = reasons_of_setup().get("snowflake")
-            pytest.skip(f"{NOT_HERE}{f'Snowflake: {reason}' if reason else e}")
-        stand.start()
-        try:
-            yield stand
-        finally:
-            stand.stop()
+def snowflake(fleet: Fleet) -> Snowflake:
+    """The stand-in for Snowflake; each test makes databases or schemas of its own."""
+    return cast(Snowflake, running_end(fleet, "snowflake"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import running_server
+from tests.conftest import running_end
+from tests.engines import side_of
 from tests.faults.plant import Migration, Plant
 from tests.pairs import first
 from tests.servers.fleet import SERVERS, Fleet
-from tests.suite.world import Side, World, drop_leftovers
+from tests.suite.world import World
 
 ROWS = 40_000
 PAIRS = first([("postgres15", "postgres18"), ("mariadb", "postgres18")], [("mysql", "mariadb")])
@@ -50,11 +51,11 @@ def a_migration(fleet: Fleet, plant: Plant, pair: tuple[str, str], rows: int = R
     """The same for any pair of servers."""
     plant.heal()
     source, target = (
-        Side(running_server(fleet, name), SERVERS[name], f"faults_{role}")
+        side_of(running_end(fleet, name), SERVERS[name], f"faults_{role}")
         for name, role in zip(pair, ("source", "target"), strict=True)
     )
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
     world = World(source, target, plant.home, f"fault{next(_numbers)}")
     world.make(rows)
     made = Migration(plant, world, rows_per_file=1500)
@@ -66,4 +67,4 @@ def a_migration(fleet: Fleet, plant: Plant, pair: tuple[str, str], rows: int = R
     if running is not None:
         made.end(running["operation_id"], "stop")
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()

@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from api.auth import create_key
+from tests.engines import SCHEMA, TABLES
 from tests.servers.mysql import MySQL
 from tests.servers.process import free_port, wait_until
 from tests.suite.running import position_order
-from tests.suite.world import SCHEMA, TABLES, World
+from tests.suite.world import World
 from whimbrel.catalog.home import private_dir
 from whimbrel.cli.children import Child
 from whimbrel.cli.client import ApiClient, path

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.engines import SCHEMA, Side
 from tests.faults.conftest import a_migration
 from tests.faults.plant import Migration, Plant
 from tests.faults.test_endings import ENDINGS, assert_clean
@@ -22,7 +23,6 @@ from tests.pairs import first
 from tests.servers.fleet import Fleet
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
-from tests.suite.world import SCHEMA, Side
 from whimbrel.cli.client import path
 from whimbrel.errors import WhimbrelError
 

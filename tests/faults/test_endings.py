@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.engines import Side
 from tests.faults.plant import Migration
 from tests.faults.test_kills import CHANGES
 from tests.servers.process import wait_until
-from tests.suite.world import Side
 from whimbrel.cli.client import path
 
 ENDINGS = {"cancel": "cancelled", "stop": "stopped"}

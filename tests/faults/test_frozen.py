@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import SCHEMA, side_of
 from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.suite.running import Watch, replicating, settled
-from tests.suite.world import SCHEMA, Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.connectors.mysql.target import MySQLTarget
 from whimbrel.errors import HostUnreachable, TargetInterrupted
 from whimbrel.model.table import Table
@@ -40,22 +41,22 @@ def world(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     for name, value in (("QUIET", 1.0), ("LOOK", 0.2), ("ANSWER", 0.5)):
         monkeypatch.setattr(stalls, name, value)
     monkeypatch.setattr("whimbrel.connectors.mysql.connection.CONNECT_SECONDS", 2)
-    source = Side(running_server(fleet, "postgres18"), "postgres", "frozen_source")
+    source = side_of(running_server(fleet, "postgres18"), "postgres", "frozen_source")
     running_server(fleet, "mariadb")  # or the test is skipped
     with tempfile.TemporaryDirectory(prefix="whimbrel-frozen-") as name:
         folder = Path(name)
         folder.chmod(0o711)
         server = MySQL(folder / "s", "mariadb", server_id="7")
         server.start()
-        drop_leftovers(source)
-        world = World(source, Side(server, "mariadb", SCHEMA), tmp_path, "frozen")
+        source.drop_leftovers()
+        world = World(source, side_of(server, "mariadb", SCHEMA), tmp_path, "frozen")
         try:
             world.make(3000)
             extract_schema(world.job("schema"), Watch())
             apply_schema(world.job("schema"), Watch(), None)
             yield world
         finally:
-            drop_leftovers(source)
+            source.drop_leftovers()
             server.stop()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.engines import Side
 from tests.faults.plant import Migration, Plant
-from tests.suite.world import Side
 from whimbrel.cli.stack import START_SECONDS
 
 CHANGES = (

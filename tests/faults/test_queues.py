@@ -16,12 +16,13 @@ from confluent_kafka import Producer
 
 from tests.conftest import running_kafka, running_server
 from tests.emulators.kafka import Kafka
+from tests.engines import SCHEMA, TABLES, side_of
 from tests.faults.plant import Plant
 from tests.faults.test_endings import leftovers
 from tests.servers.fleet import SERVERS, Fleet
 from tests.servers.process import wait_until
 from tests.suite.queueing import of
-from tests.suite.world import SCHEMA, TABLES, Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.cli.client import path
 
 _numbers = itertools.count(1)
@@ -141,9 +142,9 @@ def feedings(fleet: Fleet, plant: Plant, broker: Kafka) -> Iterator[list[Feeding
     plant.heal()
     made = []
     for kind, source, target in (("alone", "mariadb", None), ("beside", "postgres15", "postgres18")):
-        sides = [Side(running_server(fleet, n), SERVERS[n], f"queues_{n}") for n in (source, target or source)]
+        sides = [side_of(running_server(fleet, n), SERVERS[n], f"queues_{n}") for n in (source, target or source)]
         for side in sides:
-            drop_leftovers(side)
+            side.drop_leftovers()
         world = World(sides[0], sides[1], plant.home, f"feeding-{kind}{next(_numbers)}")
         world.make(50)
         broker.make_topic(kind, 2)
@@ -156,7 +157,7 @@ def feedings(fleet: Fleet, plant: Plant, broker: Kafka) -> Iterator[list[Feeding
         if feeding.operation:
             plant.api.post(path("operations", feeding.operation, "stop"))
         for side in (feeding.world.source, feeding.world.target):
-            drop_leftovers(side)
+            side.drop_leftovers()
 
 
 def test_each_change_once_whoever_goes_away_and_an_end_leaves_nothing_open(

@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import TABLES, Side, side_of
 from tests.faults.plant import Migration, Plant
 from tests.faults.test_endings import assert_clean
 from tests.servers.fleet import SERVERS, Fleet
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.process import free_port, unprivileged_user
-from tests.suite.world import TABLES, Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.cli.client import path
 from whimbrel.errors import WhimbrelError
 
@@ -107,7 +108,7 @@ def mute_mariadb(servers: Path, fleet: Fleet) -> Iterator[MySQL]:
 def case(plant: Plant, source: Side, target: Side, *, empty: bool = False) -> Case:
     """Source filled, schema on the target, which is ``empty`` already or is made so."""
     for end in (source,) if empty else (source, target):
-        drop_leftovers(end)
+        end.drop_leftovers()
     world = World(source, target, plant.home, f"refused{next(_numbers)}")
     world.make(ROWS)
     made = Case(plant, world, rows_per_file=100)
@@ -116,7 +117,7 @@ def case(plant: Plant, source: Side, target: Side, *, empty: bool = False) -> Ca
 
 
 def side(fleet: Fleet, name: str, role: str) -> Side:
-    return Side(running_server(fleet, name), SERVERS[name], f"refusals_{role}")
+    return side_of(running_server(fleet, name), SERVERS[name], f"refusals_{role}")
 
 
 @pytest.fixture(scope="module", params=[("postgres15", "mariadb"), ("mariadb", "postgres18")], ids="-".join)
@@ -126,7 +127,7 @@ def ready(request: pytest.FixtureRequest, fleet: Fleet, plant: Plant) -> Iterato
     ends = [side(fleet, name, role) for name, role in zip(request.param, ("source", "target"), strict=True)]
     yield case(plant, *ends)
     for end in ends:
-        drop_leftovers(end)
+        end.drop_leftovers()
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def made_case(plant: Plant) -> Iterator[Callable[..., Case]]:
         running = plant.api.get(path("migrations", one.name, "status"))["operation"]
         if running is not None:
             one.end(running["operation_id"], "stop")
-        drop_leftovers(one.world.source)
+        one.world.source.drop_leftovers()
 
 
 @pytest.fixture
@@ -216,6 +217,7 @@ def test_missing_grant_on_the_source(usual: Case) -> None:
         account = {"user": "reader", "password": "reader-pw"}
     else:
         grants = ["REPLICATION SLAVE, REPLICATION CLIENT, RELOAD ON *.*", *(f"SELECT ON suite.{t}" for t in allowed)]
+        assert isinstance(source.server, MySQL)
         account = source.server.create_user("reader", "reader-pw", *grants)
     usual.point("sources", **account)
     usual.refused("EXTRACTOR_FAILED", "item")
@@ -237,6 +239,7 @@ def test_missing_grant_on_the_target(usual: Case) -> None:
     else:
         grants = ["ALL ON whimbrel.*", "CREATE, CREATE TEMPORARY TABLES ON *.*"]
         grants += [f"ALL ON suite.{t}" for t in allowed]
+        assert isinstance(target.server, MySQL)
         account = target.server.create_user("writer", "writer-pw", *grants)
     usual.point("targets", **account)
     usual.refused("LOADER_FAILED", "item")
@@ -246,7 +249,7 @@ def test_missing_grant_on_the_target(usual: Case) -> None:
 
 
 def test_no_logical_log_on_postgres(fleet: Fleet, made_case: Callable[..., Case], strict_postgres: Postgres) -> None:
-    source = Side(strict_postgres, "postgres", "refusals_source")
+    source = side_of(strict_postgres, "postgres", "refusals_source")
     made = made_case(source, side(fleet, "mariadb", "target"))
     for what in ("data-replication", "replication"):
         made.refused("REPLICATION_FAILED", "wal_level", "replica", what=what)
@@ -256,7 +259,7 @@ def test_no_logical_log_on_postgres(fleet: Fleet, made_case: Callable[..., Case]
 
 
 def test_no_binary_log_on_mariadb(fleet: Fleet, made_case: Callable[..., Case], mute_mariadb: MySQL) -> None:
-    made = made_case(Side(mute_mariadb, "mariadb", ""), side(fleet, "postgres18", "target"))
+    made = made_case(side_of(mute_mariadb, "mariadb", ""), side(fleet, "postgres18", "target"))
     for what in ("data-replication", "replication"):
         made.refused("REPLICATION_FAILED", "log_bin", what=what)
     assert all(not rows for rows in made.world.target.rows().values())
@@ -332,13 +335,13 @@ def test_full_target_disk_on_postgres(fleet: Fleet, made_case: Callable[..., Cas
             target.server.psql(f"alter database {target.database} set tablespace room")
             full_target_disk(made, room)
         finally:
-            drop_leftovers(target)
+            target.drop_leftovers()
             target.server.psql("drop tablespace room")
 
 
 def test_full_target_disk_on_mariadb(fleet: Fleet, made_case: Callable[..., Case], mute_mariadb: MySQL) -> None:
-    target = Side(mute_mariadb, "mariadb", "")
-    drop_leftovers(target)
+    target = side_of(mute_mariadb, "mariadb", "")
+    target.drop_leftovers()
     with small_disk(mute_mariadb.data / "suite", 64, owner=unprivileged_user("mysql")) as room:
         made = made_case(side(fleet, "postgres15", "source"), target, empty=True)
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import pymysql
 import pytest
 
+from tests.engines import Side
 from tests.faults.plant import Plant
 from tests.faults.test_refusals import Case, made_case, side
 from tests.servers.fleet import Fleet
@@ -18,7 +19,6 @@ from tests.servers.mysql import MySQL
 from tests.servers.process import free_port, wait_until
 from tests.soak.observing import Forgetting, resident
 from tests.soak.relay import Relay
-from tests.suite.world import Side
 
 __all__ = ["made_case"]  # a fixture
 

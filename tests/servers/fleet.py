@@ -11,13 +11,15 @@ from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
+from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL
+Server = Postgres | MySQL | Snowflake
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
     "mariadb": "mariadb",
     "mysql": "mysql",
+    "snowflake": "snowflake",  # a stand-in
 }
 
 
@@ -32,8 +34,10 @@ def server(name: str, folder: Path) -> Server:
             return MySQL(folder, "mariadb")
         if name == "mysql":
             return MySQL(folder, "mysql")
+        if name == "snowflake":
+            return Snowflake(folder)
         return Postgres(folder, name.removeprefix("postgres"))
-    except (PostgresMissing, MySQLMissing) as e:
+    except (PostgresMissing, MySQLMissing, StandMissing) as e:
         raise Missing(str(e)) from e
 
 

@@ -46,9 +46,9 @@ class Snowflake:
 
     def __post_init__(self) -> None:
         if not PYTHON.exists():
-            raise StandMissing("Snowflake: the stand-in's environment is not installed (make servers)")
+            raise StandMissing("the stand-in's environment is not installed (make servers)")
         if importlib.util.find_spec("snowflake") is None:
-            raise StandMissing("Snowflake: snowflake-connector-python is not installed (make setup)")
+            raise StandMissing("snowflake-connector-python is not installed (make setup)")
         self.folder = Path(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.engines import Side
 from tests.servers.mysql import ClientFailed
-from tests.suite.world import Side
 from whimbrel.cli.client import ApiClient, path
 from whimbrel.errors import ValidateFailed, WhimbrelError
 

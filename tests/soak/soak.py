@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.engines import Side, side_of
 from tests.faults.plant import Plant
 from tests.servers.fleet import SERVERS, Server, server
 from tests.servers.mysql import MySQL
 from tests.servers.process import free_port
+from tests.servers.snowflake import Snowflake
 from tests.soak.observing import Forgetting, Observer, Validations, wait_for
 from tests.soak.plan import Fault, plan
 from tests.soak.relay import Relay
 from tests.soak.tables import SCHEMA, ddl, rows_query, sum_query, tables
 from tests.soak.writer import Writer
-from tests.suite.world import Side
 from whimbrel.cli.children import Child
 from whimbrel.cli.client import path
 from whimbrel.cli.stack import START_SECONDS
@@ -124,9 +125,10 @@ class Soak:
         self.forgetting = Forgetting(self.source, self.target, MIGRATION)
         rate = self.settings.rate / self.settings.writers
         seeds = itertools.count(self.settings.seed * 1000)
+        server = self.source.server
+        assert not isinstance(server, Snowflake), "Snowflake is no source"
         self.writers = [
-            Writer(self.source.server, DATABASE, rate, self.settings.rows, next(seeds))
-            for _ in range(self.settings.writers)
+            Writer(server, DATABASE, rate, self.settings.rows, next(seeds)) for _ in range(self.settings.writers)
         ]
 
     def _side(self, name: str, role: str, number: str) -> Side:
@@ -137,7 +139,7 @@ class Soak:
         self._stack.callback(made.stop)
         if not isinstance(made, MySQL):
             made.create_database(DATABASE)
-        return Side(made, SERVERS[name], DATABASE, SCHEMA)
+        return side_of(made, SERVERS[name], DATABASE, SCHEMA)
 
     def _relay(self, side: Side) -> Relay:
         return self._stack.enter_context(Relay(free_port(), side.server.port))

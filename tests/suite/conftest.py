@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import running_server
+from tests.conftest import running_end
+from tests.engines import SCHEMA, side_of
 from tests.pairs import first
 from tests.servers.fleet import SERVERS, Fleet
-from tests.suite.world import SCHEMA, Side, World, drop_leftovers
+from tests.suite.world import World
 
 DIAGONAL = (  # each engine once on either side, and the two families both ways
     ("postgres15", "postgres18"),
@@ -36,12 +37,12 @@ def world(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Itera
     """An empty source and target of this pair, on one server under two names where they are of one kind; the tables are
     made by ``world.make``."""
     source_name, target_name = request.param
-    source = Side(running_server(fleet, source_name), SERVERS[source_name], "suite_source")
-    target = Side(running_server(fleet, target_name), SERVERS[target_name], "suite_target")
+    source = side_of(running_end(fleet, source_name), SERVERS[source_name], "suite_source")
+    target = side_of(running_end(fleet, target_name), SERVERS[target_name], "suite_target")
     if source.server is target.server:
         target = replace(target, schema=f"{SCHEMA}_copy")  # a database is a schema there
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
     yield World(source, target, tmp_path, f"suite{next(_numbers)}")
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.emulators.kafka import Kafka, Read
+from tests.engines import SCHEMA
 from tests.suite.running import Running
-from tests.suite.world import SCHEMA, World
+from tests.suite.world import World
 from whimbrel.connectors.registry import engine
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName

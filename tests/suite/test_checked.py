@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.engines import SCHEMA
 from tests.suite.running import Running, Watch
-from tests.suite.world import SCHEMA, World
+from tests.suite.world import World
 from whimbrel.connectors.mysql import suspects
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import TypeRefused

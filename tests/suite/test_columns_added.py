@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.engines import SCHEMA, Side
 from tests.suite.running import Running, Watch
-from tests.suite.world import SCHEMA, Side, World
+from tests.suite.world import World
 from whimbrel.connectors.postgres.connection import literal
 from whimbrel.errors import LayoutChanged
 from whimbrel.model.job import Job

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import Side, side_of
 from tests.servers.fleet import SERVERS, Fleet
 from tests.servers.process import wait_until
 from tests.suite.running import Running, Watch
-from tests.suite.world import Side, drop_leftovers
 from whimbrel.errors import Interrupted
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -128,16 +128,16 @@ def end_in(ends: Ends, table: str, *, kill: bool) -> None:
 @pytest.fixture
 def ends(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iterator[Ends]:
     source, target = (
-        Side(running_server(fleet, name), SERVERS[name], f"half_{role}", SCHEMA)
+        side_of(running_server(fleet, name), SERVERS[name], f"half_{role}", SCHEMA)
         for name, role in zip(request.param, ("source", "target"), strict=True)
     )
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
     made = Ends(source, target, tmp_path)
     made.make()
     yield made
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
 
 
 PAIRS = (("postgres18", "mysql"), ("mysql", "postgres18"))

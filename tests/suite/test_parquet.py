@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import SCHEMA, TABLES, side_of
 from tests.servers.fleet import SERVERS, Fleet
-from tests.suite.world import SCHEMA, TABLES, Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.connectors.protocols import Capabilities, Route, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
@@ -79,8 +80,8 @@ class Recorder:
 
 @pytest.fixture(params=["postgres18", "mariadb"])
 def origin(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> World:
-    side = Side(running_server(fleet, request.param), SERVERS[request.param], "suite_parquet")
-    drop_leftovers(side)
+    side = side_of(running_server(fleet, request.param), SERVERS[request.param], "suite_parquet")
+    side.drop_leftovers()
     return World(side, side, tmp_path, "parquet")
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from tests.conftest import running_server
 from tests.emulators.kafka import Kafka, Read
+from tests.engines import side_of
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.queueing import Queued, fold, of, short
-from tests.suite.world import Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.connectors.kafka.producer import KafkaWriter
 from whimbrel.errors import Fenced, LayoutChanged, PositionLost, ReplicationFailed, TopicMissing
 from whimbrel.pipeline.cleanup import clean_up
@@ -62,14 +63,14 @@ POSTGRES_ALONE_ROW = r"""insert into only_here values (1, '{1,NULL,-3}', '{{"a b
 def queued(request: pytest.FixtureRequest, fleet: Fleet, kafka: Kafka, tmp_path: Path) -> Iterator[Queued]:
     """A source with a few rows and a topic of three partitions."""
     name, type = request.param
-    source = Side(running_server(fleet, name), SERVERS[name], "queue_source")
-    drop_leftovers(source)
+    source = side_of(running_server(fleet, name), SERVERS[name], "queue_source")
+    source.drop_leftovers()
     number = next(_numbers)
     world = World(source, source, tmp_path, f"queue{number}")
     world.make(60)
     kafka.make_topic(f"changes{number}", 3)
     yield Queued(world, kafka, f"changes{number}", type)
-    drop_leftovers(source)
+    source.drop_leftovers()
 
 
 def on(pairs: Sequence[tuple[str, str]]) -> pytest.MarkDecorator:

@@ -11,11 +11,12 @@ import pytest
 
 from tests.conftest import running_server
 from tests.emulators.kafka import Kafka
+from tests.engines import side_of
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.queueing import Queued, fold, of
 from tests.suite.running import Running, Watch, replicating
 from tests.suite.running import settled as equal
-from tests.suite.world import Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.errors import TargetInterrupted, TopicMissing
 from whimbrel.pipeline import feeds, replication
 from whimbrel.pipeline.cleanup import clean_up
@@ -31,11 +32,11 @@ def beside(request: pytest.FixtureRequest, fleet: Fleet, kafka: Kafka, tmp_path:
     """A source with rows, the schema on the target, and a topic."""
     *names, type = request.param
     source, target = (
-        Side(running_server(fleet, name), SERVERS[name], f"beside_{role}")
+        side_of(running_server(fleet, name), SERVERS[name], f"beside_{role}")
         for name, role in zip(names, ("source", "target"), strict=True)
     )
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
     number = next(_numbers)
     world = World(source, target, tmp_path, f"beside{number}")
     world.make(100)
@@ -44,7 +45,7 @@ def beside(request: pytest.FixtureRequest, fleet: Fleet, kafka: Kafka, tmp_path:
     kafka.make_topic(f"beside{number}", 2)
     yield Queued(world, kafka, f"beside{number}", type, beside=True)
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
 
 
 def settled(queued: Queued, running: Running, messages: int) -> None:

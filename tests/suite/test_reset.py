@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from tests.engines import TABLES
 from tests.suite.running import Watch
 from tests.suite.test_move import prepare
 from tests.suite.test_repair import both_ways
-from tests.suite.world import TABLES, World
+from tests.suite.world import World
 from whimbrel.errors import ReplicationFailed, ResetFailed, TargetNotEmpty
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.data import copy_data

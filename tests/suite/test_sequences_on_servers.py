@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import Side, side_of
 from tests.servers.fleet import SERVERS, Fleet
 from tests.servers.process import wait_until
 from tests.suite.running import position_order
-from tests.suite.world import Side, drop_leftovers
 from tests.unit.pipeline.ends import SHOP, Rows, Server, World
 from tests.unit.pipeline.inprocess import Ending, Killed
 from tests.unit.pipeline.sequences import KEYED, KEYLESS, KINDS, TABLES, Model, Operation, Run, Step, possible
@@ -190,15 +190,15 @@ def drawn(run: Run, draw: random.Random) -> Iterator[Step]:
 @pytest.fixture(params=[("postgres18", "mysql"), ("mysql", "postgres18")], ids=lambda pair: "-".join(pair))
 def ends(request: pytest.FixtureRequest, fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Side, Side]]:
     source, target = (
-        Side(running_server(fleet, name), SERVERS[name], f"sequences_{role}", SHOP)
+        side_of(running_server(fleet, name), SERVERS[name], f"sequences_{role}", SHOP)
         for name, role in zip(request.param, ("source", "target"), strict=True)
     )
     monkeypatch.setattr("whimbrel.pipeline.lanes.IN_HAND", 1)  # "after so many chunks" is exact
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
     yield source, target
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
 
 
 @pytest.mark.parametrize(

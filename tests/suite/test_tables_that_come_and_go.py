@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.engines import SCHEMA
 from tests.pairs import first
 from tests.servers.process import wait_until
 from tests.suite.running import Running, Watch
 from tests.suite.test_move import prepare
-from tests.suite.world import SCHEMA, World
+from tests.suite.world import World
 from whimbrel.errors import PositionForeign, TableNotLoaded, TargetNotEmpty
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName

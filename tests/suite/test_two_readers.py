@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import running_server
+from tests.engines import SCHEMA, Side, side_of
 from tests.pairs import first
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.drawn import Drawn
 from tests.suite.drawn_mysql import MYSQL
 from tests.suite.drawn_postgres import POSTGRES
 from tests.suite.running import Running, Watch, replicating
-from tests.suite.world import SCHEMA, Side, World, drop_leftovers
+from tests.suite.world import World
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
@@ -185,12 +186,12 @@ class Comparison(World):
 @pytest.fixture
 def world(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iterator[World]:
     source_name, target_name = request.param
-    source = Side(running_server(fleet, source_name), SERVERS[source_name], "values_source")
-    target = Side(running_server(fleet, target_name), SERVERS[target_name], "values_target")
+    source = side_of(running_server(fleet, source_name), SERVERS[source_name], "values_source")
+    target = side_of(running_server(fleet, target_name), SERVERS[target_name], "values_target")
     if source.server is target.server:
         target = replace(target, schema=f"{SCHEMA}_copy")
     for side in (source, target):
-        drop_leftovers(side)
+        side.drop_leftovers()
         side.run(
             ZONES_POSTGRES.format(side.database) if side.is_postgres else "set global time_zone = '-03:30';" + ZONE
         )
@@ -203,7 +204,7 @@ def world(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Itera
     yield World(source, target, tmp_path, "values")
     for side in (source, target):
         side.run("alter role postgres reset timezone" if side.is_postgres else "set global time_zone = 'SYSTEM'")
-        drop_leftovers(side)
+        side.drop_leftovers()
 
 
 def columns_for(source: str, target: str) -> list[Drawn]:

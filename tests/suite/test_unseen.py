@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from tests.engines import SCHEMA
 from tests.suite.conftest import PAIRS
 from tests.suite.running import Running, Watch, replicating
-from tests.suite.world import SCHEMA, World
+from tests.suite.world import World
 from whimbrel.errors import Interrupted, LayoutChanged, SourceInterrupted, TargetNotEmpty, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
