@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from tests.dialects import snowflake as dialects
 from tests.emulators.kafka import EmulatorMissing, Kafka
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
@@ -98,6 +99,10 @@ def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
     """All servers of the session, by name; see ``running_server`` for one that skips when it is missing."""
     with Fleet(chosen_engines(pytestconfig), reasons_of_setup()) as servers:
         yield servers
+        stand = servers.running("snowflake")
+        if isinstance(stand, Snowflake):
+            unknown = dialects.refused(sql for _, sql in stand.statements("whimbrel"))
+            assert not unknown, f"sent to Snowflake, and not its SQL as sqlfluff knows it: {unknown}"
 
 
 def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:

@@ -65,6 +65,10 @@ class Fleet:
             self._running[name] = started
         return self._running[name]
 
+    def running(self, name: str) -> Server | None:
+        """The server of that name if it was started."""
+        return self._running.get(name)
+
     def __enter__(self) -> Fleet:
         return self
 

@@ -150,12 +150,14 @@ class Snowflake:
         """An empty database, its name as it is written; one of that name is dropped first."""
         self.run(f"DROP DATABASE IF EXISTS {name}; CREATE DATABASE {name}")
 
-    def statements(self) -> list[tuple[int, str]]:
-        """All that it was asked to execute since it was first started: session and SQL."""
+    def statements(self, application: str | None = None) -> list[tuple[int, str]]:
+        """All that it was asked to execute since it was first started, by clients that call themselves so: session and
+        SQL."""
         if not self._statements.exists():
             return []
         lines = (json.loads(line) for line in self._statements.read_text().splitlines())
-        return [(line["session"], line["sql"]) for line in lines]
+        chosen = (line for line in lines if application in (None, line["application"]))
+        return [(line["session"], line["sql"]) for line in chosen]
 
     def _connection(self, database: str) -> Any:
         if database not in self._connections:

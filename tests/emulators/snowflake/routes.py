@@ -86,9 +86,7 @@ def _login(sessions: Sessions, users: dict[str, dict[str, str]]) -> Handler:
             )
         answer = json.loads((await server.login_request(request)).body)
         token = answer["data"]["token"]
-        session = sessions.opened(
-            token, server.sessions[token], name, request.query_params, said.get("SESSION_PARAMETERS") or {}
-        )
+        session = sessions.opened(token, server.sessions[token], name, request.query_params, said)
         answer["data"] |= {
             "masterToken": token,
             "validityInSeconds": 3600,
@@ -120,7 +118,7 @@ def _query(sessions: Sessions) -> Handler:
         session = _of(sessions, request)
         if session is None:
             return _refused("390111", "Session no longer exists. New login required to access the service.")
-        sessions.log(session.id, (await _json(request))["sqlText"])
+        sessions.log(session, (await _json(request))["sqlText"])
         async with session.turn:  # one statement of a session after the other, its result included
             answer: Response = await server.query_request(request)
         if answer.status_code >= 500:  # the client would ask again for minutes

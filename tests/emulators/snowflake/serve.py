@@ -3,7 +3,7 @@
 ``SETTINGS`` is a JSON file, so that no secret is seen in the list of processes:
 
 - ``port``: where to listen; ``folder``: databases and stages, found again by the next start;
-- ``statements``: file to which each statement is appended as ``{"session": 1, "sql": "..."}``;
+- ``statements``: file to which each statement is appended as ``{"session": 1, "application": "...", "sql": "..."}``;
 - ``users``: by name in capitals ``{"password": ..., "public_key": PEM}``;
 - ``warehouses``, ``roles``: names in capitals that there are, the first role being the default;
 - ``idle_seconds``: how long a transaction may keep others waiting without a sign of life (Snowflake: five minutes).

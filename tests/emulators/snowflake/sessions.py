@@ -73,6 +73,7 @@ class Session:
         self.autocommit: bool = connection._autocommit
         connection._autocommit = True  # we look after transactions
         self.lock_timeout = LOCK_TIMEOUT
+        self.application = ""
         self.temporary: set[Table] = set()
         self.transaction: Transaction | None = None
         self._aborted: int | None = None
@@ -262,15 +263,16 @@ class Sessions:
         self._by_number: dict[int, tuple[str, Session]] = {}
 
     def opened(
-        self, token: str, connection: Any, user: str, said: Mapping[str, str], parameters: Mapping[str, Any]
+        self, token: str, connection: Any, user: str, chosen: Mapping[str, str], said: Mapping[str, Any]
     ) -> Session:
         """A session for fakesnow's connection of that token."""
         number = next(self._numbers)
-        warehouse = said.get("warehouse", "").upper()  # one that is not there is found out by the first statement
-        role = said.get("roleName", "").upper() or self.roles[0]
-        chosen = warehouse if warehouse in self.warehouses else None
-        session = Session(number, connection, self, chosen, role, user, self._idle_seconds)
-        session.lock_timeout = float(parameters.get("LOCK_TIMEOUT", LOCK_TIMEOUT))
+        warehouse = chosen.get("warehouse", "").upper()  # one that is not there is found out by the first statement
+        role = chosen.get("roleName", "").upper() or self.roles[0]
+        active = warehouse if warehouse in self.warehouses else None
+        session = Session(number, connection, self, active, role, user, self._idle_seconds)
+        session.lock_timeout = float((said.get("SESSION_PARAMETERS") or {}).get("LOCK_TIMEOUT", LOCK_TIMEOUT))
+        session.application = str((said.get("CLIENT_ENVIRONMENT") or {}).get("APPLICATION", ""))
         connection.stand = session
         self._by_number[number] = (token, session)
         return session
@@ -308,6 +310,6 @@ class Sessions:
         sessions = (session for _, session in tuple(self._by_number.values()))
         return [(session, session.transaction) for session in sessions if session.transaction is not None]
 
-    def log(self, session: int, sql: str) -> None:
+    def log(self, session: Session, sql: str) -> None:
         with self._writing, self._statements.open("a") as file:
-            file.write(json.dumps({"session": session, "sql": sql}) + "\n")
+            file.write(json.dumps({"session": session.id, "application": session.application, "sql": sql}) + "\n")

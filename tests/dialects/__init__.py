@@ -1,0 +1,1 @@
+"""Statements that we send to engines which we only know by stand-ins, read by parsers that somebody else wrote."""
