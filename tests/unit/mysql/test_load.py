@@ -251,8 +251,10 @@ def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(
     server: MySQL, target: MySQLTarget, loading: Loading, loader: MySQLLoader
 ) -> None:
     with closing(target.checkpoint("m")) as deleted:
+        deleted.own([NAME])
         deleted.remove()
     with closing(target.checkpoint("m")) as namesake:
+        assert namesake.owned() == frozenset(), "or its reset would drop what the other one has made"
         epochs = [namesake.claim() for _ in range(3)]
         namesake.save_plan(epochs[-1], loading.table, loading.chunks)
         assert min(epochs) > loading.epoch

@@ -186,8 +186,10 @@ def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(move: Move)
     (chunk,) = move.plan("true")
     file = move.staged(chunk)
     with closing(move.target.checkpoint("m")) as deleted:
+        deleted.own([move.source.name])
         deleted.remove()
     with closing(move.target.checkpoint("m")) as namesake:
+        assert namesake.owned() == frozenset(), "or its reset would drop what the other one has made"
         epochs = [namesake.claim() for _ in range(3)]
         namesake.save_plan(epochs[-1], move.source, [chunk])
         assert min(epochs) > move.epoch

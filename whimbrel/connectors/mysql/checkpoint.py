@@ -218,7 +218,7 @@ class MySQLCheckpoint:
 
     def remove(self) -> None:
         with transaction(self.session, "whimbrel.progress"):
-            for name in ("chunks", "tables", "progress"):
+            for name in ("chunks", "tables", "owned", "progress"):
                 sql = f"DELETE FROM whimbrel.{name} WHERE migration = %s"  # noqa: S608 - a constant
                 execute(self.session, sql, (self.migration,))
 

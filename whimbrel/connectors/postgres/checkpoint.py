@@ -160,7 +160,7 @@ class PostgresCheckpoint:
 
     def remove(self) -> None:
         with mapped("target"), self._connection.transaction():
-            for name in ("chunks", "tables", "progress"):
+            for name in ("chunks", "tables", "owned", "progress"):
                 sql = f"delete from whimbrel.{name} where migration = %s"  # noqa: S608 - a constant
                 self._connection.execute(sql.encode(), [self._migration])
 
