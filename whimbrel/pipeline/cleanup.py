@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from typing import Final
 
 from whimbrel.connectors.protocols import Retained
 from whimbrel.connectors.queues import queue_engine
@@ -14,6 +15,7 @@ from whimbrel.pipeline.pair import open_pair, open_source, open_target
 from whimbrel.pipeline.staging import Staging
 
 _PROGRESS = TableName("whimbrel", "progress")
+NUMBERING_SECONDS: Final = 5  # to wait for a locked table: who ends an operation waits for this
 
 
 def clean_up(
@@ -25,8 +27,8 @@ def clean_up(
     Slot and publication go only with ``remove_capture``, and where nothing could be resumed anyway. An end that cannot
     be reached does not keep the others from being cleaned; its error is raised afterwards. A transaction left open in a
     queue would hide from its readers what follows, until the brokers end it after minutes. If the operation has
-    ``moved`` anything, the target's sequences are set past it, which may have to wait for a table that somebody has
-    locked; ``tell`` gets a line for people when that failed.
+    ``moved`` anything, the target's sequences are set past it, which may have to wait NUMBERING_SECONDS for a table
+    that somebody has locked; ``tell`` gets a line for people when that failed.
     """
     useless = answers = False
     kept: Retained | None = None
@@ -94,7 +96,7 @@ def _number_on(job: Job) -> None:
             state = checkpoint.state()
     if state.position is not None and (state.data_complete or state.snapshots == 0):
         with open_pair(job) as pair:
-            pair.target.sync_sequences(pair.tables, pair.target_tables)
+            pair.target.sync_sequences(pair.tables, pair.target_tables, NUMBERING_SECONDS)
 
 
 def _capture_is_useless(job: Job) -> bool:

@@ -84,6 +84,18 @@ def test_changes_name_the_transaction_that_holds_their_row(server: MySQL, job: J
     assert server.client("SELECT v FROM t", TARGET) == "2\n"
 
 
+def test_numbering_waits_as_long_as_it_is_told(
+    server: MySQL, job: Job, target: MySQLTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "TARGET_SETTINGS", {"lock_wait_timeout": "60"})
+    make(server, "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY); INSERT INTO t VALUES (7)")
+    server.client("DELETE FROM t", TARGET)
+    tables = reflected(job, TARGET, "t")
+    with held(job, f"LOCK TABLES {TARGET}.t WRITE"), refused(rf"{TARGET}\.t"):
+        target.sync_sequences(tables, tables, patience=1)
+    target.sync_sequences(tables, tables, patience=1)
+
+
 def test_a_comparison_waits_no_longer(server: MySQL, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("whimbrel.connectors.mysql.locks.LOCK_SECONDS", 1)
     make(server, "CREATE TABLE t (id INT PRIMARY KEY)")

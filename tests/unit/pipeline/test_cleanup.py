@@ -51,7 +51,7 @@ class End:
     def retained(self, job: Job) -> Retained | None:
         return KEPT
 
-    def sync_sequences(self, source: object, target: object) -> None:
+    def sync_sequences(self, source: object, target: object, patience: int) -> None:
         self.numbered += 1
 
     def existing(self, names: list[TableName]) -> list[TableName]:

@@ -20,9 +20,9 @@ _OPEN = (
 )
 
 
-def bound_waits(session: Session) -> None:
-    """Let no statement of the session wait longer than ``LOCK_SECONDS`` for a table."""
-    execute(session, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+def bound_waits(session: Session, seconds: int | None = None) -> None:
+    """Let no statement of the session wait longer than this for a table, by default LOCK_SECONDS."""
+    execute(session, f"SET SESSION lock_wait_timeout = {seconds or LOCK_SECONDS}")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from whimbrel.connectors.mysql.connection import (
 from whimbrel.connectors.mysql.conversion import Conversion, convert
 from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.load import MySQLLoader
-from whimbrel.connectors.mysql.locks import lock_holders_named
+from whimbrel.connectors.mysql.locks import bound_waits, lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -150,10 +150,15 @@ class MySQLTarget:
         ):
             finish.finish_keys(session, target, claim)
 
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
-        with self._lock, lock_holders_named(self.session):
+    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
+        with (
+            closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
+            lock_holders_named(session),
+        ):
+            if patience is not None:
+                bound_waits(session, patience)
             for table in target:
-                finish.sync_sequence(self.session, table)
+                finish.sync_sequence(session, table)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
         from whimbrel.connectors.mysql.apply import MySQLApplier

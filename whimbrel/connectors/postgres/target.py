@@ -12,7 +12,7 @@ from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.load import PostgresLoader
-from whimbrel.connectors.postgres.locks import lock_holders_named
+from whimbrel.connectors.postgres.locks import bound_waits, lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -106,8 +106,10 @@ class PostgresTarget:
         with self._session() as connection:
             finish.finish_keys(connection, target, claim)
 
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
+    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
         with self._session() as connection:
+            if patience is not None:
+                bound_waits(connection, patience)
             finish.sync_sequences(connection, source, target)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:

@@ -130,8 +130,11 @@ class Target(Protocol):
     def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
         """After all tables: foreign keys between them. Idempotent."""
 
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table]) -> None:
-        """Set identity and sequence values past the greatest value of each column. Idempotent."""
+    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
+        """Set identity and sequence values past the greatest value of each column. Idempotent.
+
+        ``patience`` bounds the wait for a lock, in seconds; by default it is that of every session on the target.
+        """
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier: ...
 
