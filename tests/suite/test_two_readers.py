@@ -253,20 +253,29 @@ def test_every_type_is_the_same_in_further_targets(world: World) -> None:
 @pytest.mark.parametrize(
     "world",
     [
-        pytest.param(("mysql", "postgres18"), id="mysql-postgres18"),
+        pytest.param(("mysql", "mysql"), id="mysql-mysql"),
+        pytest.param(("postgres18", "mysql"), id="postgres18-mysql"),
+        pytest.param(("mysql", "postgres18"), id="mysql-postgres18", marks=pytest.mark.long),
+        pytest.param(("mariadb", "mysql"), id="mariadb-mysql", marks=pytest.mark.long),
         pytest.param(("mysql", "mariadb"), id="mysql-mariadb", marks=pytest.mark.long),
     ],
     indirect=True,
 )
-def test_decimals_in_documents(world: World) -> None:
-    """They keep their digits everywhere but in MySQL, where text that is read as JSON has doubles for them."""
-    numbers = ["12345678901234567890.123456789012345678", "1.50", "-0.000000000000000000000000000001"]
-    made = [f"json_object('n', cast('{n}' as decimal(65,{len(n.partition('.')[2])})))" for n in numbers]
-    columns = [Drawn("doc", "json", made)]
-    table = Table("digits", columns, rows_of(columns))
-    compared(world, [table])
-    texts = [bytes.fromhex(row[1]).decode() for row in shown(world.target, table) if row[1] != "~"]
+def test_decimals_in_documents_keep_their_digits(world: World) -> None:
+    numbers = ["12345678901234567890.123456789012345678", "1.50", "-0.000000000000000000000000000001", "9" * 65]
+    if world.source.type == "mysql":
+        sized = [(n, len(n.partition(".")[2])) for n in numbers]
+        made = [f"json_object('n', cast('{n}' as decimal(65,{scale})))" for n, scale in sized]
+    else:
+        made = [f"""'{{"n": {n}}}'""" for n in numbers]
+    columns = [Drawn("doc", "jsonb" if world.source.is_postgres else "json", made)]
+    tables = [Table("digits", columns, rows_of(columns)), Table("bare", columns, rows_of(columns), key=False)]
+    compared(world, tables)
+    texts = [bytes.fromhex(row[1]).decode() for row in shown(world.target, tables[0]) if row[1] != "~"]
     assert [text.partition(": ")[2].rstrip("}") for text in texts] == numbers * 2
+    if world.target.type == "mysql":
+        kinds = f"select distinct json_type(doc->'$.n') from {world.target.schema}.digits where doc is not null"
+        assert world.target.run(kinds) == "DECIMAL\n"
 
 
 # --- character sets ---------------------------------------------------------------------------------------------------

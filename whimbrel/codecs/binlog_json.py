@@ -130,7 +130,7 @@ def quoted(text: str) -> str:
 
 def number(value: float) -> str:
     """A JSON number that stays a double when it is read again, spelled as the server spells it: the shortest digits,
-    with an exponent from 1e15 on and below 1e-15 only."""
+    with an exponent below 1e-15, and from 1e15 on where no digit stands behind the point."""
     mantissa, _, exponent = repr(abs(value)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     digits = (whole + fraction).lstrip("0")
@@ -139,7 +139,7 @@ def number(value: float) -> str:
     sign = "-" if math.copysign(1, value) < 0 else ""
     if value == 0:
         return f"{sign}0.0"
-    if not -15 < point <= 15:
+    if not -15 < point <= max(15, len(digits) - 1):
         return f"{sign}{digits[0]}{'.' * (len(digits) > 1)}{digits[1:]}e{point - 1}"
     if point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"

@@ -365,9 +365,8 @@ _BY_NAME: Mapping[str, Read] = {"uuid": _uuid, "inet6": _inet6, "inet4": _inet4}
 
 def _json_scalar(code: int, value: bytes) -> str | None:
     """A value inside JSON that JSON has no type for: decimals become numbers, dates and times strings."""
-    if code == NEWDECIMAL and len(value) > 2 and value[0] <= 65 and value[1] <= value[0]:
-        size = decimal_size(value[0], value[1])
-        if len(value) - 2 != size:
+    if code == NEWDECIMAL:  # of more than 65 digits too, as the server rounds them up to whole groups
+        if len(value) < 3 or value[1] > value[0] or len(value) - 2 != decimal_size(value[0], value[1]):
             raise LogDamaged("a decimal inside JSON in the binlog has a wrong length")
         return decimal(value[0], value[1])(value[2:]).decode()
     if code in (DATE, DATETIME, TIMESTAMP, TIME) and len(value) == 8:

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -24,8 +26,8 @@ HASH_BITS: Final = 60  # of each row's SHA-256, kept as a whole number that ever
 HASH_END: Final = 1 << HASH_BITS
 SHORT_TEXT: Final = 255  # characters; longer texts enter a row's hash as their own SHA-256
 
-CLIENT_FORMS: Final = frozenset({"json", "json-exact", "float64-exact"})
-_CHEAP: Final = {"json": "json-text", "json-exact": "json-text", "float64-exact": "float64"}
+CLIENT_FORMS: Final = frozenset({"json", "float64-exact"})
+_CHEAP: Final = {"json": "json-text", "float64-exact": "float64"}
 _STRICT: Final = {"float64": "float64-exact"}
 _KEY: Final = {"long-text": "text", "bytes": "hex"}
 
@@ -52,7 +54,7 @@ def normal_form(source: ColumnType, target: ColumnType, *, same_engine: bool = F
         )
     if form in ("time", "timestamp"):
         return f"{form}({min(_digits(source), _digits(target))})"
-    return "json-exact" if form == "json" and same_engine else form
+    return form
 
 
 def split_form(form: str) -> tuple[str, int]:
@@ -102,8 +104,8 @@ def client_text(form: str, text: str | None) -> str:
     try:
         if form == "float64-exact":
             return repr(float(text) + 0.0)
-        return "=" + _canonical_json(text, form == "json-exact")
-    except (ValueError, RecursionError) as e:
+        return "=" + _canonical_json(text)
+    except (ValueError, ArithmeticError, RecursionError) as e:
         raise ValidateFailed(f"a value cannot be read as {form}: {type(e).__name__}") from e
 
 
@@ -227,30 +229,47 @@ def _digits(type: ColumnType) -> int:
 _FLOAT_WHOLE: Final = 1 << 53  # whole numbers below are the same as binary float and as integer
 
 
-def _canonical_json(text: str, exact: bool) -> str:
-    """Sorted keys, no spaces, the last of duplicate keys, and numbers by value.
+@dataclass(frozen=True)
+class _Digits:
+    """A number that no binary float shows; its digits without zeros at either end, and where they stand."""
 
-    Numbers compare exactly (``1`` = ``1.0`` = ``10e-1``), or, unless ``exact``, as what JSON in MySQL can hold: 64-bit
-    integers, and binary floats for all else.
-    """
-    if exact:
-        return _write(json.loads(text, parse_int=Decimal, parse_float=Decimal, parse_constant=_refuse_constant))
-    value = json.loads(text, parse_int=_whole, parse_float=_fraction, parse_constant=_refuse_constant)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text: str
 
 
-def _whole(text: str) -> int | float:
-    if len(text) > 20:
-        return _fraction(text)
-    number = int(text)
-    if abs(number) < _FLOAT_WHOLE:
-        return number
-    rounded = float(number)
-    return rounded if rounded == number or not -(1 << 63) <= number < 1 << 64 else number
+class _HasDigits(Exception):
+    pass
 
 
-def _fraction(text: str) -> int | float:
-    number = float(text)
+def _canonical_json(text: str) -> str:
+    """Sorted keys, no spaces, the last of duplicate keys, numbers by exact value: ``1`` = ``1.0`` = ``10e-1``."""
+    value = _DECODER.decode(text)
+    try:
+        return _ENCODER.encode(value)
+    except _HasDigits:
+        return _write(value)
+
+
+def _whole(text: str) -> int | float | _Digits:
+    return int(text) if len(text) <= 15 else _by_value(text)
+
+
+def _fraction(text: str) -> int | float | _Digits:
+    return _by_value(text) if repr(number := float(text)) != text else _as_whole(number)
+
+
+def _by_value(text: str) -> int | float | _Digits:
+    number, exact = float(text), Decimal(text)
+    if math.isfinite(number) and exact == Decimal(repr(number)):
+        return _as_whole(number)
+    sign, digits, exponent = exact.as_tuple()
+    assert isinstance(exponent, int)
+    written = "".join(map(str, digits))
+    short = written.rstrip("0")
+    power = exponent + len(written) - len(short)
+    return _Digits(f"{'-' * sign}{short}" + (f"e{power}" if power else ""))
+
+
+def _as_whole(number: float) -> int | float:
     return int(number) if number.is_integer() and abs(number) < _FLOAT_WHOLE else number
 
 
@@ -260,10 +279,16 @@ def _write(value: Any) -> str:
         return "{" + ",".join(members) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_write, value)) + "]"
-    if isinstance(value, Decimal):
-        return str(value.normalize()) if value else "0"
-    return json.dumps(value)
+    return value.text if isinstance(value, _Digits) else json.dumps(value)
+
+
+def _slowly(value: Any) -> Any:
+    raise _HasDigits
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_whole, parse_float=_fraction, parse_constant=_refuse_constant)
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_slowly)

@@ -100,6 +100,10 @@ def test_floats_read_back_to_the_same(number: float) -> None:
         ),
         (ValueType(values.STRING, 16, native="inet6"), b"", b"::"),
         (ValueType(values.STRING, 4, native="inet4"), b"\x7f\0\0\x01", b"127.0.0.1"),
+        # a DECIMAL of 65 digits inside JSON is written with room for 72
+        (ValueType(values.JSON, 4), b"\x0f\xf6\x22\x48\x00\x80" + bytes(30) + b"\x01", b"1"),
+        (ValueType(values.JSON, 4), b"\x0b" + struct.pack("<d", -1845979149704581.8), b"-1845979149704581.8"),
+        (ValueType(values.JSON, 4), b"\x0b" + struct.pack("<d", 1845979149704580.0), b"1.84597914970458e15"),
     ],
 )
 def test_one_value(kind: ValueType, raw: bytes, text: bytes) -> None:
@@ -113,6 +117,7 @@ def test_one_value(kind: ValueType, raw: bytes, text: bytes) -> None:
         (ValueType(values.SET, 1, labels=(b"a",)), b"\x02"),
         (ValueType(values.DATETIME2, 0), b"\x00" * 5),
         (ValueType(values.JSON, 4), b"\x63"),
+        (ValueType(values.JSON, 4), b"\x0f\xf6\x03\x48\x00\x80"),
         (ValueType(values.JSON, 4), b"\x00\xff\xff\xff\xff"),
         (ValueType(values.JSON, 4), b"\x0c\xff\xff\xff\xff\xff\xff"),
     ],

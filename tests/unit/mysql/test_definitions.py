@@ -297,8 +297,7 @@ def _round_trip(server: MySQL, target: MySQLTarget, seed: int, tables: int) -> N
     server.client(";\n".join(drawn.table(name) for name in names), ORIGIN)
     found = reflect(target.session, [TableName(ORIGIN, name) for name in names])
     rendered = target.render(found, {ORIGIN: COPY}, server.flavor)
-    declared = ("?", " json -> json: ")  # what may be lost, and is said
-    assert [note for note in rendered.notes if not any(d in note for d in declared)] == []
+    assert [note for note in rendered.notes if "?" not in note] == []
     target.execute_script(";\n".join((*rendered.tables, *rendered.objects)))
     shown = {name: [_shown(server, database, name) for database in (ORIGIN, COPY)] for name in names}
     for name, (theirs, ours) in shown.items():

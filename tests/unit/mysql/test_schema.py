@@ -127,8 +127,7 @@ def test_reflect_keys(tables: tuple[Table, ...]) -> None:
 def test_same_flavor_round_trip(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
     schemas = {ORIGIN: COPY}
     rendered = target.render(tables, schemas, server.flavor)
-    documents = [] if server.flavor == "mariadb" else [f"{ORIGIN}.Child x.k: json -> json"]
-    assert [note.rpartition(": numbers that SQL")[0] for note in rendered.notes] == documents
+    assert rendered.notes == ()
     for _ in range(2):  # applying again changes nothing
         target.execute_script(";\n".join((*rendered.tables, *rendered.objects)))
     assert target.differences(target.target_tables(tables, schemas, server.flavor)) == ()

@@ -17,8 +17,8 @@ from whimbrel.connectors.mysql import merge
 from whimbrel.connectors.mysql.checkpoint import DATABASE, ensure_tables, hold
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
 from whimbrel.connectors.mysql.finish import require_no_triggers
-from whimbrel.connectors.mysql.infile import BLOCK_BYTES, load_local
-from whimbrel.connectors.mysql.load import load_refusal
+from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded
+from whimbrel.connectors.mysql.loading import Loading, load_refusal, load_rows
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.mysql.putting import put_rows
@@ -159,12 +159,13 @@ class MySQLApplier:
                 execute(self._session, f"{empty} {pair.staging(kind)}")
             self._filled.discard(name)
 
-    def _load(self, sql: str, text: bytes, rows: int, pair: Pair) -> None:
+    def _load(self, loading: Loading, text: bytes, rows: int, pair: Pair) -> None:
         if rows == 0:
             return
-        loaded = load_local(self._session, sql, _blocks(text))
-        if loaded.warnings or loaded.skipped or loaded.records != rows:
-            raise load_refusal(self._session, loaded, rows, str(pair.target.name))
+        table = str(pair.target.name)
+        count = load_rows(self._session, loading, lambda: _blocks(text), rows, table)
+        if count != rows:
+            raise load_refusal(self._session, Loaded(count, 0, 0, 0), rows, table)
 
     def _truncate(self, tables: Sequence[TableName]) -> None:
         """TRUNCATE would commit what came before it."""
@@ -205,11 +206,11 @@ class MySQLApplier:
         if filling:
             rows = self._fill(pair, compacted, refetch)
         else:
-            sql = merge.load_upserts(pair)
-            self._load(sql, _text(upserts, pair.columns), upserts.num_rows, pair)
+            whole = merge.load_upserts(pair)
+            self._load(whole, _text(upserts, pair.columns), upserts.num_rows, pair)
         if deletes.num_rows:
-            sql = merge.load_into(pair.staging("deletes"), pair.keyed_columns)
-            self._load(sql, _text(deletes, pair.keyed_columns), deletes.num_rows, pair)
+            keys = merge.load_into(pair, pair.staging("deletes"), pair.keyed_columns)
+            self._load(keys, _text(deletes, pair.keyed_columns), deletes.num_rows, pair)
             execute(self._session, merge.delete(pair))
         if rows:
             put_rows(self._session, pair, rows)
@@ -237,8 +238,7 @@ class MySQLApplier:
         execute(self._session, merge.drop_rows(pair, [row + 1 for row in missing]))
         keys = upserts.select(list(pair.key)).take(pa.array(missing))
         found = refetch(pair.source.name, keys).select(list(pair.names))
-        sql = merge.load_upserts(pair)
-        self._load(sql, _text(found, pair.columns), found.num_rows, pair)
+        self._load(merge.load_upserts(pair), _text(found, pair.columns), found.num_rows, pair)
         return int(upserts.num_rows - len(missing) + found.num_rows)
 
     def _apply_images(self, pair: Pair, changes: TableChanges) -> None:
@@ -249,14 +249,15 @@ class MySQLApplier:
         self._filled |= {(pair.number, "images"), (pair.number, "totals")}
         if deletes.num_rows:
             self._delete_images(pair, deletes)
-        sql = merge.load_into(pair.table, pair.columns)
-        self._load(sql, _text(inserts, pair.columns), inserts.num_rows, pair)
+        whole = merge.load_into(pair, pair.table, pair.columns)
+        self._load(whole, _text(inserts, pair.columns), inserts.num_rows, pair)
 
     def _delete_images(self, pair: Pair, deletes: pa.RecordBatch) -> None:
         counts = deletes.column("#count").cast(pa.string()).cast(pa.binary())
         rows = deletes.select(list(pair.names)).append_column("#count", counts)
         text = rows_text(rows, [*_renders(pair.columns), Render.RAW])
-        self._load(merge.load_into(pair.staging("images"), pair.columns, [merge.COUNT]), text, rows.num_rows, pair)
+        images = merge.load_into(pair, pair.staging("images"), pair.columns, [merge.COUNT])
+        self._load(images, text, rows.num_rows, pair)
         for sql in (merge.hash_images, merge.count_images, merge.note_totals, merge.delete_images):
             execute(self._session, sql(pair))
         self._require_found(pair)

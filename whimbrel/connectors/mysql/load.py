@@ -15,16 +15,15 @@ from whimbrel.connectors.mysql.connection import (
     mapped,
     qualified,
     query,
-    quote_identifier,
 )
-from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded, conversion, infile_clause, load_local
+from whimbrel.connectors.mysql.infile import BLOCK_BYTES
+from whimbrel.connectors.mysql.loading import Loading, documents_of, fields_of, load_rows
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair
 from whimbrel.connectors.mysql.putting import put_rows
-from whimbrel.connectors.mysql.refusals import value_refusal
 from whimbrel.connectors.mysql.target_keys import read_keys
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import DataFailed, ValueRefused
+from whimbrel.errors import DataFailed
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -72,7 +71,7 @@ class MySQLLoader:
             if upsert and source.key:
                 rows = self._put_file(source, target, file)
             else:
-                rows = _load_file(self.session, load_statement(target, columns), file, str(target.name))
+                rows = _load_file(self.session, loading_of(target, columns), file, str(target.name))
             file.require_all(rows, str(target.name))
             self._record(chunk_key, rows)
             return rows
@@ -124,39 +123,11 @@ class MySQLLoader:
         self.session.close()
 
 
-def load_statement(target: Table, columns: Sequence[Column]) -> str:
-    """LOAD DATA for these source columns of a tab-text file into the columns of the same names."""
-    fields, assignments = [], []
-    for number, column in enumerate(columns):
-        name = quote_identifier(column.name)
-        written = conversion(column, f"@v{number}")
-        fields.append(f"@v{number}" if written else name)
-        if written:
-            assignments.append(f"{name} = {written}")
-    assigned = f" SET {', '.join(assignments)}" if assignments else ""
-    return (
-        f"LOAD DATA {infile_clause()} INTO TABLE {qualified(target.name)}"
-        " CHARACTER SET utf8mb4 FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
-        f" ({', '.join(fields)}){assigned}"
-    )
+def loading_of(target: Table, columns: Sequence[Column]) -> Loading:
+    """These source columns of a tab-text file into the columns of the same names."""
+    return Loading(qualified(target.name), fields_of(columns), documents_of(columns, target))
 
 
-def _load_file(session: Session, sql: str, file: StagedFile, table: str) -> int:
-    """Load the whole file or nothing. LOAD DATA LOCAL only warns where other statements fail, so warnings fail here."""
-    loaded = load_local(session, sql, file.blocks(BLOCK_BYTES, table))
-    if loaded.warnings or loaded.skipped:
-        raise load_refusal(session, loaded, file.rows, table)
-    return loaded.records
-
-
-def load_refusal(session: Session, loaded: Loaded, lines: int, table: str) -> ValueRefused:
-    """The first warning that says why, as an error. A note alone (a digit cut off) is a lost value too."""
-    warnings = query(session, "SHOW WARNINGS LIMIT 64") if loaded.warnings else []
-    ranked = sorted(warnings, key=lambda w: w[0] == "Note")
-    if ranked:
-        refusal = value_refusal(int(ranked[0][1]), str(ranked[0][2]), ValueRefused, table)
-        assert isinstance(refusal, ValueRefused)
-        return refusal
-    return ValueRefused(
-        f"{table}: the server took {loaded.records} of {lines} rows and left out {loaded.skipped}", table=table
-    )
+def _load_file(session: Session, loading: Loading, file: StagedFile, table: str) -> int:
+    """Load the whole file or nothing."""
+    return load_rows(session, loading, lambda: file.blocks(BLOCK_BYTES, table), file.rows, table)

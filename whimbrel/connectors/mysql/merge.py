@@ -9,12 +9,12 @@ Names of those begin with ``whimbrel#``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers
-from whimbrel.connectors.mysql.infile import conversion, infile_clause
+from whimbrel.connectors.mysql.loading import Field, Loading, documents_of, fields_of
 from whimbrel.connectors.mysql.target_keys import TargetKeys
 from whimbrel.connectors.mysql.target_types import key_bytes
 from whimbrel.connectors.mysql.types import base_of
@@ -135,41 +135,23 @@ def _origin(number: int) -> str:
 # --- staging ----------------------------------------------------------------------------------------------------------
 
 
-def load_into(table: str, columns: Sequence[Column], extra: Sequence[str] = (), assignments: Sequence[str] = ()) -> str:
-    """LOAD DATA of these source columns, then of ``extra``, which are read as they stand."""
-    fields, assignments = [], list(assignments)
-    for n, column in enumerate(columns):
-        name, written = quote_identifier(column.name), conversion(column, f"@v{n}")
-        fields.append(f"@v{n}" if written else name)
-        assignments += [f"{name} = {written}"] if written else []
-    return _load_data(table, [*fields, *extra], assignments)
+def load_into(pair: Pair, table: str, columns: Sequence[Column], extra: Sequence[str] = ()) -> Loading:
+    """These source columns, then ``extra``, which are read as they stand."""
+    fields = (*fields_of(columns), *map(Field, extra))
+    return Loading(table, fields, documents_of(columns, pair.target))
 
 
-def load_upserts(pair: Pair) -> str:
-    """LOAD DATA of whole rows. Columns copied from a NOT NULL column have no default, so the unused ones are set."""
-    unused = [f"{_origin(n)} = NULL" for n in range(len(pair.key))]
-    return load_into(pair.staging("upserts"), pair.columns, assignments=unused)
+def load_upserts(pair: Pair) -> Loading:
+    """Whole rows. Columns copied from a NOT NULL column have no default, so the unused ones are set."""
+    whole = load_into(pair, pair.staging("upserts"), pair.columns)
+    return replace(whole, unset=tuple(_origin(n) for n in range(len(pair.key))))
 
 
-def load_filling(pair: Pair) -> str:
-    """LOAD DATA of whole rows, then row number, mask, and the key under which the target holds the row."""
-    fields, assignments = [], []
-    targets = [(quote_identifier(c.name), c) for c in pair.columns]
-    origins = [(_origin(n), c) for n, c in enumerate(pair.keyed_columns)]
-    for n, (name, column) in enumerate([*targets, *origins]):
-        written = conversion(column, f"@v{n}")
-        fields.append(f"@v{n}" if written else name)
-        assignments += [f"{name} = {written}"] if written else []
-    fields[len(targets) : len(targets)] = [ROW, MASK]
-    return _load_data(pair.staging("upserts"), fields, assignments)
-
-
-def _load_data(table: str, fields: Sequence[str], assignments: Sequence[str]) -> str:
-    return (
-        f"LOAD DATA {infile_clause()} INTO TABLE {table} CHARACTER SET utf8mb4"
-        " FIELDS TERMINATED BY '\\t' ESCAPED BY '\\\\' LINES TERMINATED BY '\\n'"
-        f" ({', '.join(fields)})" + (f" SET {', '.join(assignments)}" if assignments else "")
-    )
+def load_filling(pair: Pair) -> Loading:
+    """Whole rows, then row number, mask, and the key under which the target holds the row."""
+    whole = load_into(pair, pair.staging("upserts"), pair.columns, (ROW, MASK))
+    origins = (Field(_origin(n), column) for n, column in enumerate(pair.keyed_columns))
+    return replace(whole, fields=(*whole.fields, *origins))
 
 
 # --- tables with a key ------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def from_family(source: ColumnType, dialect: Dialect, *, from_mariadb: bool) -> 
         return Mapped(f"varchar({length})", " CHARACTER SET ascii COLLATE ascii_bin", f"{base} -> text", "ascii_bin")
     note = None
     if source.annotation is Annotation.JSON and not dialect.mariadb:
-        note = _JSON_NOTE if from_mariadb else _JSON_DECIMALS
+        note = _JSON_NOTE if from_mariadb else None
     native = canonical(source.native) if not dialect.mariadb else source.native
     if not source.collation:
         return Mapped(native, note=note)
@@ -63,12 +63,8 @@ def from_family(source: ColumnType, dialect: Dialect, *, from_mariadb: bool) -> 
 
 _WIDER = {"tinytext": "text", "text": "mediumtext", "mediumtext": "longtext"}
 _JSON_NOTE = (
-    "json -> json: equal by meaning; numbers beyond 64-bit integers and doubles lose digits, keys are reordered"
-)
-# Only an SQL expression can make such a number, as JSON_OBJECT does of a DECIMAL column; text read as JSON cannot.
-_JSON_DECIMALS = (
-    "json -> json: numbers that SQL has put into a document as DECIMAL become doubles: digits beyond 17, and zeros at "
-    "the end, are lost"
+    "json -> json: equal by meaning, keys are reordered; numbers of more than 65 digits, or 30 behind the point, are "
+    "refused"
 )
 
 

@@ -236,7 +236,6 @@ _RENDER: Final = {
     "timestamp": _timestamp,
     "bit": _bit,
     "json": _json,
-    "json-exact": _json,
     "json-text": _json,
 }
 
