@@ -26,7 +26,9 @@ from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
 from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.repair import repair_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
+from whimbrel.pipeline.validation import validate_data
 
 BEHIND = 1_000_000  # what is added to the id of a row when it is written again behind the snapshot
 PAIRS = (("postgres15", "postgres18"), ("postgres18", "mysql"), ("mysql", "postgres18"), ("mariadb", "mariadb"))
@@ -276,6 +278,20 @@ def test_decimals_in_documents_keep_their_digits(world: World) -> None:
     if world.target.type == "mysql":
         kinds = f"select distinct json_type(doc->'$.n') from {world.target.schema}.digits where doc is not null"
         assert world.target.run(kinds) == "DECIMAL\n"
+        lost_digits_are_found(world, tables)
+
+
+def lost_digits_are_found(world: World, tables: Sequence[Table]) -> None:
+    """A double in the place of the first number is told by a validation, and put right by a repair."""
+    before = shown(world.target, tables[0])
+    text = "replace(doc, '.123456789012345678', '.0')"
+    world.target.run(f"update {world.target.schema}.digits set doc = {text} where id = 1")
+    assert shown(world.target, tables[0]) != before
+    validate = Comparison(world.source, world.target, world.home, world.name, tables).job
+    found = validate_data(validate("validate"), Watch(), 100)
+    assert {t["table"]: t["different"] for t in found["tables"]} == {"suite.digits": 1, "suite.bare": 0}
+    assert repair_data(validate("repair"), Watch(), found, "validate")["valid"]
+    assert shown(world.target, tables[0]) == before
 
 
 # --- character sets ---------------------------------------------------------------------------------------------------
