@@ -12,7 +12,7 @@ from decimal import Decimal
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,7 @@ from tests.conftest import running_server
 from tests.engines import SCHEMA, TABLES, side_of
 from tests.servers.fleet import SERVERS, Fleet
 from tests.suite.world import World
+from whimbrel.codecs.typed import Text, typed
 from whimbrel.connectors.protocols import Capabilities, Route, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
@@ -31,7 +32,9 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
 from whimbrel.pipeline import lane
+from whimbrel.pipeline import pair as pairs
 from whimbrel.pipeline.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take
+from whimbrel.pipeline.pair import Pair
 from whimbrel.pipeline.staging import Staging
 
 ROWS = 300
@@ -88,7 +91,8 @@ def origin(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Worl
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
-    monkeypatch.setattr(lane, "engine", lambda type: found if type == "recorder" else engine(type))
+    for module in (lane, pairs):
+        monkeypatch.setattr(module, "engine", lambda type: found if type == "recorder" else engine(type))
     # only a main thread may set what a signal does
     monkeypatch.setattr(
         lane, "signal", SimpleNamespace(signal=lambda *_: None, SIGINT=0, SIGTERM=0, SIG_IGN=0, SIG_DFL=0)
@@ -102,7 +106,9 @@ def as_recorded(table: Table) -> Table:
     return replace(table, name=TableName("there", table.name.table), columns=columns)
 
 
-def copied(world: World, names: Sequence[str], *, rows_per_file: int = 200_000) -> list[object]:
+def copied(
+    world: World, names: Sequence[str], *, rows_per_file: int = 200_000, read: Format | None = None
+) -> list[object]:
     """Copy these tables in a lane; return what it told but for how it began."""
     job = replace(world.job("op"), target=Endpoint("there", "recorder", {}))
     source = engine(job.source.type).source(job.source, job.operation)
@@ -110,12 +116,13 @@ def copied(world: World, names: Sequence[str], *, rows_per_file: int = 200_000) 
     told: list[object] = []
     with closing(source):
         tables = source.reflect([TableName(SCHEMA, n) for n in names])
-        route = negotiate(engine(job.source.type).capabilities.reads, LOADS)
-        assert route is not None
+        pair = Pair(job, source, cast(Any, None), tables, tuple(map(as_recorded, tables)), {})
+        routes = pair.routes()
+        assert read is None or {r.read for r in routes.values()} == {read}
         chunks = [source.plan(t, rows_per_file, 64 << 20) for t in tables]
         with closing(source.open_snapshot(job, tables, capture=False, lanes=1)) as snapshot:
             ours, theirs = Pipe()
-            spec = LaneSpec(job, 1, tuple((t, as_recorded(t), route) for t in tables))
+            spec = LaneSpec(job, 1, tuple((s, t, routes[s.name]) for s, t in pair.both))
             thread = threading.Thread(target=lane.main, args=(spec, theirs), daemon=True)
             thread.start()
 
@@ -222,6 +229,51 @@ def test_a_value_without_a_place_ends_the_lane_by_name(origin: World, recorder: 
     assert isinstance(failed.error, ValueRefused)
     assert "suite.item, column born_there" in failed.error.message
     assert not recorder.files
+
+
+BINARY = r"""
+create schema suite;
+create type suite.mood as enum ('sad', 'grüße');
+create domain suite.price as numeric(20, 6);
+create table suite.wide (id int primary key, i2 smallint, i8 bigint, o oid, f4 real, f8 double precision, b boolean,
+  d numeric(12, 2), dd suite.price, huge numeric(60, 20), t text, v varchar(20), c char(5), j json, jb jsonb, u uuid,
+  m suite.mood, raw bytea, day date, clock time, made timestamp, seen timestamptz);
+insert into suite.wide values
+  (1, -32768, -9223372036854775808, 0, 'NaN', 'Infinity', true, -9999999999.99, 0.000001,
+   -1234567890123456789012345678901234567890.12345678901234567890, '', 'ü', 'a', '{ "a" : 1.50 }', '{"a": 1.50}',
+   '00000000-0000-0000-0000-000000000000', 'sad', '', '0001-01-01', '00:00', '0001-01-01 00:00:00',
+   '0001-01-01 00:00Z'),
+  (2, 32767, 9223372036854775807, 4294967295, 0.1, 1e-300, false, 9999999999.99, -12345678901234.000001,
+   0.00000000000000000001, E'tab\t\n\\', null, 'abcde', '[]', '"\\u00fc"', 'ffffffff-ffff-4fff-bfff-fffffffffffe',
+   'grüße', '\\x00ff0a5c', '9999-12-31', '23:59:59.999999', '9999-12-31 23:59:59.999999',
+   '9999-12-31 23:59:59.999999Z'),
+  (3, 0, 0, 1, -0.0, -0.0, null, 0, 100, 10000, null, null, null, null, null, null, null, null, '2000-01-01', null,
+   '1999-12-31 23:59:59.999999', '2000-01-01 00:00Z'),
+  (4, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null, null,
+   null, null);
+"""
+
+
+def test_binary_rows_are_what_psql_shows(fleet: Fleet, tmp_path: Path, recorder: Recorder) -> None:
+    server = running_server(fleet, "postgres18")
+    side = side_of(server, "postgres", "suite_binary")
+    side.drop_leftovers()
+    side.run(BINARY)
+    told = copied(World(side, side, tmp_path, "binary"), ["wide"], read=Format.COPY_BINARY)
+    assert not [t for t in told if isinstance(t, Failed)]
+    [found] = recorder.files["wide"]
+    [table] = engine("postgres").source(side.endpoint("source"), "op").reflect([TableName(SCHEMA, "wide")])
+    for column, array in zip(table.columns, found.columns, strict=True):
+        text = column.name if pa.types.is_binary(column.type.arrow) else f"convert_to({column.name}::text, 'UTF8')"
+        if pa.types.is_boolean(column.type.arrow):
+            text = f"convert_to(left({column.name}::text, 1), 'UTF8')"
+        if column.name == "c":
+            text = "convert_to(rpad(c, 5), 'UTF8')"  # only a cast to text takes the blanks
+        sql = f"set timezone = 'UTC'; select coalesce(encode({text}, 'hex'), 'null') from suite.wide order by id"
+        shown = [None if v == "null" else bytes.fromhex(v) for v in side.run(sql).split("\n")[: found.num_rows]]
+        batch = pa.RecordBatch.from_arrays([pa.array(shown, pa.binary())], names=["x"])
+        expected = typed(batch, [column], [column], "wide", Text.CANONICAL).column(0)
+        assert repr(array.combine_chunks().to_pylist()) == repr(expected.to_pylist()), column.name
 
 
 def test_parquet_is_made_of_what_readers_write() -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from whimbrel.codecs.copybinary import CopyReader
 from whimbrel.codecs.tabtext import TabReader
 from whimbrel.codecs.typed import Text, typed
+from whimbrel.model.chunk import Format
 from whimbrel.model.table import Column
 
 Block = bytes | bytearray | memoryview
@@ -81,30 +84,41 @@ class ParquetFile:
                 self._writer.close()  # it would be closed when it is collected, and complain then
 
 
-class TabToParquet:
-    """Tab-text of ``source`` columns into a Parquet file of ``target`` columns (one for one, in order).
+class RowsToParquet:
+    """What a reader writes of ``source`` columns in ``format`` (tab-text, or COPY binary of columns that are
+    ``copybinary.decodable``) into a Parquet file of as many columns, in order.
 
     ``feed`` takes blocks that may be cut anywhere, ``end`` what is left. Both raise ValueRefused naming ``table`` and
-    column, see ``typed``.
+    column, see ``typed``, and InternalError for what a reader should not have written.
     """
 
-    def __init__(self, file: ParquetFile, source: Sequence[Column], table: str) -> None:
-        self._file, self._source, self._table = file, tuple(source), table
-        self._reader = TabReader(len(self._source))
+    def __init__(self, file: ParquetFile, source: Sequence[Column], table: str, format: Format) -> None:
+        self._file = file
+        self._rows: CopyReader | _TabRows
+        if format is Format.COPY_BINARY:
+            self._rows = CopyReader(source, file.columns, table)
+        else:
+            self._rows = _TabRows(source, file.columns, table)
 
     def feed(self, block: Block) -> None:
-        self._reader.feed(block)
-        if self._reader.waiting >= _AT_ONCE:
-            self._take()
+        self._rows.feed(block)
+        if self._rows.waiting >= _AT_ONCE:
+            self._file.add(self._rows.take())
 
     def end(self) -> None:
-        self._take()
-        self._reader.end()
+        self._file.add(self._rows.take())
+        self._rows.end()
 
-    def _take(self) -> None:
-        rows = self._reader.take()
-        if rows.num_rows:
-            self._file.add(typed(rows, self._source, self._file.columns, self._table, Text.TAB))
+
+class _TabRows(TabReader):
+    """Rows of tab-text in the types of ``target``."""
+
+    def __init__(self, source: Sequence[Column], target: Sequence[Column], table: str) -> None:
+        super().__init__(len(source))
+        self._typed = partial(typed, source=tuple(source), target=tuple(target), table=table, text=Text.TAB)
+
+    def take(self) -> pa.RecordBatch:
+        return self._typed(super().take())
 
 
 def _stored(column: Column) -> Column:

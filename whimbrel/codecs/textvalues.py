@@ -1,5 +1,5 @@
 # cython: annotation_typing=False, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Columns of text read into columns of numbers: integers, decimals, dates, times, booleans.
+"""Columns of text read into columns of numbers: integers, dates, times, booleans.
 
 Each function takes a column as Arrow lays it out (bytes end to end, offsets, validity bits) and writes fixed-width
 values into a buffer; it returns the first row that it cannot read exactly, or -1. Nulls are written as 0. Compiled, no
@@ -11,8 +11,7 @@ from __future__ import annotations
 import cython
 
 _ONES: int = cython.declare(cython.ulonglong, 0xFFFFFFFFFFFFFFFF)
-_LOW: int = cython.declare(cython.ulonglong, 0xFFFFFFFF)  # declared, as longer literals are objects
-_DAY: int = cython.declare(cython.longlong, 86_400_000_000)  # microseconds
+_DAY: int = cython.declare(cython.longlong, 86_400_000_000)  # microseconds; declared, as long literals are objects
 _NONE: int = cython.declare(cython.longlong, -(1 << 62))  # no date, no time
 
 
@@ -73,164 +72,6 @@ def integers(
                 at += 1
         out[row] = _ONES - value + 1 if negative and value else value
     return -1
-
-
-@cython.locals(
-    data="const unsigned char[::1]",
-    offsets="const int[::1]",
-    valid="const unsigned char[::1]",
-    nulls="bint",
-    out="unsigned long long[::1]",
-    words="Py_ssize_t",
-    precision="Py_ssize_t",
-    scale="Py_ssize_t",
-    limbs="unsigned long long[::1]",
-    powers="const unsigned long long[::1]",
-    rows="Py_ssize_t",
-    row="Py_ssize_t",
-    at="Py_ssize_t",
-    end="Py_ssize_t",
-    first="Py_ssize_t",
-    i="Py_ssize_t",
-    negative="bint",
-    long="bint",
-    whole="Py_ssize_t",
-    fraction="Py_ssize_t",
-    pending="Py_ssize_t",
-    missing="Py_ssize_t",
-    value="unsigned long long",
-    carry="bint",
-)
-def decimals(
-    data: memoryview,
-    offsets: memoryview,
-    valid: memoryview,
-    nulls: bool,
-    out: memoryview,
-    words: int,
-    precision: int,
-    scale: int,
-    limbs: memoryview,
-    powers: memoryview,
-) -> int:
-    """Decimal numbers times 10 to the ``scale``, in two's complement of ``words`` 64-bit words, the lowest first.
-
-    Nothing is rounded: digits behind the scale must be zeros. ``limbs`` is scratch for 2 * words numbers, ``powers``
-    has 10 to the power of 0 to 18.
-    """
-    rows = len(out) // words
-    for row in range(rows):
-        for i in range(words):
-            out[row * words + i] = 0
-        if nulls and not valid[row >> 3] >> (row & 7) & 1:
-            continue
-        at, end = offsets[row], offsets[row + 1]
-        negative = at < end and data[at] == 45
-        if negative:
-            at += 1
-        first, long = at, False
-        whole, fraction, pending, value = 0, 0, 0, 0
-        while at < end and data[at] == 48:
-            at += 1
-        while at < end and data[at] != 46:
-            if data[at] < 48 or data[at] > 57 or whole + scale >= precision:
-                return row
-            if pending == 18:
-                _begin(limbs, 2 * words, long)
-                _append(limbs, 2 * words, value, 18, powers)
-                long, value, pending = True, 0, 0
-            value = value * 10 + (data[at] - 48)
-            whole, pending, at = whole + 1, pending + 1, at + 1
-        if at == first:
-            return row
-        if at < end:
-            at += 1
-            if at == end:
-                return row
-            while at < end:
-                if data[at] < 48 or data[at] > 57:
-                    return row
-                if fraction < scale:
-                    if pending == 18:
-                        _begin(limbs, 2 * words, long)
-                        _append(limbs, 2 * words, value, 18, powers)
-                        long, value, pending = True, 0, 0
-                    value = value * 10 + (data[at] - 48)
-                    fraction, pending = fraction + 1, pending + 1
-                elif data[at] != 48:
-                    return row
-                at += 1
-        missing = scale - fraction
-        if not long and pending + missing <= 18:
-            out[row * words] = value * powers[missing]
-        else:
-            _begin(limbs, 2 * words, long)
-            _append(limbs, 2 * words, value, pending, powers)
-            while missing > 0:
-                pending = missing if missing < 18 else 18
-                _append(limbs, 2 * words, 0, pending, powers)
-                missing -= pending
-            for i in range(words):
-                out[row * words + i] = limbs[2 * i] | limbs[2 * i + 1] << 32
-        if negative:
-            carry = True
-            for i in range(words):
-                value = out[row * words + i]
-                if carry and value:
-                    value, carry = _ONES - value + 1, False
-                elif not carry:
-                    value = _ONES - value
-                out[row * words + i] = value
-    return -1
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-@cython.returns(cython.void)
-@cython.locals(limbs="unsigned long long[::1]", count="Py_ssize_t", begun="bint", i="Py_ssize_t")
-def _begin(limbs: memoryview, count: int, begun: bool) -> None:
-    if not begun:
-        for i in range(count):
-            limbs[i] = 0
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-@cython.returns(cython.void)
-@cython.locals(
-    limbs="unsigned long long[::1]",
-    count="Py_ssize_t",
-    value="unsigned long long",
-    digits="Py_ssize_t",
-    powers="const unsigned long long[::1]",
-)
-def _append(limbs: memoryview, count: int, value: int, digits: int, powers: memoryview) -> None:
-    """Append up to 18 decimal digits to the number in ``limbs``, which have 32 bits each."""
-    if digits > 9:  # products of 32 bits and nine digits fit into 64 bits
-        _multiply(limbs, count, powers[digits - 9], value // powers[9])
-        _multiply(limbs, count, powers[9], value % powers[9])
-    else:
-        _multiply(limbs, count, powers[digits], value)
-
-
-@cython.cfunc
-@cython.inline
-@cython.exceptval(check=False)
-@cython.returns(cython.void)
-@cython.locals(
-    limbs="unsigned long long[::1]",
-    count="Py_ssize_t",
-    factor="unsigned long long",
-    carry="unsigned long long",
-    i="Py_ssize_t",
-)
-def _multiply(limbs: memoryview, count: int, factor: int, carry: int) -> None:
-    for i in range(count):
-        carry += limbs[i] * factor
-        limbs[i] = carry & _LOW
-        carry >>= 32
 
 
 @cython.locals(

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whimbrel.codecs import jsontext, textvalues
+from whimbrel.codecs import decimals, jsontext, textvalues
 from whimbrel.errors import ReplicationFailed, ValueRefused
 from whimbrel.model.table import Annotation, Column, ColumnType
 
-_POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
+POWERS = np.array([10**n for n in range(19)], dtype=np.uint64)
 _NO_BITS = np.empty(0, dtype=np.uint8)
 _DAY = 86_400_000_000  # microseconds
 _EXACT_DIGITS = {32: 6, 64: 15}  # decimal digits that a binary float of so many bits keeps, whatever they are
@@ -31,11 +31,37 @@ class Text(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Refused(Exception):
+class Refused(Exception):
     """Why a column cannot be made."""
 
     reason: str
     remedy: str | None = None
+
+
+def refusal(table: str, column: str, why: Refused) -> ValueRefused:
+    """The error that names them."""
+    return ValueRefused(f"{table}, column {column}: {why.reason}", remedy=why.remedy, table=table, column=column)
+
+
+def no_integer(arrow: pa.DataType) -> str:
+    return f"a value is no whole number that {arrow} holds"
+
+
+def no_decimal(arrow: pa.DataType) -> str:
+    return (
+        f"a value is no number of {arrow.precision} digits, {arrow.scale} of them behind the point (NaN and Infinity "
+        "are none, and nothing is rounded)"
+    )
+
+
+def no_day(*, timed: bool) -> str:
+    return "a value is no day of the calendar in the years 1 to 9999 (0000-00-00 and infinity are none)" + (
+        ", or its time not one from 00:00:00 to 23:59:59.999999" if timed else ""
+    )
+
+
+NO_TIME = "a value is no time from 00:00:00 to 23:59:59.999999"
+NO_UTF8 = "a text is no valid UTF-8"
 
 
 def typed(
@@ -59,10 +85,8 @@ def typed(
     for column, have, want in zip(batch.columns, source, target, strict=True):
         try:
             arrays.append(_column(column, have.type, want.type, text, refuse_nul=refuse_nul))
-        except _Refused as e:
-            raise ValueRefused(
-                f"{table}, column {want.name}: {e.reason}", remedy=e.remedy, table=table, column=want.name
-            ) from None
+        except Refused as e:
+            raise refusal(table, want.name, e) from None
     # All of them nullable: that a column takes no NULL is the target's to say, and changes leave values out.
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in target]))
 
@@ -75,7 +99,7 @@ def _column(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Te
     for is_type, convert in _CONVERSIONS:
         if is_type(arrow):
             return convert(_Bytes.of(column), have, arrow, text)
-    raise _Refused(f"no rows are written as {arrow}", "Give the target's column another type.")
+    raise Refused(f"no rows are written as {arrow}", "Give the target's column another type.")
 
 
 @dataclass(frozen=True)
@@ -120,7 +144,7 @@ def _integers(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) 
     out = np.empty(column.rows, dtype=np.uint64)
     highest, lowest = ((1 << (bits - 1)) - 1, 1 << (bits - 1)) if signed else ((1 << bits) - 1, 0)
     if textvalues.integers(*column.views, out.data, highest, lowest) >= 0:
-        raise _Refused(f"a value is no whole number that {arrow} holds")
+        raise Refused(no_integer(arrow))
     return column.to(arrow, out if bits == 64 else out.astype(arrow.to_pandas_dtype()))
 
 
@@ -128,11 +152,8 @@ def _decimals(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) 
     words = arrow.bit_width // 64
     out, limbs = np.empty(column.rows * words, dtype=np.uint64), np.empty(2 * words, dtype=np.uint64)
     size = (words, arrow.precision, arrow.scale)
-    if textvalues.decimals(*column.views, out.data, *size, limbs.data, _POWERS.data) >= 0:
-        raise _Refused(
-            f"a value is no number of {arrow.precision} digits, {arrow.scale} of them behind the point (NaN and "
-            "Infinity are none, and nothing is rounded)"
-        )
+    if decimals.from_text(*column.views, out.data, *size, limbs.data, POWERS.data) >= 0:
+        raise Refused(no_decimal(arrow))
     return column.to(arrow, out)
 
 
@@ -141,22 +162,22 @@ def _floats(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) ->
     wide = pa.types.is_float64(have.arrow) and bits == 32
     counted = not pa.types.is_floating(have.arrow)
     if counted and textvalues.significant(*column.views, column.rows, _EXACT_DIGITS[bits]) >= 0:
-        raise _Refused(f"a value has more digits than a float of {bits} bits keeps")
+        raise Refused(f"a value has more digits than a float of {bits} bits keeps")
     try:
         found = column.array.cast(pa.string()).cast(pa.float64() if wide else arrow)
     except pa.ArrowInvalid:
-        raise _Refused("a value is no number") from None
+        raise Refused("a value is no number") from None
     infinite = pc.is_inf(found)
     if (
         pc.any(infinite).as_py()
         and not pc.all(pc.match_substring_regex(column.array.filter(infinite), "^-?Infinity$")).as_py()
     ):
-        raise _Refused(f"a value is beyond a float of {bits} bits")
+        raise Refused(f"a value is beyond a float of {bits} bits")
     if wide:
         narrow = found.cast(pa.float32(), safe=False)
         same = pc.or_(pc.equal(narrow.cast(pa.float64()), found), pc.is_nan(found))
         if pc.any(pc.invert(same)).as_py():
-            raise _Refused("a value of 64 bits is not kept by a float of 32 bits")
+            raise Refused("a value of 64 bits is not kept by a float of 32 bits")
         return narrow
     return found
 
@@ -165,7 +186,7 @@ def _booleans(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) 
     letters = b"tf" if pa.types.is_boolean(have.arrow) and text is Text.CANONICAL else b"10"
     out = np.empty(column.rows, dtype=np.uint8)
     if textvalues.booleans(*column.views, out.data, *letters) >= 0:
-        raise _Refused("a value is neither true nor false")
+        raise Refused("a value is neither true nor false")
     return column.to(arrow, np.packbits(out, bitorder="little"))
 
 
@@ -187,12 +208,7 @@ def _timestamps(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text
 def _moments(column: _Bytes, *, dated: bool = False, timed: bool = False, zoned: bool = False) -> npt.NDArray[np.int64]:
     out = np.empty(column.rows, dtype=np.int64)
     if textvalues.moments(*column.views, out.data, dated, timed, zoned) >= 0:
-        if dated:
-            raise _Refused(
-                "a value is no day of the calendar in the years 1 to 9999 (0000-00-00 and infinity are none)"
-                + (", or its time not one from 00:00:00 to 23:59:59.999999" if timed else "")
-            )
-        raise _Refused("a value is no time from 00:00:00 to 23:59:59.999999")
+        raise Refused(no_day(timed=timed) if dated else NO_TIME)
     return out
 
 
@@ -205,7 +221,7 @@ def _binary(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) ->
             raise ValueError
         raw = binascii.unhexlify(memoryview(column.data)[starts : int(places[-1])])
     except ValueError:
-        raise _Refused("bytes are not written in hexadecimal") from None
+        raise Refused("bytes are not written in hexadecimal") from None
     half = ((places - starts) >> 1).astype(np.int32)
     valid = column.array.buffers()[0] if column.nulls else None
     buffers = [valid, pa.py_buffer(half), pa.py_buffer(raw)]
@@ -215,7 +231,7 @@ def _binary(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) ->
 def _strings(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Text, *, refuse_nul: bool) -> pa.Array:
     """Canonical text, checked to be text."""
     if pa.types.is_binary(have.arrow):
-        raise _Refused("bytes are no text", "Give the target's column a type for bytes.")
+        raise Refused("bytes are no text", "Give the target's column a type for bytes.")
     if pa.types.is_boolean(have.arrow):
         return _booleans(_Bytes.of(column), have, pa.bool_(), text).cast(want.arrow)
     if have.annotation is Annotation.ARRAY or pa.types.is_list(have.arrow):
@@ -223,13 +239,13 @@ def _strings(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: T
     elif text is Text.TAB and _is_instant(have.arrow):
         column = jsontext.joined(column, b"+00")
     elif text is Text.TAB and pa.types.is_float32(have.arrow):
-        raise _Refused("its rows come with more digits than its changes", "Give the target's column a type for floats.")
+        raise Refused("its rows come with more digits than its changes", "Give the target's column a type for floats.")
     try:
         found = column.cast(want.arrow)
     except pa.ArrowInvalid:
-        raise _Refused("a text is no valid UTF-8") from None
+        raise Refused(NO_UTF8) from None
     if refuse_nul and pc.any(pc.match_substring(found, "\0")).as_py():
-        raise _Refused("a text has the character U+0000, which the target does not take")
+        raise Refused("a text has the character U+0000, which the target does not take")
     return found
 
 
@@ -238,9 +254,9 @@ def _arrays(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Te
         try:
             return column if text is Text.TAB else jsontext.values(column, array_form(have.arrow))
         except (ReplicationFailed, UnicodeDecodeError, KeyError, RecursionError):
-            raise _Refused("a text is no array") from None
+            raise Refused("a text is no array") from None
     if text is Text.TAB:
-        raise _Refused("an array comes as JSON, and the target's column is not for JSON", "Make it one for JSON.")
+        raise Refused("an array comes as JSON, and the target's column is not for JSON", "Make it one for JSON.")
     return column
 
 

@@ -179,10 +179,10 @@ def read_chunk(
     the column that the target has for it."""
     if route.staged is not Format.PARQUET:
         return reader.extract(source, source.loaded_columns, chunk, route.read, write)
-    from whimbrel.codecs.parquet import ParquetFile, TabToParquet  # most loads do without
+    from whimbrel.codecs.parquet import ParquetFile, RowsToParquet  # most loads do without
 
     with ParquetFile(target.loaded_columns, write) as file:
-        made = TabToParquet(file, source.loaded_columns, str(source.name))
+        made = RowsToParquet(file, source.loaded_columns, str(source.name), route.read)
         rows = reader.extract(source, source.loaded_columns, chunk, route.read, made.feed)
         made.end()
         if rows != file.rows:

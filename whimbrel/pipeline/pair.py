@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from whimbrel.codecs.copybinary import decodable
 from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
@@ -71,11 +72,19 @@ class Pair:
         if best is None or lenient is None:
             raise InvalidRequest(f"{self.job.source.type} and {self.job.target.type} share no format for rows")
         if best == lenient:
-            return {source.name: best for source in self.tables}
+            return {source.name: _quicker(best, reads, source, target) for source, target in self.both}
         differing = {d.table for d in self.target.differences(self.target_tables)}
         return {
             source.name: lenient if _must_convert(source, target, differing) else best for source, target in self.both
         }
+
+
+def _quicker(route: Route, reads: tuple[Format, ...], source: Table, target: Table) -> Route:
+    """Parquet is made of binary rows where each of the columns can be read from them."""
+    if route.staged is not Format.PARQUET or Format.COPY_BINARY not in reads:
+        return route
+    readable = decodable(source.loaded_columns, target.loaded_columns)
+    return Route(Format.COPY_BINARY, Format.PARQUET) if readable else route
 
 
 def _must_convert(source: Table, target: Table, differing: set[TableName]) -> bool:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from whimbrel.codecs import parquet
-from whimbrel.codecs.parquet import Block, ParquetFile, TabToParquet
+from whimbrel.codecs.parquet import Block, ParquetFile, RowsToParquet
 from whimbrel.errors import InternalError, StagingFull, ValueRefused
+from whimbrel.model.chunk import Format
 from whimbrel.model.table import Column, ColumnType
 
 
@@ -33,7 +34,7 @@ def test_types_are_written_as_warehouses_read_them() -> None:
     )
     out = bytearray()
     with ParquetFile(wanted, out.extend) as file:
-        made = TabToParquet(file, wanted, "t")
+        made = RowsToParquet(file, wanted, "t", Format.TAB_TEXT)
         made.feed(b"1.50\t-2.25\t18446744073709551615\t01:02:03\t2026-01-02 03:04:05.6\t2026-01-02 03:04:05\tx\tFF\n")
         made.end()
     read = pq.ParquetFile(io.BytesIO(out))
@@ -55,7 +56,7 @@ def test_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     text = b"".join(b"%d\n" % n for n in range(1000))
     out = bytearray()
     with ParquetFile(wanted, out.extend) as file:
-        made = TabToParquet(file, wanted, "t")
+        made = RowsToParquet(file, wanted, "t", Format.TAB_TEXT)
         for at in range(0, len(text), 33):
             made.feed(text[at : at + 33])
         made.end()
@@ -70,7 +71,7 @@ def test_row_groups_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_rows_are_a_whole_file_too() -> None:
     out = bytearray()
     with ParquetFile(columns(n=pa.int64()), out.extend) as file:
-        TabToParquet(file, file.columns, "t").end()
+        RowsToParquet(file, file.columns, "t", Format.TAB_TEXT).end()
     assert pq.read_table(io.BytesIO(out)).schema == pa.schema([("n", pa.int64())])
 
 
@@ -84,7 +85,7 @@ def test_nothing_is_written_once_writing_failed(monkeypatch: pytest.MonkeyPatch)
             raise StagingFull("the disk is full")
 
     with pytest.raises(StagingFull), ParquetFile(columns(n=pa.int64()), write) as file:  # noqa: PT012 - the end is meant
-        made = TabToParquet(file, file.columns, "t")
+        made = RowsToParquet(file, file.columns, "t", Format.TAB_TEXT)
         made.feed(b"1\n")
         made.end()
     tried = len(written)
@@ -97,7 +98,7 @@ def test_nothing_is_written_once_writing_failed(monkeypatch: pytest.MonkeyPatch)
 def test_a_refusal_leaves_no_whole_file(text: bytes, error: type[Exception]) -> None:
     out = bytearray()
     with pytest.raises(error), ParquetFile(columns(n=pa.int64()), out.extend) as file:  # noqa: PT012 - the end is meant
-        made = TabToParquet(file, file.columns, "t")
+        made = RowsToParquet(file, file.columns, "t", Format.TAB_TEXT)
         made.feed(text)
         made.end()
     with pytest.raises(pa.ArrowInvalid):

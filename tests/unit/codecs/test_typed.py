@@ -31,7 +31,8 @@ INTEGERS = [pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16
 def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "interpreted":
-            patch.setattr(typed, "textvalues", interpreted("textvalues"))
+            for name in ("textvalues", "decimals"):
+                patch.setattr(typed, name, interpreted(name))
         yield
 
 
