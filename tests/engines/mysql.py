@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tests.engines.side import Side
@@ -92,6 +93,10 @@ class MySQLSide(Side):
             known, other = other, known
         fill = self.fill.replace(f", {other}", "").replace(f"{other}, ", "")
         self.run(self.tables + fill.replace(":rows", str(rows)))
+
+    def lines(self, table: str, columns: Sequence[str]) -> list[str]:
+        values = ", ".join(f"coalesce({column}, 'NULL')" for column in columns)
+        return sorted(self.run(f"select concat_ws('|', {values}) from {self.schema}.{table}").splitlines())
 
     def drop_leftovers(self) -> None:
         self.server.client(f"drop database if exists {self.schema}; drop database if exists whimbrel")

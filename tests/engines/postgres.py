@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from tests.engines.side import Side
@@ -78,6 +79,10 @@ class PostgresSide(Side):
 
     def rows(self) -> dict[str, list[str]]:
         return {table: self.run(query.format(self.schema)).splitlines() for table, query in ROWS.items()}
+
+    def lines(self, table: str, columns: Sequence[str]) -> list[str]:
+        values = ", ".join(f"coalesce({column}::text, 'NULL')" for column in columns)
+        return sorted(self.run(f"select concat_ws('|', {values}) from {self.schema}.{table}").splitlines())
 
     def drop_leftovers(self) -> None:
         self.server.psql(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -56,6 +57,10 @@ class Side(ABC):
     @abstractmethod
     def rows(self) -> dict[str, list[str]]:
         """All rows of all tables of the suite, as text that every engine prints alike; JSON is told by its members."""
+
+    @abstractmethod
+    def lines(self, table: str, columns: Sequence[str]) -> list[str]:
+        """The rows of a table in this side's schema, sorted as text: ``1|a|NULL``."""
 
     @abstractmethod
     def drop_leftovers(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -49,6 +49,11 @@ class SnowflakeSide(Side):
             found[table] = ["|".join(part for part in PRINTED[table](*row) if part is not None) for row in rows]
         found["nokey"].sort()
         return found
+
+    def lines(self, table: str, columns: Sequence[str]) -> list[str]:
+        wanted = ", ".join(f'"{column}"' for column in columns)
+        rows = self.server.query(f'select {wanted} from "{self.schema}"."{table}"', self.database)
+        return sorted("|".join("NULL" if v is None else str(v) for v in row) for row in rows)
 
     def drop_leftovers(self) -> None:
         self.server.create_database(self.database)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.servers.mysql import MySQL
 from tests.staged import staged
-from whimbrel.connectors.mysql import log
 from whimbrel.connectors.mysql.connection import connect, execute, query
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.schema import reflect
 from whimbrel.connectors.mysql.target import MySQLTarget
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import DataFailed, Fenced, StagingDamaged, TargetPermissionDenied, ValueRefused
+from whimbrel.errors import DataFailed, StagingDamaged, TargetPermissionDenied, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -81,44 +79,6 @@ def row(number: int, **values: str) -> bytes:
     """A staged row of nulls but for ``values``."""
     names = ["txt", "num", "bin", "bits", "doc", "d", "ts", "dt", "du", "l", "s", "f", "y", "g", "lat"]
     return "\t".join([str(number), *(values.get(name, r"\N") for name in names)]).encode() + b"\n"
-
-
-def test_layouts_are_stored_beside_plans_and_are_none(loading: Loading, loader: MySQLLoader) -> None:
-    loading.load(loader, row(1), chunk=1)
-    changed, other = replace(loading.table, primary_key=()), loading.table.on_target(TableName("s", "other"))
-    loading.checkpoint.save_layouts(loading.epoch, [changed, other])
-    state = loading.checkpoint.state()
-    assert state.layouts == {t.name: t.fingerprint for t in (changed, other)}
-    assert list(state.tables) == [changed.name]
-    assert state.tables[changed.name].loaded == {1: 1}
-    with pytest.raises(Fenced):
-        loading.checkpoint.save_layouts(loading.epoch - 1, [other])
-
-
-def test_tables_are_forgotten_alone_and_all_with_a_new_beginning(loading: Loading, loader: MySQLLoader) -> None:
-    loading.load(loader, row(1), chunk=1)
-    other, checkpoint = loading.table.on_target(TableName("s", "other")), loading.checkpoint
-    checkpoint.save_layouts(loading.epoch, [other])
-    checkpoint.forget(loading.epoch, [loading.table.name])
-    state = checkpoint.state()
-    assert (dict(state.tables), state.layouts, state.unknown([loading.table.name])) == (
-        {},
-        {other.name: other.fingerprint},
-        (loading.table.name,),
-    )
-    checkpoint.snapshot_opened(loading.epoch, log.no_position("uuid"), keep_older=False)
-    assert (checkpoint.state().snapshots, checkpoint.position()) == (1, None)
-    checkpoint.restart(loading.epoch, "afresh", POSITION, [loading.table])
-    state = checkpoint.state()
-    assert (state.operation, state.position, state.snapshots, state.data_complete) == ("afresh", POSITION, 0, False)
-    assert (dict(state.tables), list(state.layouts)) == ({}, [loading.table.name])
-    for write in (
-        lambda: checkpoint.forget(loading.epoch - 1, [loading.table.name]),
-        lambda: checkpoint.restart(loading.epoch - 1, "late", POSITION, []),
-    ):
-        with pytest.raises(Fenced):
-            write()
-    assert checkpoint.state() == state
 
 
 def test_every_kind_of_value(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:
@@ -191,80 +151,6 @@ def test_rows_that_would_be_lost_or_changed(server: MySQL, loading: Loading, loa
     assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
 
 
-def test_a_chunk_is_loaded_once(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:
-    assert loading.load(loader, row(1) + row(2)) == 2
-    assert loading.load(loader, row(1) + row(2)) == 2
-    assert loading.load(loader, b"", chunk=1) == 0
-    assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "2\n"
-    state = loading.checkpoint.state()
-    assert state.tables[NAME].loaded == {0: 2, 1: 0}
-    assert [c.bounds for c in state.tables[NAME].chunks] == [[0, None], [1, None], [2, None]]
-
-
-@pytest.mark.parametrize("upsert", [False, True])
-def test_a_file_that_is_not_what_was_written_is_not_loaded(
-    server: MySQL, loading: Loading, parameters: dict[str, object], job: Job, upsert: bool
-) -> None:
-    """Lost lines, one changed byte, and a reader that counted more: nothing of it stays, and no record of the chunk."""
-    path = loading.folder / "0.tab"
-    whole = row(1, txt="a") + row(2, txt="b")
-    path.write_bytes(whole)
-    file = staged(path, 2)
-    for changed in (row(1, txt="a"), whole.replace(b"b", b"c"), b"", whole + row(3)):
-        path.write_bytes(changed)
-        with closing(MySQLLoader(parameters, job)) as loader, pytest.raises(StagingDamaged, match="not what was"):
-            loading.load_file(loader, file, upsert=upsert)
-    path.write_bytes(whole)
-    with closing(MySQLLoader(parameters, job)) as loader:
-        with pytest.raises(DataFailed, match="3 rows were read, but the target counts 2"):
-            loading.load_file(loader, replace(file, rows=3), upsert=upsert)
-        assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
-        assert loading.checkpoint.state().tables[NAME].loaded == {}
-        assert loading.load_file(loader, file, upsert=upsert) == 2
-        assert loading.load_file(loader, replace(file, rows=3)) == 2, "recorded as loaded"
-
-
-def test_upsert_replaces(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:
-    loading.load(loader, row(1, txt="old") + row(2, txt="kept"))
-    assert loading.load(loader, row(1, txt="new") + row(3), chunk=1, upsert=True) == 2
-    assert server.client("SELECT id, txt FROM t ORDER BY id", DATABASE) == "1\tnew\n2\tkept\n3\tNULL\n"
-
-
-def test_an_older_epoch_is_fenced(server: MySQL, target: MySQLTarget, loading: Loading, loader: MySQLLoader) -> None:
-    with closing(target.checkpoint("m")) as newer:
-        assert newer.claim() == loading.epoch + 1
-    with pytest.raises(Fenced):
-        loading.load(loader, row(1))
-    with pytest.raises(Fenced):
-        loading.checkpoint.clear(loading.epoch, "x")
-    with pytest.raises(Fenced):
-        loading.checkpoint.data_complete(loading.epoch)
-    with pytest.raises(Fenced):
-        loading.checkpoint.set_position(loading.epoch, POSITION)
-    with pytest.raises(Fenced):
-        loader.truncate(loading.epoch, NAME, NAME)
-    assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
-    assert loading.checkpoint.state().operation == "op-target"
-
-
-def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(
-    server: MySQL, target: MySQLTarget, loading: Loading, loader: MySQLLoader
-) -> None:
-    with closing(target.checkpoint("m")) as deleted:
-        deleted.own([NAME])
-        deleted.remove()
-    with closing(target.checkpoint("m")) as namesake:
-        assert namesake.owned() == frozenset(), "or its reset would drop what the other one has made"
-        epochs = [namesake.claim() for _ in range(3)]
-        namesake.save_plan(epochs[-1], loading.table, loading.chunks)
-        assert min(epochs) > loading.epoch
-    with pytest.raises(Fenced):
-        loading.load(loader, row(1))
-    with pytest.raises(Fenced):
-        loading.checkpoint.set_position(loading.epoch, POSITION)
-    assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
-
-
 def test_loaders_work_side_by_side(
     parameters: dict[str, object], job: Job, loading: Loading, loader: MySQLLoader
 ) -> None:
@@ -283,29 +169,6 @@ def test_truncate_forgets_the_chunks(server: MySQL, loading: Loading, loader: My
     state = loading.checkpoint.state().tables[NAME]
     assert (state.loaded, state.finished, len(state.chunks)) == ({}, False, 3)
     assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
-
-
-def test_state_remembers(target: MySQLTarget, loading: Loading) -> None:
-    checkpoint, epoch = loading.checkpoint, loading.epoch
-    assert checkpoint.position() is None
-    checkpoint.snapshot_opened(epoch, POSITION, keep_older=False)
-    newer = Position("mysql", "srv", "binlog.000002:4", (2, 4))
-    checkpoint.snapshot_opened(epoch, newer, keep_older=True)
-    assert checkpoint.position() == POSITION
-    checkpoint.set_position(epoch, newer)
-    checkpoint.table_finished(epoch, NAME)
-    checkpoint.data_complete(epoch)
-    with closing(target.checkpoint("m")) as again:
-        state = again.state()
-    assert (state.epoch, state.operation, state.position, state.data_complete, state.snapshots) == (
-        *(epoch, "op-target", newer, True, 2),
-    )
-    assert state.tables[NAME].finished
-    checkpoint.clear(epoch, "")
-    assert checkpoint.state().tables == {}
-    assert checkpoint.state().epoch == epoch
-    with closing(target.checkpoint("another")) as other:
-        assert other.state().epoch == 0
 
 
 def test_what_is_not_there(loading: Loading, loader: MySQLLoader, tmp_path: Path) -> None:

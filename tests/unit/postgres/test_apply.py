@@ -16,7 +16,6 @@ from whimbrel.connectors.postgres import slots
 from whimbrel.connectors.postgres.apply import PostgresApplier, open_applier
 from whimbrel.errors import (
     TargetPermissionDenied,
-    ValueRefused,
 )
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment
 from whimbrel.model.names import TableName
@@ -51,22 +50,6 @@ def target_rows(rig: Rig, order: str = "1") -> str:
 
 
 # --- tables with a key ----------------------------------------------------------------------------------------------
-
-
-def test_a_segment_applied_twice_ends_the_same(server: Postgres) -> None:
-    with Rig(server, TABLE, "t") as rig:
-        rig.sql("insert into t select i, 'row ' || i, i from generate_series(1, 10) i")
-        start = rig.start()
-        rig.sql(
-            "insert into t values (11); update t set id = 20 where id = 1; delete from t where id = 2;"
-            "update t set n = 0"
-        )
-        segments = rig.capture(start)
-        applier = rig.applier()
-        rig.apply(applier, segments)
-        rig.assert_equal()
-        rig.apply(applier, segments)
-        rig.assert_equal()
 
 
 def test_old_changes_replayed_over_newer_rows_converge(server: Postgres) -> None:
@@ -108,21 +91,6 @@ def test_values_missing_on_the_target_are_asked_of_the_source(server: Postgres) 
             r'("\\x05",whole,,)',
         ]
         assert rig.refetched == [[{"id": b"\x00\xff"}, {"id": b"\x02"}, {"id": b"\x04"}]]
-
-
-def test_a_moved_row_takes_missing_values_along(server: Postgres) -> None:
-    with Rig(server, TABLE, "t") as rig:
-        rig.target_sql("insert into t values (1, 'one', 1), (2, 'two', 2)")
-        rows: list[Row] = [
-            (UPDATE_BEFORE, [b"1", None, None]),
-            (UPDATE, [b"9", MISSING, b"9"]),
-            (UPDATE_BEFORE, [b"2", None, None]),
-            (UPDATE, [b"1", MISSING, MISSING]),
-            (UPDATE_BEFORE, [b"9", None, None]),
-            (UPDATE, [b"2", MISSING, MISSING]),
-        ]
-        rig.apply(rig.applier(), [segment(rig, rows, ["id", "note", "n"])])
-        assert target_rows(rig).splitlines() == ["(1,two,2)", "(2,one,9)"]
 
 
 @pytest.mark.parametrize(
@@ -246,15 +214,6 @@ def test_of_equal_rows_exactly_as_many_go_as_were_deleted(server: Postgres) -> N
             '(1,,"(1,2)")',
             '(2,"{""a"": 1}","(1,2)")',
         ]
-
-
-def test_a_row_that_is_not_there_as_the_source_had_it_stops_with_its_table(server: Postgres) -> None:
-    with Rig(server, "create table t (a int);", "t") as rig:
-        rig.target_sql("insert into t values (1)")
-        applier = rig.applier()
-        with pytest.raises(ValueRefused, match=r"public\.t"):
-            rig.apply(applier, [segment(rig, [(DELETE, [b"1"]), (DELETE, [b"1"])], ["a"])])
-        assert target_rows(rig) == "(1)"
 
 
 # --- truncate, keys between tables, triggers ------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.postgres.apply import open_applier
 from whimbrel.connectors.postgres.schema import reflect
 from whimbrel.errors import (
-    Fenced,
     LayoutChanged,
     TableMissing,
     TargetInterrupted,
@@ -25,32 +24,6 @@ from whimbrel.errors import (
 from whimbrel.model.change import INSERT, UPDATE
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
-
-
-def test_an_older_owner_cannot_commit(server: Postgres) -> None:
-    with Rig(server, TABLE, "t") as rig:
-        old = rig.applier()
-        old_epoch = rig.epoch
-        rig.applier()
-        one = segment(rig, [(INSERT, [b"1", b"a", b"1"])], ["id", "note", "n"])
-        old.apply(one, rig.refetch)
-        with pytest.raises(Fenced):
-            old.commit(old_epoch, one.position)
-        assert target_rows(rig) == ""
-        assert rig.target_sql("select position is null from whimbrel.progress") == "t"
-
-
-def test_the_position_commits_with_the_rows(server: Postgres) -> None:
-    with Rig(server, TABLE, "t") as rig:
-        one = segment(rig, [(INSERT, [b"1", b"a", b"1"])], ["id", "note", "n"])
-        applier = rig.applier()
-        applier.apply(one, rig.refetch)
-        assert rig.target_sql("select position is null from whimbrel.progress") == "t"
-        applier.commit(rig.epoch, one.position)
-        assert Position.from_json(rig.target_sql("select position from whimbrel.progress")) == one.position
-        later = replace(one.position, text="0/9", order=(9,))
-        applier.commit(rig.epoch, later)
-        assert Position.from_json(rig.target_sql("select position from whimbrel.progress")) == later
 
 
 def test_a_value_the_target_cannot_hold_is_refused_by_table_and_column(server: Postgres) -> None:

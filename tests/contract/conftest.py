@@ -1,0 +1,46 @@
+"""A bench for each engine, on the session's servers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import running_end
+from tests.contract.bench import Bench
+from tests.engines import Side, side_of
+from tests.servers.fleet import SERVERS, Fleet
+from whimbrel.model.table import Table
+
+ENGINES = ("postgres18", "mariadb", "mysql")
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def side(request: pytest.FixtureRequest, fleet: Fleet) -> Side:
+    """The engine's end, empty when the module begins."""
+    found = side_of(running_end(fleet, request.param), SERVERS[request.param], "contract", "contract")
+    found.drop_leftovers()
+    return found
+
+
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, side: Side, tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes a bench of these tables; each test has a migration of its own, and the same schema, emptied."""
+    for mark in request.node.iter_markers("differs"):
+        type, error, reason = mark.args
+        if type == side.type:
+            request.applymarker(pytest.mark.xfail(raises=error, reason=reason, strict=True))
+    made: list[Bench] = []
+
+    def make(*tables: Table) -> Bench:
+        made.append(Bench(side, tables, tmp_path, f"contract{next(_numbers)}"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        with closing(one):
+            one.drop_tables()
