@@ -18,7 +18,8 @@ DATABASE = "finish_here"
 SQL = """
 CREATE TABLE parent (id INT AUTO_INCREMENT PRIMARY KEY, code VARCHAR(10), UNIQUE KEY uq (code)) AUTO_INCREMENT = 50;
 CREATE TABLE child (
-  id INT PRIMARY KEY, pid INT, self INT, txt TEXT, n INT NOT NULL AUTO_INCREMENT, code VARCHAR(10),
+  id INT PRIMARY KEY, pid INT, self INT, raw VARBINARY(4) DEFAULT 0xFF00, txt TEXT,
+  n INT NOT NULL AUTO_INCREMENT, code VARCHAR(10),
   KEY by_n (n), KEY by_pid (pid, txt(5) DESC), UNIQUE KEY uq (code, pid),
   FULLTEXT KEY ft (txt), FULLTEXT KEY ft2 (code),
   CONSTRAINT fk_parent FOREIGN KEY (pid) REFERENCES parent (id) ON DELETE CASCADE,

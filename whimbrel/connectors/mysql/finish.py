@@ -91,8 +91,12 @@ def _needed_indexes(session: Session, table: Table) -> set[str]:
 def _definitions(session: Session, name: TableName, kind: Kind) -> Iterator[tuple[str, str]]:
     """The table's indexes or foreign keys as SHOW CREATE TABLE has them: (name, text for ALTER TABLE ... ADD)."""
     group = "key" if kind == "foreign key" else "index"
-    text = str(query(session, f"SHOW CREATE TABLE {qualified(name)}")[0][1])
-    for line in text.splitlines():
+    told, session.use_unicode = session.use_unicode, False  # MariaDB shows a column's default as the bytes that it is
+    try:
+        text: bytes = query(session, f"SHOW CREATE TABLE {qualified(name)}")[0][1]
+    finally:
+        session.use_unicode = told
+    for line in text.decode("utf-8", "surrogateescape").split("\n"):
         found = _LINE.match(line)
         if found and found[group]:
             yield found[group].replace("``", "`"), line.strip().rstrip(",")
