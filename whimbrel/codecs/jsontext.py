@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from whimbrel.codecs.text import Render, array_to_json
+from whimbrel.codecs.text import Render, json_arrays
 from whimbrel.errors import ValueRefused
 from whimbrel.model.table import Annotation, ColumnType
 
@@ -165,8 +165,7 @@ def _bytes(value: bytes) -> pa.Scalar:
 
 
 def _arrays(column: pa.BinaryArray, kind: Render) -> pa.BinaryArray:
-    found = [None if v is None else array_to_json(v.decode(), kind).encode() for v in column.to_pylist()]
-    return pa.array(found, pa.binary())
+    return json_arrays(column, kind)
 
 
 _DATE = r"([0-9]{4,}-[0-9]{2}-[0-9]{2})"

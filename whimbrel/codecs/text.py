@@ -89,10 +89,18 @@ def _utc(column: pa.BinaryArray) -> pa.BinaryArray:
 
 def _array_json(kind: Render) -> Callable[[pa.BinaryArray], pa.BinaryArray]:
     def convert(column: pa.BinaryArray) -> pa.BinaryArray:
-        values = [None if v is None else array_to_json(v.decode(), kind).encode() for v in column.to_pylist()]
-        return _escaped(pa.array(values, pa.binary()))
+        return _escaped(json_arrays(column, kind))
 
     return convert
+
+
+def json_arrays(column: pa.BinaryArray, kind: Render) -> pa.BinaryArray:
+    """Each PostgreSQL array literal as JSON. Raises ReplicationFailed for what is none."""
+    try:
+        values = [None if v is None else array_to_json(v.decode(), kind).encode() for v in column.to_pylist()]
+    except (UnicodeDecodeError, KeyError, RecursionError):
+        raise ReplicationFailed("a value is no array of its type") from None
+    return pa.array(values, pa.binary())
 
 
 def array_to_json(literal: str, kind: Render) -> str:

@@ -253,7 +253,7 @@ def _arrays(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Te
     if want.annotation is Annotation.JSON:
         try:
             return column if text is Text.TAB else jsontext.values(column, array_form(have.arrow))
-        except (ReplicationFailed, UnicodeDecodeError, KeyError, RecursionError):
+        except ReplicationFailed:
             raise Refused("a text is no array") from None
     if text is Text.TAB:
         raise Refused("an array comes as JSON, and the target's column is not for JSON", "Make it one for JSON.")
