@@ -22,6 +22,8 @@ SERVERS = {  # name -> the type of an endpoint on it
     "snowflake": "snowflake",  # a stand-in
 }
 
+STANDS = frozenset({"snowflake"})  # servers that only stand in for the engine
+
 
 class Missing(Exception):
     """This machine does not have the server, or was told not to use it; the text says why."""

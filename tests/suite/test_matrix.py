@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.servers.fleet import SERVERS
+from tests.contract.conftest import ENGINES as CONTRACT
+from tests.servers.fleet import SERVERS, STANDS
 from tests.suite import test_queue
 from tests.suite.conftest import DIAGONAL, PAIRS
 from tests.suite.test_queue import PAIRS as QUEUES
@@ -20,7 +21,8 @@ from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
 
 SUITE = Path(__file__).parent
-STATES = {"test", "gap", "n/a"}
+STATES = {"test", "stand-in", "contract", "gap", "n/a"}
+CONTRACTED = {"rows", "changes", "resume"}  # what tests/contract proves of a target, whatever the source
 ON_A_PAIR = {"world", "following"}  # fixtures that run a test on every pair of the suite
 
 CLAIMED: dict[str, Callable[[Capabilities, Capabilities], bool]] = {
@@ -83,12 +85,23 @@ def test_every_capability_is_answered_for_every_pair() -> None:
 
 @pytest.mark.parametrize("capability", CLAIMED)
 def test_states_are_what_engines_claim_and_the_suite_runs(capability: str) -> None:
-    run = {f"{SERVERS[source]} → {SERVERS[target]}" for source, target in PAIRS}
+    run = {
+        f"{SERVERS[source]} → {SERVERS[target]}": "stand-in" if {source, target} & STANDS else "test"
+        for source, target in PAIRS
+    }
+    by_contract = {SERVERS[name] for name in CONTRACT}
     for pair, states in matrix()["pairs"].items():
-        source, target = (engine(type).capabilities for type in pair.split(" → "))
-        claimed = CLAIMED[capability](source, target)
-        expected = ("test" if pair in run else "gap") if claimed else "n/a"
+        source, target = pair.split(" → ")
+        otherwise = "contract" if target in by_contract and capability in CONTRACTED else "gap"
+        claimed = CLAIMED[capability](engine(source).capabilities, engine(target).capabilities)
+        expected = run.get(pair, otherwise) if claimed else "n/a"
         assert states[capability] == expected, f"{pair}, {capability}"
+
+
+def test_every_target_is_held_to_the_contract() -> None:
+    held = {SERVERS[name]: "stand-in" if name in STANDS else "test" for name in CONTRACT}
+    assert matrix()["contract"] == held
+    assert set(held) == {type for type in known_types() if engine(type).capabilities.target}
 
 
 def test_each_test_of_the_suite_proves_exactly_one_capability() -> None:
