@@ -38,6 +38,9 @@ class Side(ABC):
     fill: ClassVar[str] = ""
     """SQL that fills them, with ``:rows`` rows in ``item``."""
 
+    numbers_rows: ClassVar[bool] = True
+    """Whether columns that the source numbers are numbered there too; else new rows must bring their numbers."""
+
     @property
     def is_postgres(self) -> bool:
         return self.family == "postgres"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC
+from datetime import UTC, time
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from tests.engines.side import TABLES, Side
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
+BATCH_SECONDS = 0.1  # tests have no warehouse to pay for
 ORDERS = {"parent": ' order by "id"', "item": ' order by "id"', "twokeys": ' order by "a", "b"', "nokey": ""}
 
 
@@ -22,9 +23,10 @@ class SnowflakeSide(Side):
 
     server: Snowflake
     family: ClassVar[str] = "snowflake"
+    numbers_rows: ClassVar[bool] = False
 
     def endpoint(self, name: str) -> Endpoint:
-        return Endpoint(name, self.type, self.server.parameters(self.database))
+        return Endpoint(name, self.type, {**self.server.parameters(self.database), "batch_seconds": BATCH_SECONDS})
 
     def run(self, sql: str) -> str:
         """One statement, or several of which the last one's rows are told."""
@@ -85,7 +87,7 @@ def _item(*row: Any) -> tuple[str, ...]:
         _or_dash(score if score is None else f"{Decimal(f'{score:.15g}'):.6f}"),
         _or_dash(ratio if ratio is None else f"{ratio:.3f}"),
         _or_dash(born),
-        _or_dash(noon if noon is None else f"{noon:%H:%M:%S.%f}"),
+        _or_dash(f"{noon:%H:%M:%S.%f}" if isinstance(noon, time) else noon),
         _or_dash(made if made is None else f"{made:%Y-%m-%d %H:%M:%S.%f}"),
         _or_dash(seen if seen is None else f"{seen.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"),
         _or_dash(members.get("n")),

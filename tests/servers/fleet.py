@@ -19,7 +19,7 @@ SERVERS = {  # name -> the type of an endpoint on it
     "postgres18": "postgres",
     "mariadb": "mariadb",
     "mysql": "mysql",
-    "snowflake": "snowflake",  # a stand-in
+    "snowflake": "snowflake",
 }
 
 STANDS = frozenset({"snowflake"})  # servers that only stand in for the engine

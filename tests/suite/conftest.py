@@ -22,6 +22,9 @@ DIAGONAL = (  # each engine once on either side, and the two families both ways
     ("mariadb", "mariadb"),
 )
 OTHERS = (
+    ("postgres18", "snowflake"),
+    ("mariadb", "snowflake"),
+    ("mysql", "snowflake"),
     ("postgres18", "mariadb"),
     ("mariadb", "postgres15"),
     ("mariadb", "mysql"),

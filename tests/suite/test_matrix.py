@@ -14,7 +14,7 @@ import yaml
 
 from tests.contract.conftest import ENGINES as CONTRACT
 from tests.servers.fleet import SERVERS, STANDS
-from tests.suite import test_queue
+from tests.suite import test_queue, test_warehouse
 from tests.suite.conftest import DIAGONAL, PAIRS
 from tests.suite.test_queue import PAIRS as QUEUES
 from whimbrel.connectors.protocols import Capabilities, negotiate
@@ -72,7 +72,10 @@ def test_every_engine_is_on_the_diagonal_and_the_families_both_ways() -> None:
     assert listed == [f"{source} → {target}" for source, target in run]
     types = {type: engine(type).capabilities for type in known_types()}
     assert {source for source, _ in run} == {type for type, can in types.items() if can.source}
-    assert {target for _, target in run} == {type for type, can in types.items() if can.target}
+    stand_ins = {f"{SERVERS[source]} → {SERVERS[target]}" for source, target in test_warehouse.FIRST}
+    assert set(matrix()["stand-ins"]) == stand_ins
+    targets = {target for _, target in run} | {pair.split(" → ")[1] for pair in stand_ins}
+    assert targets == {type for type, can in types.items() if can.target}
     assert {("postgres", "mysql"), ("mysql", "postgres")} <= set(run)
 
 

@@ -67,6 +67,10 @@ def test_chunks_that_a_crash_of_the_target_took_back_are_missed(world: World) ->
 def test_the_target_numbers_its_own_rows_afterwards(world: World) -> None:
     prepare(world)
     copy_data(world.job("data"), Watch(), capture=False, resume=False)
+    if not world.target.numbers_rows:
+        with pytest.raises(Exception, match="NULL"):
+            world.target.change("insert into item (small) values (7)")
+        return
     world.target.change("insert into item (small) values (7)")
     assert int(world.target.run(f"select max(id) from {world.target.schema}.item")) > ROWS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points, metadata
 from typing import cast
@@ -45,6 +46,16 @@ def _how_to_install(type: str, error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"Install what is missing: pip install {error.name.partition('.')[0]}."
     return f"Mend what the import failed at: {error}."
+
+
+@cache
+def preloads() -> tuple[str, ...]:
+    """The modules that processes of the data and change planes import once for all, of all connectors that load."""
+    found: dict[str, None] = {}
+    for type in sorted(known_types()):
+        with suppress(DriverMissing):
+            found.update(dict.fromkeys(engine(type).preload))
+    return tuple(found)
 
 
 @cache

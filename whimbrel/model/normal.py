@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 
 from whimbrel.errors import ValidateFailed
@@ -26,8 +27,9 @@ HASH_BITS: Final = 60  # of each row's SHA-256, kept as a whole number that ever
 HASH_END: Final = 1 << HASH_BITS
 SHORT_TEXT: Final = 255  # characters; longer texts enter a row's hash as their own SHA-256
 
-CLIENT_FORMS: Final = frozenset({"json", "float64-exact"})
-_CHEAP: Final = {"json": "json-text", "float64-exact": "float64"}
+CLIENT_FORMS: Final = frozenset({"json", "float64-exact", "float32-exact"})
+_CHEAP: Final = {"json": "json-text", "float64-exact": "float64", "float32-exact": "float32"}
+_BY_US: Final = {"float64": "float64-exact", "float32": "float32-exact"}
 _STRICT: Final = {"float64": "float64-exact"}
 _KEY: Final = {"long-text": "text", "bytes": "hex"}
 
@@ -73,6 +75,11 @@ def strict(columns: Columns) -> tuple[tuple[str, str], ...]:
     return tuple((name, _STRICT.get(form, form)) for name, form in columns)
 
 
+def without_floats(form: str) -> str:
+    """The form for a pair of engines of which one cannot write binary floats exactly: floats are then read by us."""
+    return _BY_US.get(form, form)
+
+
 def ordered(key: Columns) -> bool:
     """Whether rows with this key can be cut into ranges of the key; otherwise they are cut by the key's hash."""
     return bool(key) and all(form in _ORDERED for _, form in key)
@@ -104,6 +111,8 @@ def client_text(form: str, text: str | None) -> str:
     try:
         if form == "float64-exact":
             return repr(float(text) + 0.0)
+        if form == "float32-exact":
+            return repr(float(np.float32(text)) + 0.0)
         return "=" + _canonical_json(text)
     except (ValueError, ArithmeticError, RecursionError) as e:
         raise ValidateFailed(f"a value cannot be read as {form}: {type(e).__name__}") from e

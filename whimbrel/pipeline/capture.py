@@ -39,13 +39,15 @@ ALIVE = 5.0  # seconds between signs of life to a source that is not read from, 
 class CaptureSpec:
     """What a capture process is born with; it travels over the pipe, never over a command line.
 
-    ``ordered``: segments keep the order of changes across tables, which queues need.
+    ``ordered``: segments keep the order of changes across tables, which queues need. ``gather``: for how many seconds
+    changes are gathered into one segment, unless they fill a slice sooner.
     """
 
     job: Job
     tables: tuple[Table, ...]
     start: Position
     ordered: bool = False
+    gather: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def main(spec: CaptureSpec, pipe: Connection) -> None:
     source = engine(spec.job.source.type).source(spec.job.source, spec.job.operation)
     try:
         with closing(source.open_changes(spec.job, spec.tables, spec.start)) as stream:
-            _run(stream, SegmentBuilder(spec.start, ordered=spec.ordered), pipe)
+            _run(stream, SegmentBuilder(spec.start, ordered=spec.ordered), pipe, spec.gather)
     except (EOFError, OSError):
         os._exit(1)  # the parent is gone
     except WhimbrelError as e:
@@ -146,8 +148,9 @@ def _end_soon(seconds: float = 5.0) -> None:
     os._exit(1)
 
 
-def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection) -> None:
+def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection, gather: float = 0.0) -> None:
     credit = CREDIT
+    handed_over = -gather  # when the last segment was
     committed, told = builder.position, time.monotonic()
     while True:
         full = builder.bytes >= SLICE
@@ -165,6 +168,9 @@ def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection) -> Non
         elif time.monotonic() - told > ALIVE:
             told = time.monotonic()
             stream.confirm(committed)
-        if credit and not builder.empty and (not builder.in_transaction or builder.bytes >= SLICE):
+        full = builder.bytes >= SLICE
+        ripe = not builder.in_transaction and time.monotonic() - handed_over >= gather
+        if credit and not builder.empty and (full or ripe):
             pipe.send(builder.cut())
+            handed_over = time.monotonic()
             credit -= 1

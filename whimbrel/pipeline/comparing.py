@@ -15,9 +15,9 @@ from whimbrel.connectors.registry import engine
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered
+from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered, without_floats
 from whimbrel.model.table import ColumnType, Table
-from whimbrel.pipeline.pair import Pair, open_target_reader
+from whimbrel.pipeline.pair import Pair, open_target
 from whimbrel.pipeline.segments_diff import Point, Side
 from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
 
@@ -69,19 +69,19 @@ def column_forms(pair: Pair, name: TableName) -> list[tuple[str, str, str]]:
     """Source's name, target's name and form of each column of a table that can be compared."""
     source, target = next((s, t) for s, t in pair.both if s.name == name)
     there = _types_there(pair.job, [target.name]).get(target.name, {})
-    same = pair.job.source.type == pair.job.target.type
+    engines = _Engines.of(pair.job)
     found = []
     for s, t in zip(source.loaded_columns, target.loaded_columns, strict=True):
         with suppress(ValidateFailed):
-            found.append((s.name, t.name, _form(s.type, t.type, there.get(t.name, t.type), same)))
+            found.append((s.name, t.name, _form(s.type, t.type, there.get(t.name, t.type), engines)))
     return found
 
 
 def _types_there(job: Job, names: Sequence[TableName]) -> dict[TableName, dict[str, ColumnType]]:
     """The target's column types as they are: a table made by hand may have others than we would make."""
-    with open_target_reader(job) as reader:
+    with open_target(job) as target:
         try:
-            found = reader.reflect(names)
+            found = target.reflect(names)
         except WhimbrelError as e:
             if e.retryable or isinstance(e, ConnectionRefused):
                 raise
@@ -91,29 +91,43 @@ def _types_there(job: Job, names: Sequence[TableName]) -> dict[TableName, dict[s
 
 def _plan(job: Job, source: Table, target: Table, there: Mapping[str, ColumnType]) -> Plan:
     pairs = zip(source.loaded_columns, target.loaded_columns, strict=True)
-    same = job.source.type == job.target.type
+    engines = _Engines.of(job)
     try:
-        forms = tuple(_form(s.type, t.type, there.get(t.name, t.type), same) for s, t in pairs)
+        forms = tuple(_form(s.type, t.type, there.get(t.name, t.type), engines) for s, t in pairs)
     except ValidateFailed as e:
         raise ValidateFailed(f"{source.name}: {e.message}", remedy=e.how_to_fix, table=str(source.name)) from e
-    return Plan(source, target, forms, tuple(_computed(source, target, there, same)))
+    return Plan(source, target, forms, tuple(_computed(source, target, there, engines)))
 
 
 def _computed(
-    source: Table, target: Table, there: Mapping[str, ColumnType], same_engine: bool
+    source: Table, target: Table, there: Mapping[str, ColumnType], engines: _Engines
 ) -> Iterator[tuple[str, str, str]]:
     """Those that the target has too, and that have a form: nothing was copied into the others that could be lost."""
     for s, t in zip(source.columns, target.columns, strict=True):
         if s.generated is not None and t.name in there:
             with suppress(ValidateFailed):
-                yield s.name, t.name, _form(s.type, t.type, there[t.name], same_engine)
+                yield s.name, t.name, _form(s.type, t.type, there[t.name], engines)
 
 
-def _form(source: ColumnType, made: ColumnType, there: ColumnType, same_engine: bool) -> str:
+def _form(source: ColumnType, made: ColumnType, there: ColumnType, engines: _Engines) -> str:
     try:
-        return normal_form(source, there, same_engine=same_engine)
+        form = normal_form(source, there, same_engine=engines.same)
     except ValidateFailed:
-        return normal_form(source, made, same_engine=same_engine)
+        form = normal_form(source, made, same_engine=engines.same)
+    return form if engines.print_floats else without_floats(form)
+
+
+@dataclass(frozen=True)
+class _Engines:
+    """What the forms of a pair depend on beside the columns' types."""
+
+    same: bool
+    print_floats: bool
+
+    @classmethod
+    def of(cls, job: Job) -> _Engines:
+        types = (job.source.type, job.target.type)
+        return cls(types[0] == types[1], all(engine(type).capabilities.prints_floats for type in types))
 
 
 @dataclass(frozen=True)

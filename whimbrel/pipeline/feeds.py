@@ -66,8 +66,14 @@ class DatabaseFeed:
             self._commit(segment.position)
             self.in_transaction = False
 
+    @property
+    def gather(self) -> float:
+        """For how many seconds changes are gathered before they come here."""
+        return self.pair.target.pace.gather
+
     def move(self, position: Position, seconds: float) -> None:
-        if self.committed.order < position.order and time.monotonic() - self._committed_at >= seconds:
+        wanted = max(seconds, self.pair.target.pace.idle) if seconds else 0.0
+        if self.committed.order < position.order and time.monotonic() - self._committed_at >= wanted:
             self._commit(position)
 
     def caught_up(self) -> None:

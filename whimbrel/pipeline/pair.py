@@ -11,7 +11,7 @@ from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
 from whimbrel.model.chunk import Format
-from whimbrel.model.job import Job, session_name
+from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -128,14 +128,3 @@ def open_target(job: Job) -> Iterator[Target]:
         yield target
     finally:
         target.close()
-
-
-@contextmanager
-def open_target_reader(job: Job) -> Iterator[Source]:
-    """The target, to be looked at as a source is. Its sessions are named as the target's others are, as whoever ends
-    those is to end these too: a look at a table may wait for its lock."""
-    reader = engine(job.target.type).source(job.target, session_name(job.operation, "target"))
-    try:
-        yield reader
-    finally:
-        reader.close()

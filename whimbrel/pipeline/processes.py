@@ -11,19 +11,14 @@ import multiprocessing
 import tempfile
 from multiprocessing.context import ForkServerContext, ForkServerProcess, SpawnContext, SpawnProcess
 
+from whimbrel.connectors.registry import preloads
+
 Process = ForkServerProcess | SpawnProcess
 
 _LONGEST_FOLDER = 60  # the server's socket lies in the folder for temporary files, and its path may have 107 bytes
 
-# A connector whose driver is not installed is left out by the fork server, and refused by name where it is used.
-_IMPORTED = [
-    "whimbrel.pipeline.lane",
-    "whimbrel.pipeline.capture",
-    "whimbrel.connectors.postgres.source",
-    "whimbrel.connectors.postgres.target",
-    "whimbrel.connectors.mysql.source",
-    "whimbrel.connectors.mysql.target",
-]
+# What each of them needs; the connectors add what their own need (``Engine.preload``).
+_IMPORTED = ["whimbrel.pipeline.lane", "whimbrel.pipeline.capture"]
 
 
 def context() -> ForkServerContext | SpawnContext:
@@ -31,5 +26,6 @@ def context() -> ForkServerContext | SpawnContext:
     if len(tempfile.gettempdir().encode()) > _LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(_IMPORTED)
+    # a module whose driver is not installed is left out by the fork server, and refused by name where it is used
+    found.set_forkserver_preload([*_IMPORTED, *preloads()])
     return found

@@ -47,7 +47,9 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
     ):
         start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
-        spec = CaptureSpec(job, work.tables, start, ordered=work.queue is not None)
+        spec = CaptureSpec(
+            job, work.tables, start, work.queue is not None, work.database.gather if work.database else 0.0
+        )
         with Capture(spec, lambda line: control.log("extractor", line)) as capture:
             changes = _Changes(job, work, control, capture, start)
             try:

@@ -30,8 +30,17 @@ def apply() -> None:
     copy_into._describe_table = _described
     copy_into._match_parquet_columns = _matched
     copy_into._params = _options_that_matter(copy_into._params)
+    transforms.trim_cast_varchar = _trimmed
+    transforms.numeric_agg_implicit_cast = lambda expression: expression  # would add up in binary floating point
     transforms.integer_precision = _integers_alone(transforms.integer_precision)
     rowtype.duckdb_to_sf_type |= {"FLOAT": "real", "SMALLINT": "fixed", "TINYINT": "fixed", "UUID": "text"}
+
+
+def _trimmed(expression: Any) -> Any:
+    """fakesnow's forgets which characters are trimmed, and on which side."""
+    if isinstance(expression, exp.Trim) and not isinstance(expression.this, exp.Cast):
+        expression.set("this", exp.cast(expression.this, "varchar"))
+    return expression
 
 
 def _timestamps_with_nulls(timestamps: Any) -> Any:

@@ -86,6 +86,16 @@ class Session:
         connection: duckdb.DuckDBPyConnection = self.connection._duck_conn
         return connection
 
+    def private(self, table: str) -> str:
+        """What a temporary table of this session is called below."""
+        return f"{table}~{self.id}"
+
+    def drop_temporary(self) -> None:
+        for database, schema, table in self.temporary:
+            with suppress(duckdb.Error):
+                self.duck.execute(f'DROP TABLE IF EXISTS "{database}"."{schema}"."{self.private(table)}"')
+        self.temporary.clear()
+
     def use(self, kind: str, name: str) -> None:
         """USE WAREHOUSE, USE ROLE."""
         if name not in (self.sessions.warehouses if kind == "WAREHOUSE" else self.sessions.roles):
@@ -295,6 +305,7 @@ class Sessions:
         session.cancel()
         with session.working:
             session.roll_back()
+            session.drop_temporary()
         session.connection.close()
         return True
 

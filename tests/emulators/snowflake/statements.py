@@ -164,8 +164,7 @@ def _perform(cursor: Any, session: Session, command: str, parameters: Any) -> No
     cursor.check_db_and_schema(statement)
     for table in names.tables(statement):
         if names.full(table, connection) in session.temporary:
-            table.set("catalog", None)
-            table.set("db", None)
+            table.set("this", exp.to_identifier(session.private(names.normal(table.this)), quoted=True))
     if isinstance(statement, exp.Merge):
         merge(cursor, statement, parameters)
         return
@@ -180,11 +179,14 @@ def _perform(cursor: Any, session: Session, command: str, parameters: Any) -> No
 
 
 def _own_namespace(statement: exp.Create, session: Session) -> None:
-    """DuckDB keeps temporary tables in no schema."""
-    if statement.args.get("kind") == "TABLE" and statement.find(exp.TemporaryProperty):
+    """DuckDB keeps temporary tables in no schema, and COPY INTO looks for them in one: they are made as tables under a
+    name that no other session knows."""
+    temporary = statement.find(exp.TemporaryProperty)
+    if statement.args.get("kind") == "TABLE" and temporary:
         table = statement.find(exp.Table)
         assert table is not None
         session.temporary.add(names.full(table, session.connection))
+        temporary.pop()
 
 
 def _forget(statement: exp.Drop, session: Session) -> None:
@@ -196,15 +198,25 @@ def _forget(statement: exp.Drop, session: Session) -> None:
 
 def _read(command: str, session: Session) -> Expr:
     """The statement, with what fakesnow does not know in words that it does."""
-    statement: Expr = parse_one(command)
-    return statement.transform(lambda node: _mended(node, session), copy=False)
+    return _all_mended(parse_one(command), session)
+
+
+def _all_mended(part: Expr, session: Session) -> Expr:
+    mended: Expr = part.transform(lambda node: _mended(node, session), copy=False)
+    return mended
 
 
 def _mended(node: Expr, session: Session) -> Expr:
     text: str | None
     if isinstance(node, exp.ToNumber) and _is_hexadecimal(node.args.get("format")):
-        digits = exp.Concat(expressions=[exp.Literal.string("0x"), node.this.copy()], safe=True, coalesce=False)
+        inside = _all_mended(node.this.copy(), session)  # what takes the node's place is not looked at again
+        digits = exp.Concat(expressions=[exp.Literal.string("0x"), inside], safe=True, coalesce=False)
         return exp.cast(exp.cast(digits, "bigint"), "decimal(38, 0)")
+    if isinstance(node, exp.ByteLength) or (isinstance(node, exp.Anonymous) and node.name.upper() == "OCTET_LENGTH"):
+        of = node.this if isinstance(node, exp.ByteLength) else node.expressions[0]
+        return exp.Anonymous(
+            this="STRLEN", expressions=[_all_mended(of.copy(), session)]
+        )  # which counts bytes in DuckDB
     if isinstance(node, exp.CurrentSession):
         text = str(session.id)
     elif isinstance(node, exp.CurrentTransaction):

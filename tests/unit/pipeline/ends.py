@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from whimbrel.connectors.protocols import LoadState, TableLoad
+from whimbrel.connectors.protocols import LoadState, Pace, TableLoad
 from whimbrel.errors import ValueRefused
 from whimbrel.model.change import INSERT, UPDATE, Segment, TableChanges
 from whimbrel.model.chunk import Chunk
@@ -245,6 +245,7 @@ class Target:
 
     world: World
     pending: list[Segment] = field(default_factory=list)
+    pace: Pace = field(default_factory=Pace)
 
     def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         return tuple(n for n in names if n not in self.world.absent)

@@ -23,6 +23,7 @@ class KafkaEngine:
     types: tuple[str, ...] = ("kafka", "redpanda")
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
+    preload: tuple[str, ...] = ()  # lanes and captures have no business with a queue
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(type, parameters)

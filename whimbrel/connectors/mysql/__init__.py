@@ -20,6 +20,7 @@ class MySQLEngine:
     types: tuple[str, ...] = ("mysql", "mariadb")
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
+    preload: tuple[str, ...] = ("whimbrel.connectors.mysql.source", "whimbrel.connectors.mysql.target")
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(type, parameters)

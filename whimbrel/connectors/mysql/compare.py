@@ -225,6 +225,7 @@ _RENDER: Final = {
     "float64": _float64,
     "float32": _float32,
     "float64-exact": _float_exact,
+    "float32-exact": _float_exact,  # as a double, which we round
     "padded": _padded,
     "uuid": _uuid,
     "bytes": _bytes,

@@ -26,10 +26,11 @@ from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.locks import bound_waits, lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
+from whimbrel.connectors.mysql.source import MySQLSource
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
-from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -41,6 +42,7 @@ class MySQLTarget:
     """See ``protocols.Target``. A database is a schema. Thread-safe: one session, one statement at a time."""
 
     compares_keys = False
+    pace = Pace()
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self.endpoint, self.operation = endpoint, operation
@@ -82,6 +84,11 @@ class MySQLTarget:
     def execute_script(self, sql: str) -> None:
         with self._lock:
             script.run_script(self.session, sql)
+
+    def reflect(self, names: Sequence[TableName]) -> tuple[Table, ...]:
+        """Its sessions are named as the target's others, so that whoever ends those ends these too."""
+        with closing(MySQLSource(self.endpoint, session_name(self.operation, "target"))) as reader:
+            return reader.reflect(names)
 
     def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         wanted = {self._spelled(n): n for n in names}

@@ -20,6 +20,7 @@ class PostgresEngine:
     types: tuple[str, ...] = ("postgres",)
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
+    preload: tuple[str, ...] = ("whimbrel.connectors.postgres.source", "whimbrel.connectors.postgres.target")
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(parameters)

@@ -14,7 +14,8 @@ from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.locks import bound_waits, lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Rehearsal, Rendered
+from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -29,6 +30,7 @@ class PostgresTarget:
     """See protocols.Target. Each call opens a connection of its own, so that calls may come from any thread."""
 
     compares_keys = True
+    pace = Pace()
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self._endpoint = endpoint
@@ -59,6 +61,11 @@ class PostgresTarget:
     def execute_script(self, sql: str) -> None:
         with self._session() as connection:
             scripts.execute(connection, sql)
+
+    def reflect(self, names: Sequence[TableName]) -> tuple[Table, ...]:
+        """Its sessions are named as the target's others, so that whoever ends those ends these too."""
+        with closing(PostgresSource(self._endpoint, session_name(self._operation, "target"))) as reader:
+            return reader.reflect(names)
 
     def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         with self._session() as connection:

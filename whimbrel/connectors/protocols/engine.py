@@ -25,6 +25,7 @@ class Capabilities:
     layouts_in_log: bool = False  # the log says what a table looked like when its rows were written
     apply: bool = False  # changes can be applied to it, with the position in the same transaction
     compare: bool = False  # checksums can be made inside it
+    prints_floats: bool = True  # its SQL can write a binary float's shortest exact text
     queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
     transactional_ddl: bool = False
     identifier_bytes: int = 63
@@ -47,6 +48,7 @@ class Engine(Protocol):
     types: tuple[str, ...]  # the endpoint types it serves: ("mysql", "mariadb")
     capabilities: Capabilities
     secret_parameters: frozenset[str]
+    preload: tuple[str, ...]  # modules of its own that every lane and capture needs, and that are cheap enough for all
 
     @property
     def checks(self) -> Checks:

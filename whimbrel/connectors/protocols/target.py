@@ -82,8 +82,22 @@ class Claim:
     epoch: int
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often a target wants to be written to, in seconds; what is billed by the statement or kept awake by it wants
+    few large batches. 0: as soon as there is something.
+
+    ``gather``: how long changes are gathered before they are applied, unless there are many; ``idle``: how seldom a
+    position is stored that moved without changes.
+    """
+
+    gather: float = 0.0
+    idle: float = 0.0
+
+
 class Target(Protocol):
     compares_keys: bool  # a foreign key that is added is compared with the rows
+    pace: Pace
 
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
         """Source schema -> target schema: ``job.schema_rename``, else this engine's rule (docs/schemas.md)."""
@@ -96,6 +110,10 @@ class Target(Protocol):
 
     def execute_script(self, sql: str) -> None:
         """Run a file of statements; all or nothing where DDL is transactional. Raises SchemaFailed."""
+
+    def reflect(self, names: Sequence[TableName]) -> tuple[Table, ...]:
+        """The definitions of target tables as they are, in the order asked; columns and keys at least. Raises
+        TableMissing."""
 
     def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         """Those of the (target) names that exist."""

@@ -1,0 +1,68 @@
+"""A target of files and SQL, end to end, in one go: what each step does there is in the tests of every pair."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pairs import first
+from tests.suite.running import Watch, replicating, settled
+from tests.suite.test_move import ROWS, prepare
+from tests.suite.world import World
+from whimbrel.errors import ValueRefused
+from whimbrel.pipeline.cleanup import clean_up
+from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.fitting import check_fit
+from whimbrel.pipeline.repair import repair_data
+from whimbrel.pipeline.reset import reset_target
+from whimbrel.pipeline.validation import validate_data
+
+FIRST = (("postgres18", "snowflake"),)
+PAIRS = first(FIRST, (("mariadb", "snowflake"),))
+CHANGES = """
+update item set title = 'changed' where id % 10 = 0; delete from item where id % 7 = 0;
+update item set amount = amount + 1, id = id + 1000000 where id % 13 = 0;
+update twokeys set b = {0} where a = 3; update parent set name = 'renamed' where id = 5;
+insert into nokey values (77, 'new'), (77, 'new'); delete from nokey where a = 1 and b is null;
+"""
+
+
+@pytest.mark.parametrize("world", PAIRS, indirect=True)
+def test_moved_followed_validated_repaired_and_reset(world: World) -> None:
+    prepare(world)
+    found = check_fit(world.job("checks"), data=True, changes=True)
+    assert [c for c in found if c.status == "fail"] == []
+    copied = copy_data(world.job("move", rows_per_file=1500), Watch(), capture=True, resume=False)
+    assert copied.rows == 50 + ROWS + 400 + 60
+    with replicating(world, "move") as running:
+        world.source.change(CHANGES.format("b || 'x'"), CHANGES.format("concat(b, 'x')"))
+        settled(world, running, 90)
+    assert validate_data(world.job("validate"), Watch(), 100)["valid"]
+
+    world.target.change("update item set title = 'wrong' where id in (3, 5); delete from parent where id = 9;")
+    report = validate_data(world.job("again"), Watch(), 100)
+    assert {t["table"]: t["different"] + t["missing"] for t in report["tables"]} == {
+        "suite.parent": 1,
+        "suite.item": 2,
+        "suite.twokeys": 0,
+        "suite.nokey": 0,
+    }
+    assert repair_data(world.job("repair"), Watch(), report, "again")["valid"]
+    assert world.differences() == []
+
+    clean_up(world.job("move"))
+    assert reset_target(world.job("reset"), Watch(), "drop")["tables_dropped"] == 4
+
+
+@pytest.mark.parametrize("world", PAIRS[:1], indirect=True)
+def test_two_rows_for_one_key_are_refused_as_nothing_there_does(world: World) -> None:
+    prepare(world, rows=10)
+    copy_data(world.job("move"), Watch(), capture=True, resume=False)
+    world.target.change("insert into parent values (5, 'twin', 'twin@example.org')")
+
+    def followed() -> None:
+        with replicating(world, "move") as running:
+            world.source.change("update parent set name = 'renamed' where id = 5")
+            running.wait(lambda: False, 60, "the twin to be refused")
+
+    with pytest.raises(ValueRefused, match=r"suite\.parent"):
+        followed()

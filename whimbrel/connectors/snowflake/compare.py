@@ -1,0 +1,256 @@
+"""Comparing tables inside Snowflake: values in their normal forms, hashed and summed by the server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from whimbrel.connectors.comparison import Dialect, SqlComparison
+from whimbrel.connectors.snowflake.connection import connect
+from whimbrel.connectors.snowflake.dialect import DIALECT
+from whimbrel.connectors.snowflake.target import SnowflakeTarget
+from whimbrel.errors import ValidateFailed
+from whimbrel.model.job import Endpoint, Role
+from whimbrel.model.names import TableName
+from whimbrel.model.normal import split_form
+from whimbrel.model.table import Annotation, Column
+
+_DECIMAL_TEXT: Final = re.compile(r"-?\d+(\.\d+)?\Z")
+_HEX_DIGITS: Final = 15
+
+
+class SnowflakeComparisonDialect(Dialect):
+    """``native`` is a type as ``SnowflakeTarget.reflected`` has it: ``NUMBER(12,2)``, ``TEXT(40)``."""
+
+    def table(self, name: TableName) -> str:
+        return DIALECT.qualified(name)
+
+    def column(self, name: str) -> str:
+        return DIALECT.identifier(name)
+
+    def value(self, column: str, native: str, form: str) -> str:
+        name, digits = split_form(form)
+        render = _RENDER.get(name)
+        return render(column, _base(native), digits) if render else _text(column, _base(native))
+
+    def operand(self, column: str, native: str, form: str) -> str | None:
+        return column if _base(native) in _DIRECT.get(form, ()) else None
+
+    def constant(self, text: str, form: str) -> str:
+        if form == "integer":
+            return str(int(text))
+        if form == "decimal" and _DECIMAL_TEXT.match(text):
+            return text
+        if form == "hex":
+            return f"TO_BINARY('{bytes.fromhex(text).hex()}', 'HEX')"
+        return self.text_constant(text)
+
+    def text_constant(self, text: str) -> str:
+        return DIALECT.literal(text)
+
+    def joined(self, parts: Sequence[str]) -> str:
+        return f"CONCAT_WS('|', {', '.join(parts)})"
+
+    def measured(self, text: str) -> str:
+        return f"CONCAT(OCTET_LENGTH({text}), ':', {text})"
+
+    def digest(self, text: str) -> str:
+        return f"SHA2({text}, 256)"
+
+    def number(self, text: str) -> str:
+        return f"TO_NUMBER(SUBSTR({self.digest(text)}, 1, {_HEX_DIGITS}), '{'X' * _HEX_DIGITS}')"
+
+    def quotient(self, number: str, divisor: int) -> str:
+        """Division would round in the seventh digit behind the point."""
+        return f"(({number} - {number} % {divisor}) / {divisor})"
+
+    def before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
+        return _ordered("<", operands, constants)
+
+    def not_before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
+        return _ordered(">=", operands, constants)
+
+
+def _ordered(sign: str, operands: Sequence[str], constants: Sequence[str]) -> str:
+    if len(operands) == 1:
+        return f"{operands[0]} {sign} {constants[0]}"
+    rest = _ordered(sign, operands[1:], constants[1:])
+    first, constant, strict = operands[0], constants[0], sign[0]
+    return f"{first} {strict} {constant} OR ({first} = {constant} AND ({rest}))"
+
+
+# --- values in their normal forms -------------------------------------------------------------------------------------
+
+_DIRECT: Final = {
+    "integer": ("NUMBER",),
+    "decimal": ("NUMBER",),
+    "text": ("TEXT",),
+    "date": ("DATE",),
+    "hex": ("BINARY",),
+}
+
+
+def _base(native: str) -> str:
+    base = native.partition("(")[0].upper()
+    return "TEXT" if base == "VARCHAR" else base
+
+
+def _text(column: str, base: str) -> str:
+    if base in ("VARIANT", "ARRAY", "OBJECT"):
+        return f"TO_JSON({column})"
+    return column if base == "TEXT" else f"TO_VARCHAR({column})"
+
+
+def _integer(column: str, base: str, digits: int) -> str:
+    if base == "BOOLEAN":
+        return f"IFF({column}, '1', '0')"
+    return f"TO_VARCHAR({column})"
+
+
+def _decimal(column: str, base: str, digits: int) -> str:
+    text = _integer(column, base, digits)
+    return f"IFF(CONTAINS({text}, '.'), {_trimmed(text)}, {text})"
+
+
+def _trimmed(text: str) -> str:
+    return f"RTRIM(RTRIM({text}, '0'), '.')"
+
+
+def _number(column: str, base: str, digits: int) -> str:
+    """The driver hands a FLOAT over as it is, and its exact text is made from that by us."""
+    return column
+
+
+def _rough(column: str, base: str, digits: int) -> str:
+    """Snowflake's own text of a FLOAT; that it equals another engine's is not hoped for."""
+    return f"TO_VARCHAR({column})"
+
+
+def _padded(column: str, base: str, digits: int) -> str:
+    return f"RTRIM({_text(column, base)}, ' ')"
+
+
+def _uuid(column: str, base: str, digits: int) -> str:
+    return f"LOWER(HEX_ENCODE({column}))" if base == "BINARY" else f"REPLACE(LOWER({column}), '-', '')"
+
+
+def _bytes(column: str, base: str, digits: int) -> str:
+    return f"SHA2({column}, 256)"
+
+
+def _hex(column: str, base: str, digits: int) -> str:
+    return f"LOWER(HEX_ENCODE({column}))"
+
+
+def _date(column: str, base: str, digits: int) -> str:
+    return f"TO_CHAR({column}, 'YYYY-MM-DD')" if base == "DATE" else f"TO_CHAR(TO_DATE({column}), 'YYYY-MM-DD')"
+
+
+def _time(column: str, base: str, digits: int) -> str:
+    """In units of the last digit; durations that are kept as text may have a sign and more hours than a day."""
+    unit = 10 ** (6 - digits)
+    if base != "TEXT":
+        micros = f"TIMEDIFF(MICROSECOND, TO_TIME('00:00:00'), {column})"
+        return f"TO_VARCHAR(({micros} - {micros} % {unit}) / {unit}, 'TM9')" if unit > 1 else f"TO_VARCHAR({micros})"
+    plain = f"LTRIM({column}, '-')"
+    whole = f"TO_NUMBER(SPLIT_PART({plain}, ':', 1)) * 3600 + TO_NUMBER(SPLIT_PART({plain}, ':', 2)) * 60"
+    seconds = f"TO_NUMBER(SPLIT_PART({plain}, ':', 3), 12, 6)"
+    micros = f"(({whole} + {seconds}) * {10**digits})::NUMBER(38,0)"
+    return f"TO_VARCHAR(IFF({column} LIKE '-%', -1, 1) * {micros})"
+
+
+def _timestamp(column: str, base: str, digits: int) -> str:
+    moment = f"CONVERT_TIMEZONE('UTC', {column})" if base in ("TIMESTAMP_TZ", "TIMESTAMP_LTZ") else column
+    if base == "DATE":
+        return f"CONCAT(TO_CHAR({column}, 'YYYY-MM-DD'), ' 00:00:00')"
+    fraction = f".FF{digits}" if digits else ""
+    text = f"TO_CHAR({moment}, 'YYYY-MM-DD HH24:MI:SS{fraction}')"
+    return _trimmed(text) if digits else text
+
+
+def _bit(column: str, base: str, digits: int) -> str:
+    """Without leading zeros: '' is zero."""
+    return f"LTRIM({_integer(column, base, digits) if base != 'TEXT' else column}, '0')"
+
+
+_RENDER: Final = {
+    "integer": _integer,
+    "decimal": _decimal,
+    "float64": _rough,
+    "float32": _rough,
+    "float64-exact": _number,
+    "float32-exact": _number,
+    "padded": _padded,
+    "uuid": _uuid,
+    "bytes": _bytes,
+    "hex": _hex,
+    "date": _date,
+    "time": _time,
+    "timestamp": _timestamp,
+    "bit": _bit,
+}
+
+
+# --- running it -------------------------------------------------------------------------------------------------------
+
+
+class SnowflakeComparison(SqlComparison):
+    """See ``protocols.Comparison``. Each statement sees what was committed when it began."""
+
+    def __init__(self, endpoint: Endpoint, operation: str, role: Role = "target") -> None:
+        super().__init__()
+        self._target = SnowflakeTarget(endpoint, operation)
+        self._session = connect(endpoint.parameters, operation, role)
+        self.dialect = SnowflakeComparisonDialect()
+
+    def native_types(self, table: TableName) -> Mapping[str, str]:
+        found = self._target.reflected(self._session, [table]).get(table)
+        if found is None:
+            raise ValidateFailed(f"table {table} does not exist in Snowflake", remedy="Run schema/apply first.")
+        return {c.name: c.type.native for c in found.columns}
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._session.query(sql)
+
+    def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
+        yield from self._session.stream(sql)
+
+    def canonical(self, column: Column) -> str:
+        return _canonical(DIALECT.identifier(column.name), column)
+
+    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
+        return [tuple(None if v is None else _raw(v) for v in row) for row in self.rows(sql)]
+
+    def cancel(self) -> None:
+        self._session.cancel()
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _canonical(name: str, column: Column) -> str:
+    """A target column's value as the change plane would carry it."""
+    base = _base(column.type.native)
+    if column.type.annotation is Annotation.JSON:
+        return f"TO_JSON({name})"
+    if base == "BOOLEAN":
+        return f"IFF({name}, 't', 'f')"
+    if base == "TIME":
+        return f"TO_CHAR({name}, 'HH24:MI:SS.FF6')"
+    if base == "TIMESTAMP_TZ":
+        return f"CONCAT(TO_CHAR(CONVERT_TIMEZONE('UTC', {name}), 'YYYY-MM-DD HH24:MI:SS.FF6'), '+00')"
+    if base == "TIMESTAMP_NTZ":
+        return f"TO_CHAR({name}, 'YYYY-MM-DD HH24:MI:SS.FF6')"
+    return name if base in ("TEXT", "BINARY", "FLOAT") else f"TO_VARCHAR({name})"
+
+
+def _raw(value: Any) -> bytes:
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    return (repr(value) if isinstance(value, float) else str(value)).encode()
+
+
+def open_comparison(endpoint: Endpoint, operation: str, role: Role = "target") -> SnowflakeComparison:
+    """Connect for comparing. Raises a ConnectionRefused leaf."""
+    return SnowflakeComparison(endpoint, operation, role)

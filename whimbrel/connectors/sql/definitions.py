@@ -1,0 +1,172 @@
+"""Source tables as a target of this kind holds them, and the DDL that makes them. Every statement may run twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from whimbrel.connectors.protocols import Rendered
+from whimbrel.connectors.sql.dialect import SqlDialect
+from whimbrel.errors import IdentifierRefused, TypeRefused
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Column, ForeignKey, Table
+
+_SHOWN = 20
+_NAMED = 100
+
+
+@dataclass(frozen=True)
+class Converted:
+    """``notes``: what is declared lossy, left out or different, one line each."""
+
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Findings:
+    notes: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def convert(dialect: SqlDialect, tables: Sequence[Table], schemas: Mapping[str, str]) -> Converted:
+    """All tables of a migration together. Raises TypeRefused or IdentifierRefused, each listing all offenders."""
+    findings = _Findings(notes=[f"{t.name}: {sentence}" for t in tables for sentence in t.lost])
+    _require_names(dialect, tables, schemas)
+    migrated = {t.name for t in tables}
+    converted = tuple(_table(dialect, t, schemas, migrated, findings) for t in tables)
+    if findings.refused:
+        raise TypeRefused("; ".join(findings.refused[:_SHOWN]), columns=findings.refused[:_NAMED])
+    return Converted(converted, tuple(findings.notes))
+
+
+def _require_names(dialect: SqlDialect, tables: Sequence[Table], schemas: Mapping[str, str]) -> None:
+    """Names that fit, and no two source tables under one name."""
+    bad: list[str] = []
+    seen: dict[TableName, TableName] = {}
+    for table in tables:
+        target = table.name.renamed(schemas)
+        if target in seen:
+            bad.append(f"{table.name} and {seen[target]} would both be {target}: give them different schemas")
+        seen[target] = table.name
+        names = (target.schema, target.table, *(c.name for c in table.columns))
+        bad += [
+            f"{table.name}: {name[:40]}… is longer than {dialect.name_characters} characters"
+            for name in names
+            if len(name) > dialect.name_characters
+        ]
+        if target.schema.lower() == "whimbrel":
+            bad.append(f"{table.name}: the schema 'whimbrel' keeps the progress there")
+    if bad:
+        raise IdentifierRefused("; ".join(bad[:_SHOWN]), names=bad[:_NAMED])
+
+
+def _table(
+    dialect: SqlDialect,
+    table: Table,
+    schemas: Mapping[str, str],
+    migrated: set[TableName],
+    findings: _Findings,
+) -> Table:
+    columns = tuple(_column(dialect, table, c, findings) for c in table.columns)
+    _note_left_out(dialect, table, findings)
+    return replace(
+        table,
+        name=table.name.renamed(schemas),
+        columns=columns,
+        indexes=tuple(
+            i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)
+        ),
+        foreign_keys=tuple(_foreign_keys(table, schemas, migrated, findings)),
+        checks=(),
+        options={},
+    )
+
+
+def _column(dialect: SqlDialect, table: Table, column: Column, findings: _Findings) -> Column:
+    """Defaults, numbering and expressions stay behind: rows come whole from the source."""
+    where = f"{table.name}.{column.name}"
+    made = dialect.types.make(column.type)
+    if made is None:
+        findings.refused.append(f"{where}: {column.type.native} has no equal in {dialect.title}")
+        return column
+    if made.note:
+        findings.notes.append(f"{where}: {column.type.native} -> {made.type.native}: {made.note}")
+    if column.generated is not None:
+        findings.notes.append(f"{where}: computed on the source as {column.generated}, left out")
+    elif column.identity is not None:
+        findings.notes.append(
+            f"{where}: numbered by the source, a plain column here; number it anew before new rows come"
+        )
+    elif column.default is not None:
+        findings.notes.append(f"{where}: default {column.default} left out")
+    return replace(column, type=made.type, default=None, identity=None)
+
+
+def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> None:
+    if (table.primary_key or any(i.unique for i in table.indexes)) and dialect.enforces_nothing_note:
+        findings.notes.append(f"{table.name}: {dialect.enforces_nothing_note}")
+    plain = [i.name for i in table.indexes if not i.unique or i.expression is not None or any(i.prefixes)]
+    if plain:
+        findings.notes.append(
+            f"{table.name}: indexes {', '.join(plain)} left out: {dialect.title} has none of this kind"
+        )
+    findings.notes.extend(f"{table.name}: check {c.name} ({c.expression}) left out" for c in table.checks)
+
+
+def _foreign_keys(
+    table: Table, schemas: Mapping[str, str], migrated: set[TableName], findings: _Findings
+) -> Iterator[ForeignKey]:
+    for key in table.foreign_keys:
+        if key.parent in migrated:
+            yield replace(key, parent=key.parent.renamed(schemas))
+        else:
+            findings.notes.append(
+                f"{table.name}: foreign key {key.name} left out: {key.parent} is not part of the migration"
+            )
+
+
+# --- DDL --------------------------------------------------------------------------------------------------------------
+
+
+def render(dialect: SqlDialect, converted: Converted) -> Rendered:
+    """The scripts of a whole migration."""
+    tables = converted.tables
+    schemas = sorted({t.name.schema for t in tables})
+    return Rendered(
+        tables=(
+            *(f"CREATE SCHEMA IF NOT EXISTS {dialect.identifier(s)}" for s in schemas),
+            *(create_table(dialect, t) for t in tables),
+        ),
+        objects=tuple(statement for t in tables for statement in _comments(dialect, t)),
+        drops=tuple(f"DROP TABLE IF EXISTS {dialect.qualified(t.name)}" for t in tables),
+        notes=converted.notes,
+    )
+
+
+def create_table(dialect: SqlDialect, table: Table) -> str:
+    """With its columns, and its keys as far as the engine knows keys."""
+    lines = [_definition(dialect, c) for c in columns_of(table)]
+    if table.primary_key:
+        lines.append(dialect.key_clause(table.primary_key, "PRIMARY KEY"))
+    lines += [dialect.key_clause(i.columns, "UNIQUE") for i in table.indexes]
+    return f"CREATE TABLE IF NOT EXISTS {dialect.qualified(table.name)} (\n  " + ",\n  ".join(lines) + "\n)"
+
+
+def columns_of(table: Table) -> tuple[Column, ...]:
+    """Those that the target has: what the source computes is left out."""
+    return table.loaded_columns
+
+
+def _definition(dialect: SqlDialect, column: Column) -> str:
+    null = "" if column.nullable else " NOT NULL"
+    return f"{dialect.identifier(column.name)} {column.type.native}{null}"
+
+
+def _comments(dialect: SqlDialect, table: Table) -> Iterator[str]:
+    where = dialect.qualified(table.name)
+    if table.comment:
+        yield f"COMMENT ON TABLE {where} IS {dialect.literal(table.comment)}"
+    for column in columns_of(table):
+        if column.comment:
+            yield f"COMMENT ON COLUMN {where}.{dialect.identifier(column.name)} IS {dialect.literal(column.comment)}"

@@ -1,0 +1,93 @@
+"""Types both ways: what a source's column becomes on a target, and what a target's own column is to us.
+
+An engine fills two tables: one from the neutral kind of a type (``kind_of``) to its own type, one from the base name of
+its own types to neutral ones. What depends on length, precision or scale is a function in the table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from whimbrel.model.table import Annotation, ColumnType
+
+_NATIVE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*\Z")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A column's type on the target. ``type.arrow`` is how its values stand in a staged file; ``note`` says what is
+    lost, '' when nothing is."""
+
+    type: ColumnType
+    note: str = ""
+
+
+Make = Callable[[ColumnType], Mapped | None]
+Read = Callable[[str, tuple[int, ...]], ColumnType]
+
+
+@dataclass(frozen=True)
+class TypeMap:
+    """``makes`` by neutral kind, ``reads`` by the base name of the engine's own types, in upper case."""
+
+    makes: Mapping[str, Make]
+    reads: Mapping[str, Read]
+
+    def make(self, source: ColumnType) -> Mapped | None:
+        """None where the engine has no type for it."""
+        made = self.makes.get(kind_of(source))
+        return made(source) if made else None
+
+    def read(self, native: str) -> ColumnType:
+        """A type as the engine's catalog spells it, ``NUMBER(12,2)``; unknown ones are NATIVE."""
+        found = _NATIVE.match(native)
+        base = found[1].upper() if found else ""
+        if not found or base not in self.reads:
+            return ColumnType(pa.string(), native, Annotation.NATIVE)
+        numbers = tuple(int(n) for n in (found[2] or "").split(",") if n.strip().isdigit())
+        return self.reads[base](native, numbers)
+
+
+def kind_of(type: ColumnType) -> str:
+    """One word for what a type is: the annotation, or of the Arrow type ``boolean``, ``int``, ``uint64``, ``decimal``,
+    ``float``, ``double``, ``text``, ``bytes``, ``date``, ``time``, ``timestamp`` (of no zone) or ``instant``."""
+    if type.annotation is not Annotation.NONE:
+        return str(type.annotation)
+    arrow = type.arrow
+    if pa.types.is_timestamp(arrow):
+        return "instant" if arrow.tz else "timestamp"
+    if pa.types.is_uint64(arrow):
+        return "uint64"
+    return next((kind for kind, test in _KINDS if test(arrow)), "native")
+
+
+_KINDS = (
+    ("boolean", pa.types.is_boolean),
+    ("int", pa.types.is_integer),
+    ("decimal", pa.types.is_decimal),
+    ("float", pa.types.is_float32),
+    ("double", pa.types.is_float64),
+    ("text", pa.types.is_string),
+    ("text", pa.types.is_large_string),
+    ("bytes", pa.types.is_binary),
+    ("bytes", pa.types.is_large_binary),
+    ("date", pa.types.is_date),
+    ("time", pa.types.is_time),
+)
+
+
+def always(
+    native: str, arrow: pa.DataType, note: str = "", annotation: Annotation = Annotation.NONE, length: int | None = None
+) -> Make:
+    """The same type whatever the source's is."""
+    made = Mapped(ColumnType(arrow, native, annotation, length), note)
+    return lambda source: made
+
+
+def as_text(native: str, note: str = "") -> Make:
+    """Kept as the source's canonical text."""
+    return always(native, pa.string(), note)
