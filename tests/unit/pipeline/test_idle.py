@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.suite.running import Watch
+from whimbrel.connectors.protocols import Pace
 from whimbrel.errors import Interrupted
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Endpoint, Job
@@ -54,17 +55,24 @@ class Applier:
         self.watch.stop.set()
 
 
-def test_a_position_that_came_just_behind_a_commit_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("idle", [0.0, 2 * feeds.IDLE_COMMIT])
+def test_a_position_that_came_just_behind_a_commit_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, idle: float
+) -> None:
+    """At the target's pace, where it has a slower one."""
     watch = Watch()
     applier = Applier(watch)
-    pair: Any = SimpleNamespace(source=Source(), target=None, tables=(), target_tables=())
+    pair: Any = SimpleNamespace(
+        source=Source(), target=SimpleNamespace(pace=Pace(idle=idle)), tables=(), target_tables=()
+    )
     feed = feeds.DatabaseFeed(pair, watch, applier, 1, BEGUN, keys_wait=False)  # type: ignore[arg-type]
     feed._committed_at = time.monotonic()  # there was a commit a moment ago
     end = Endpoint("e", "mysql", {})
     work: Any = replication._Work(Source(), (), feed, None)  # type: ignore[arg-type]
     capture: Any = Capture()
     changes = replication._Changes(Job("m", "op", end, end, (), tmp_path), work, watch, capture, BEGUN)
-    given_up = time.monotonic() + 3 * feeds.IDLE_COMMIT
+    began = time.monotonic()
+    given_up = began + 3 * feeds.IDLE_COMMIT
 
     def check() -> None:
         if watch.stop.is_set() or time.monotonic() > given_up:
@@ -74,3 +82,4 @@ def test_a_position_that_came_just_behind_a_commit_is_stored(tmp_path: Path, mon
     with pytest.raises(Interrupted):
         changes.run(lambda: None)
     assert applier.stored == READ
+    assert time.monotonic() - began >= idle
