@@ -71,8 +71,8 @@ def test_a_position_that_came_just_behind_a_commit_is_stored(
     work: Any = replication._Work(Source(), (), feed, None)  # type: ignore[arg-type]
     capture: Any = Capture()
     changes = replication._Changes(Job("m", "op", end, end, (), tmp_path), work, watch, capture, BEGUN)
-    began = time.monotonic()
-    given_up = began + 3 * feeds.IDLE_COMMIT
+    began = feed._committed_at
+    given_up = time.monotonic() + 3 * feeds.IDLE_COMMIT
 
     def check() -> None:
         if watch.stop.is_set() or time.monotonic() > given_up:
