@@ -38,7 +38,7 @@ def _text(source: ColumnType) -> Mapped:
 
 def _char(source: ColumnType) -> Mapped:
     made = _text(source)
-    note = "not padded with blanks"
+    note = "kept as the source shows it; blanks at its end count here"
     return Mapped(ColumnType(pa.string(), made.type.native, Annotation.CHAR, made.type.length), note)
 
 
