@@ -19,6 +19,8 @@ from tests.suite.conftest import DIAGONAL, PAIRS
 from tests.suite.test_queue import PAIRS as QUEUES
 from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
+from whimbrel.errors import ConnectionRefused, InvalidRequest
+from whimbrel.model.job import Endpoint
 
 SUITE = Path(__file__).parent
 STATES = {"test", "stand-in", "contract", "gap", "n/a"}
@@ -127,6 +129,20 @@ def test_every_source_and_queue_is_listed_as_the_suite_runs_it() -> None:
 
 @pytest.mark.parametrize("type", sorted(known_types()))
 def test_engines_have_what_they_claim(type: str) -> None:
-    found = engine(type)
-    assert found.capabilities.compare == hasattr(found, "open_comparison")
+    found, here = engine(type), Endpoint("here", type, {})
+    has = found.capabilities
+    assert _refuses(lambda: found.source(here, "op")) == (not has.source)
+    assert _refuses(lambda: found.target(here, "op")) == (not has.target)
+    assert _refuses(lambda: found.open_comparison(here, "op", "source")) == (not has.compare)
     assert found.capabilities.queue == hasattr(found, "writer")
+
+
+def _refuses(opener: Callable[[], object]) -> bool:
+    """Whether the engine says that it has no such side, before it connects to anything."""
+    try:
+        opener()
+    except InvalidRequest:
+        return True
+    except (KeyError, ConnectionRefused):  # there is no server
+        return False
+    return False

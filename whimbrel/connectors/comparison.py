@@ -10,21 +10,21 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from whimbrel.connectors.protocols import Scope
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, client_text, key_forms, ordered, row_hash
-from whimbrel.model.table import Column, Table
+from whimbrel.model.table import Column
 
 SAMPLED_PER_PART = 64  # keys read for each cut, so that parts differ by some tens of percent at most
 FREE_TEXT = frozenset({"text", "padded", "set"})  # forms in which any character may stand, the separator too
 DIGESTED = frozenset({"long-text", "json-text", "own"})  # free too, and long: their own SHA-256 enters the row's text
-Point = Sequence[str] | None
 
 
 class Dialect(ABC):
@@ -75,26 +75,6 @@ class Dialect(ABC):
     def not_before(self, operands: Sequence[str], constants: Sequence[str]) -> str: ...
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Which rows of which table, and what of them is hashed."""
-
-    table: TableName
-    columns: Columns
-    key: Columns
-    low: Point = None
-    high: Point = None
-    sample: int = 100
-
-    @property
-    def in_database(self) -> Columns:
-        return tuple(c for c in self.columns if c[1] not in CLIENT_FORMS)
-
-    @property
-    def by_us(self) -> Columns:
-        return tuple(c for c in self.columns if c[1] in CLIENT_FORMS)
-
-
 class SqlComparison(ABC):
     """``protocols.Comparison`` over a dialect. Subclasses open the connection and run statements."""
 
@@ -125,22 +105,7 @@ class SqlComparison(ABC):
 
     # --- what protocols.Comparison asks for -------------------------------------------------------------------------
 
-    def checksum(
-        self, table: TableName, columns: Columns, key: Columns, low: Point, high: Point, sample: int
-    ) -> tuple[int, int]:
-        return self.checksums(table, columns, key, low, high, sample, ())[0]
-
-    def checksums(
-        self,
-        table: TableName,
-        columns: Columns,
-        key: Columns,
-        low: Point,
-        high: Point,
-        sample: int,
-        cuts: Sequence[Sequence[str]],
-    ) -> list[tuple[int, int]]:
-        scope = Scope(table, columns, key, low, high, sample)
+    def checksums(self, scope: Scope, cuts: Sequence[Sequence[str]] = ()) -> list[tuple[int, int]]:
         inner = self._select(scope, {"s": self._segment_number(scope, cuts), "h": self._hash(scope)})
         sums = [(0, 0)] * (len(cuts) + 1)
         if not scope.by_us:
@@ -154,40 +119,37 @@ class SqlComparison(ABC):
                 sums[int(row[0])] = (rows + 1, total + _whole_hash(scope, row[1], row[2:]))
         return sums
 
-    def cuts(self, table: TableName, key: Columns, low: Point, high: Point, rows: int, parts: int) -> list[Any]:
-        scope = Scope(table, (), key, low, high)
+    def cuts(self, scope: Scope, rows: int, parts: int) -> list[tuple[str, ...]]:
+        scope = replace(scope, columns=(), sample=100)
         every = max(1, rows // (parts * SAMPLED_PER_PART))
-        names = ", ".join(self.dialect.column(name) for name, _ in key)
+        names = ", ".join(self.dialect.column(name) for name, _ in scope.key)
         sql = self._select(scope, self._key_values(scope), f"{self._segment_hash(scope)} % {every} = 0")
         found = self.rows(f"{sql} ORDER BY {names}")
         step = max(1, -(-len(found) // parts))
         points = dict.fromkeys(tuple(map(str, row)) for row in found[step::step])
-        return [point for point in points if low is None or point != tuple(low)]
+        return [point for point in points if scope.low is None or point != tuple(scope.low)]
 
-    def hashes(
-        self, table: TableName, columns: Columns, key: Columns, low: Point, high: Point, sample: int, limit: int
-    ) -> pa.RecordBatch:
-        return self._hashes(Scope(table, columns, key, low, high, sample), "", f" LIMIT {int(limit)}")
+    def hashes(self, scope: Scope, limit: int) -> pa.RecordBatch:
+        return self._hashes(scope, "", f" LIMIT {int(limit)}")
 
-    def lookup(self, table: TableName, columns: Columns, key: Columns, keys: pa.RecordBatch) -> pa.RecordBatch:
-        scope = Scope(table, columns, key)
-        if not key and scope.by_us:
+    def lookup(self, scope: Scope, keys: pa.RecordBatch) -> pa.RecordBatch:
+        scope = scope.whole
+        if not scope.key and scope.by_us:
             return self._found(scope, keys)
         condition = self._one_of(scope, keys)
-        return self._hashes(scope, condition, "") if condition else _batch([], len(key))
+        return self._hashes(scope, condition, "") if condition else _batch([], len(scope.key))
 
-    def images(self, table: Table, columns: Columns, key: Columns, keys: pa.RecordBatch) -> pa.RecordBatch:
-        scope = Scope(table.name, columns, key)
-        loaded = table.loaded_columns
-        known = self._key_values(scope) if key else {"h": self._hash(scope), **self._ours(scope)}
+    def images(self, scope: Scope, loaded: Sequence[Column], keys: pa.RecordBatch) -> pa.RecordBatch:
+        scope = scope.whole
+        known = self._key_values(scope) if scope.key else {"h": self._hash(scope), **self._ours(scope)}
         outputs = {**known, **{f"v{n}": self.canonical(column) for n, column in enumerate(loaded)}}
         condition = self._one_of(scope, keys)
         named = (f"{expression} AS {name}" for name, expression in outputs.items())
-        sql = f"{_select(*named)} FROM {self.rows_of(table.name)} WHERE {condition}"
+        sql = f"{_select(*named)} FROM {self.rows_of(scope.table)} WHERE {condition}"
         found = self.canonical_rows(sql, [*(None for _ in known), *loaded]) if condition else []
         values = list(zip(*found, strict=True)) or [()] * len(outputs)
         head = {n: pa.array(v, pa.binary()).cast(pa.string()) for n, v in zip(known, values, strict=False)}
-        if not key:
+        if not scope.key:
             texts = zip(*(column.to_pylist() for column in head.values()), strict=True)
             head = {"hash": pa.array([_whole_hash(scope, text[0], text[1:]) for text in texts], pa.int64())}
         body = [pa.array(v, pa.binary()) for v in values[len(known) :]]

@@ -6,16 +6,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from whimbrel.connectors.protocols import Comparable, Comparison
+from whimbrel.connectors.protocols import Comparison, Scope
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import CLIENT_FORMS, Columns, normal_form, ordered, without_floats
+from whimbrel.model.normal import Columns, normal_form, ordered, without_floats
 from whimbrel.model.table import ColumnType, Table
 from whimbrel.pipeline.pair import Pair, open_target
 from whimbrel.pipeline.segments_diff import Point, Side
@@ -135,22 +135,19 @@ class BoundSide:
     """``segments_diff.Side`` over one connection: one table in given forms."""
 
     comparison: Comparison
-    table: TableName
-    columns: Columns
-    key: Columns
-    sample: int
+    scope: Scope
 
     def checksums(self, low: Point, high: Point, cuts: Any) -> list[tuple[int, int]]:
-        return self.comparison.checksums(self.table, self.columns, self.key, low, high, self.sample, cuts)
+        return self.comparison.checksums(self.scope.between(low, high), cuts)
 
     def cuts(self, low: Point, high: Point, rows: int, parts: int) -> list[tuple[str, ...]]:
-        return self.comparison.cuts(self.table, self.key, low, high, rows, parts)
+        return self.comparison.cuts(self.scope.between(low, high), rows, parts)
 
     def hashes(self, low: Point, high: Point, limit: int) -> pa.RecordBatch:
-        return self.comparison.hashes(self.table, self.columns, self.key, low, high, self.sample, limit)
+        return self.comparison.hashes(self.scope.between(low, high), limit)
 
     def count(self) -> int:
-        return self.comparison.checksum(self.table, (), self.key, None, None, 100)[0]
+        return self.comparison.checksums(Scope(self.scope.table, (), ()))[0][0]
 
     def images(self, table: Table, keys: list[Key], parts: Mapping[int, int]) -> pa.Table:
         """The rows with exactly these keys, as ``Comparison.images`` gives them; ``parts`` are those of both sides."""
@@ -160,32 +157,32 @@ class BoundSide:
             asked = [pa.RecordBatch.from_arrays([pa.array(c, pa.int64()) for c in columns], ["hash", "part"])]
         else:
             asked = key_batches(keys)
-        batches = [self.comparison.images(table, self.columns, self.key, b) for b in asked]
+        batches = [self.comparison.images(self.scope, table.loaded_columns, b) for b in asked]
         rows, wanted = pa.Table.from_batches(batches), set(keys)
-        return rows.filter(pa.array([key in wanted for key in row_keys(rows, len(self.key))], pa.bool_()))
+        return rows.filter(pa.array([key in wanted for key in row_keys(rows, len(self.scope.key))], pa.bool_()))
 
     def strangers(self, keys: list[Key]) -> bool:
         """Whether there are rows with other keys than these that equal one of them in the column's collation."""
         known = set(keys)
-        batches = [self.comparison.lookup(self.table, self.columns, self.key, b) for b in key_batches(keys)]
-        return any(key not in known for key in row_keys(pa.Table.from_batches(batches), len(self.key)))
+        batches = [self.comparison.lookup(self.scope, b) for b in key_batches(keys)]
+        return any(key not in known for key in row_keys(pa.Table.from_batches(batches), len(self.scope.key)))
 
     @property
     def hashed_by_us(self) -> bool:
         """Whether rows have no key, and hashes that the database cannot work out alone."""
-        return not self.key and any(form in CLIENT_FORMS for _, form in self.columns)
+        return not self.scope.key and bool(self.scope.by_us)
 
     def parts(self, keys: list[Key]) -> dict[int, int]:
         """Of rows that are ``hashed_by_us``: by hash, what the database alone makes of those that are there."""
         found: dict[int, int] = {}
         for batch in key_batches(keys) if self.hashed_by_us else ():
-            rows = self.comparison.lookup(self.table, self.columns, self.key, batch)
+            rows = self.comparison.lookup(self.scope, batch)
             found.update(zip(rows["hash"].to_pylist(), rows["part"].to_pylist(), strict=True))
         return found
 
     def look(self, keys: list[Key]) -> dict[Key, Rows]:
         lookup = self.comparison.lookup
-        return seen_rows(keys, [lookup(self.table, self.columns, self.key, b) for b in key_batches(keys)])
+        return seen_rows(keys, [lookup(self.scope, b) for b in key_batches(keys)])
 
 
 def row_keys(rows: pa.Table, width: int) -> list[Key]:
@@ -225,8 +222,8 @@ def open_lines(job: Job, check: Callable[[], None], sign: Callable[[], None]) ->
         opened = []
         sides: tuple[tuple[Endpoint, Role], ...] = ((job.source, "source"), (job.target, "target"))
         for endpoint, role in sides:
-            connector = cast(Comparable, engine(endpoint.type))
-            opened.append(stack.enter_context(closing(connector.open_comparison(endpoint, job.operation, role))))
+            comparison = engine(endpoint.type).open_comparison(endpoint, job.operation, role)
+            opened.append(stack.enter_context(closing(comparison)))
         threads = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="compare"))
         yield Lines(opened[0], opened[1], check, sign, threads)
 
@@ -253,6 +250,6 @@ class TableEnds:
 def ends_of(lines: Lines, plan: Plan, sample: int, forms: Callable[[Columns], Columns]) -> TableEnds:
     return TableEnds(
         lines,
-        BoundSide(lines.source, plan.source.name, forms(plan.columns(False)), plan.key(False), sample),
-        BoundSide(lines.target, plan.target.name, forms(plan.columns(True)), plan.key(True), sample),
+        BoundSide(lines.source, Scope(plan.source.name, forms(plan.columns(False)), plan.key(False), sample=sample)),
+        BoundSide(lines.target, Scope(plan.target.name, forms(plan.columns(True)), plan.key(True), sample=sample)),
     )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
+from whimbrel.connectors.protocols import Scope
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -58,7 +59,7 @@ def _absent(job: Job, control: Control, name: TableName, sign: Callable[[], None
     """The result of a table that was made on the source since, under a pattern, and that the target does not have."""
     control.log("loader", f"{name}: the target has no such table, so all its rows are missing")
     with open_lines(job, control.check, sign) as lines:
-        counted = lines.threads.submit(BoundSide(lines.source, name, (), (), 100).count)
+        counted = lines.threads.submit(BoundSide(lines.source, Scope(name, (), ())).count)
         lines.wait(counted)
         rows = counted.result()
     return {

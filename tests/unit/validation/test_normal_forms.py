@@ -19,6 +19,7 @@ from tests.servers.postgres import Postgres
 from whimbrel.connectors.comparison import SqlComparison
 from whimbrel.connectors.mysql.compare import MySQLComparison
 from whimbrel.connectors.postgres.compare import PostgresComparison
+from whimbrel.connectors.protocols import Scope
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, client_text
@@ -291,10 +292,11 @@ def test_every_server_writes_the_same_text(case: Case, comparison: tuple[SqlComp
         got = [None if v is None else client_text(case.form, v) for v in got]
     assert got == [text for _, _, text in case.values] + [None]
 
-    hashes = engine.hashes(table, [("id", "integer"), ("v", case.form)], [("id", "integer")], None, None, 100, 10_000)
+    scope = Scope(table, [("id", "integer"), ("v", case.form)], [("id", "integer")])
+    hashes = engine.hashes(scope, 10_000)
     assert sorted(int(k) for k in hashes["k0"].to_pylist()) == list(range(len(case.values) + 1))
     assert len(set(hashes["hash"].to_pylist())) == len(case.values) + 1
-    rows, total = engine.checksum(table, [("id", "integer"), ("v", case.form)], [("id", "integer")], None, None, 100)
+    rows, total = engine.checksums(scope)[0]
     assert (rows, total) == (len(case.values) + 1, sum(hashes["hash"].to_pylist()))
     EXPECTED.setdefault(case.id, (rows, total))
     assert EXPECTED[case.id] == (rows, total), "this server's checksum differs from the first one's"

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.connectors.kafka import config
 from whimbrel.connectors.kafka.capabilities import CAPABILITIES
-from whimbrel.connectors.protocols import ServerInfo, Source, Target
+from whimbrel.connectors.protocols import Comparison, ServerInfo, Source, Target
 from whimbrel.connectors.queues import QueueEngine, QueueWriter
 from whimbrel.errors import InvalidRequest
-from whimbrel.model.job import Endpoint, Job
+from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.table import Table
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ class KafkaEngine:
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
         raise InvalidRequest(f"{endpoint.name}: {endpoint.type} is a queue and holds no tables", field="fileTarget")
+
+    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
+        raise InvalidRequest(
+            f"{endpoint.name}: {endpoint.type} is a queue, whose messages are not compared", field="type"
+        )
 
     def writer(self, endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> QueueWriter:
         from whimbrel.connectors.kafka.producer import KafkaWriter

@@ -14,7 +14,7 @@ What has ``close()`` is used with ``contextlib.closing``; closing twice is no er
 from __future__ import annotations
 
 from whimbrel.connectors.protocols.checks import CheckResult, Checks, Rehearsal, Statement
-from whimbrel.connectors.protocols.comparison import Comparable, Comparison
+from whimbrel.connectors.protocols.comparison import Comparison, Scope
 from whimbrel.connectors.protocols.engine import Capabilities, Engine, Route, ServerInfo, negotiate
 from whimbrel.connectors.protocols.source import (
     Buffer,
@@ -49,7 +49,6 @@ __all__ = [
     "Checkpoint",
     "Checks",
     "Claim",
-    "Comparable",
     "Comparison",
     "Engine",
     "Filled",
@@ -61,6 +60,7 @@ __all__ = [
     "Rendered",
     "Retained",
     "Route",
+    "Scope",
     "ServerInfo",
     "Snapshot",
     "SnapshotReader",

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pyarrow as pa
 
-from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Table
+from whimbrel.model.normal import CLIENT_FORMS, Columns
+from whimbrel.model.table import Column
+
+Point = Sequence[str] | None
 
 
-class Comparable(Protocol):
-    """In-database checksums over normalised values; implemented by sources and targets alike in ``compare.py``."""
-
-    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison: ...
-
-
-class Comparison(Protocol):
-    """One connection for comparing. Both sides of a pair normalise to the same text; see docs/validation.md.
+@dataclass(frozen=True)
+class Scope:
+    """Which rows of which table are compared, and what of them is hashed.
 
     ``columns`` pairs every column's name with the normal form both sides agreed on (``model/normal.py``), ``key`` the
     same for the key's columns; a table without a key has an empty one, and its rows are compared as multisets.
@@ -30,76 +28,62 @@ class Comparison(Protocol):
     hash. ``sample`` keeps rows whose key hash modulo 100 is below that percent.
     """
 
-    def checksum(
-        self,
-        table: TableName,
-        columns: Sequence[tuple[str, str]],
-        key: Sequence[tuple[str, str]],
-        low: Sequence[str] | None,
-        high: Sequence[str] | None,
-        sample: int,
-    ) -> tuple[int, int]:
-        """(rows, order-independent sum of row hashes). Without ``columns`` rows are only counted."""
+    table: TableName
+    columns: Columns
+    key: Columns
+    low: Point = None
+    high: Point = None
+    sample: int = 100
 
-    def checksums(
-        self,
-        table: TableName,
-        columns: Sequence[tuple[str, str]],
-        key: Sequence[tuple[str, str]],
-        low: Sequence[str] | None,
-        high: Sequence[str] | None,
-        sample: int,
-        cuts: Sequence[Sequence[str]],
-    ) -> list[tuple[int, int]]:
-        """The same for each segment between ``low``, the ascending ``cuts`` and ``high``, in one pass.
+    @property
+    def in_database(self) -> Columns:
+        return tuple(c for c in self.columns if c[1] not in CLIENT_FORMS)
+
+    @property
+    def by_us(self) -> Columns:
+        """Columns whose normal form only we can write, from the engine's own text."""
+        return tuple(c for c in self.columns if c[1] in CLIENT_FORMS)
+
+    @property
+    def whole(self) -> Scope:
+        """The same of all rows of the table."""
+        return replace(self, low=None, high=None, sample=100)
+
+    def between(self, low: Point, high: Point) -> Scope:
+        return replace(self, low=low, high=high)
+
+
+class Comparison(Protocol):
+    """One connection for comparing, ``compare.py`` of sources and targets alike. Both sides of a pair normalise to the
+    same text; see docs/validation.md. Raises ValidateFailed for a table or column that is not there."""
+
+    def checksums(self, scope: Scope, cuts: Sequence[Sequence[str]] = ()) -> list[tuple[int, int]]:
+        """(rows, order-independent sum of row hashes) of each segment between the scope's ``low``, the ascending
+        ``cuts`` and its ``high``, in one pass. Without columns rows are only counted.
 
         Cuts of the hash order must lie equally far apart, ``low`` included.
         """
 
-    def cuts(
-        self,
-        table: TableName,
-        key: Sequence[tuple[str, str]],
-        low: Sequence[str] | None,
-        high: Sequence[str] | None,
-        rows: int,
-        parts: int,
-    ) -> list[tuple[str, ...]]:
-        """Ascending keys that cut a range of about ``rows`` rows into about equal ``parts``; maybe none."""
+    def cuts(self, scope: Scope, rows: int, parts: int) -> list[tuple[str, ...]]:
+        """Ascending keys that cut the scope's range of about ``rows`` rows into about equal ``parts``; maybe none."""
 
-    def hashes(
-        self,
-        table: TableName,
-        columns: Sequence[tuple[str, str]],
-        key: Sequence[tuple[str, str]],
-        low: Sequence[str] | None,
-        high: Sequence[str] | None,
-        sample: int,
-        limit: int,
-    ) -> pa.RecordBatch:
+    def hashes(self, scope: Scope, limit: int) -> pa.RecordBatch:
         """Per row, in no order, at most ``limit``: the key as text in ``k0``, ``k1`` … and ``hash`` (int64).
 
         Without a key: each ``hash`` once, and in ``rows`` (int64) how many rows have it. With a key ``rows`` is 1.
         """
 
-    def lookup(
-        self,
-        table: TableName,
-        columns: Sequence[tuple[str, str]],
-        key: Sequence[tuple[str, str]],
-        keys: pa.RecordBatch,
-    ) -> pa.RecordBatch:
-        """The rows with these keys (columns ``k0``, ``k1`` …; or ``hash`` without a key), as ``hashes`` gives them.
+    def lookup(self, scope: Scope, keys: pa.RecordBatch) -> pa.RecordBatch:
+        """The table's rows with these keys (columns ``k0``, ``k1`` …; or ``hash`` without a key), as ``hashes`` gives
+        them; range and sample of the scope do not count.
 
         Rows whose key merely equals one of ``keys`` in the column's collation may be among them. Rows without a key,
         with columns that we hash ourselves, have a ``part`` (int64) too: the hash of the others.
         """
 
-    def images(
-        self, table: Table, columns: Sequence[tuple[str, str]], key: Sequence[tuple[str, str]], keys: pa.RecordBatch
-    ) -> pa.RecordBatch:
+    def images(self, scope: Scope, loaded: Sequence[Column], keys: pa.RecordBatch) -> pa.RecordBatch:
         """The whole rows with these keys, as they are now: ``lookup``'s columns, one line a row, and behind them the
-        table's loaded columns in the canonical text of ``TableChanges.data``.
+        ``loaded`` columns in the canonical text of ``TableChanges.data``.
 
         Where ``lookup`` gives a ``part``, ``keys`` must have it, and rows of other hashes may be among the result.
         """

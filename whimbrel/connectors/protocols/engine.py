@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from whimbrel.connectors.protocols.checks import Checks
+from whimbrel.connectors.protocols.comparison import Comparison
 from whimbrel.connectors.protocols.source import Source
 from whimbrel.connectors.protocols.target import Target
 from whimbrel.model.chunk import Format
-from whimbrel.model.job import Endpoint
+from whimbrel.model.job import Endpoint, Role
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ class Engine(Protocol):
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
         """The writing side. Opens nothing yet."""
+
+    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
+        """Connect for comparing. Raises a ConnectionRefused leaf."""
 
 
 @dataclass(frozen=True)
