@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from whimbrel.errors import OperationNotFound, OperationTimeout, OrchestratorFailed, WhimbrelError, from_json
 from worker.polling import worker_polls
 from worker.settings import Settings
-from workflows.messages import CLEANUP_WORKFLOW, TASK_QUEUE, WORKFLOWS, OperationRequest
+from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
 
 logger = logging.getLogger("api.orchestrator")
 
@@ -113,7 +113,7 @@ class TemporalOrchestrator:
                 WORKFLOWS[request.mode],
                 request,
                 id=request.operation,
-                task_queue=TASK_QUEUE,
+                task_queue=CONTROL_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 search_attributes=self._search_attributes(request),
                 rpc_timeout=CALL,
@@ -175,7 +175,7 @@ class TemporalOrchestrator:
                     CLEANUP_WORKFLOW,
                     request,
                     id=f"{request.operation}-cleanup",
-                    task_queue=TASK_QUEUE,
+                    task_queue=CONTROL_QUEUE,
                     rpc_timeout=CALL,
                 )
             except WorkflowAlreadyStartedError:

@@ -10,7 +10,7 @@ from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 
-from workflows.messages import IDLE_WATCH_ID, IDLE_WATCH_WORKFLOW, TASK_QUEUE, IdleWatchRequest
+from workflows.messages import CONTROL_QUEUE, IDLE_WATCH_ID, IDLE_WATCH_WORKFLOW, IdleWatchRequest
 
 logger = logging.getLogger("worker.idle")
 
@@ -23,7 +23,7 @@ async def start_idle_watch(client: Client) -> None:
         IDLE_WATCH_WORKFLOW,
         IdleWatchRequest(),
         id=IDLE_WATCH_ID,
-        task_queue=TASK_QUEUE,
+        task_queue=CONTROL_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         rpc_timeout=timedelta(seconds=10),
     )

@@ -6,7 +6,9 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -18,11 +20,13 @@ from worker.attributes import register_search_attributes
 from worker.guard import CleaningGuard
 from worker.idle import keep_idle_watch
 from worker.logs import set_up
-from worker.registry import ACTIVITIES, WORKFLOWS
+from worker.registry import BY_QUEUE, WORKFLOWS
 from worker.settings import Settings
-from workflows.messages import TASK_QUEUE
+from workflows.messages import CONTROL_QUEUE, DATA_QUEUE
 
 logger = logging.getLogger("worker")
+
+Threads = Mapping[str, ThreadPoolExecutor]  # by task queue
 
 RECONNECT_SECONDS = 2.0
 PASSED_THROUGH = ("activities", "whimbrel", "workflows.messages", "workflows.options")
@@ -33,15 +37,38 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
-def build_worker(client: Client, settings: Settings, threads: ThreadPoolExecutor) -> Worker:
-    """A worker for all workflows and activities, not yet polling."""
+def places(settings: Settings) -> dict[str, int]:
+    """How many activities of each task queue run at once.
+
+    A pause keeps its place until its step has come to rest, so the control queue has one more for each long step; the
+    same places hold the long steps that an earlier version, which had one queue, has left there.
+    """
+    return {CONTROL_QUEUE: settings.control_activities + settings.activities, DATA_QUEUE: settings.activities}
+
+
+@contextmanager
+def activity_threads(settings: Settings) -> Iterator[Threads]:
+    """A thread for each place; each begins when it is first needed."""
+    with ExitStack() as stack:
+        yield {
+            queue: stack.enter_context(ThreadPoolExecutor(count, thread_name_prefix=queue))
+            for queue, count in places(settings).items()
+        }
+
+
+def build_workers(client: Client, settings: Settings, threads: Threads) -> tuple[Worker, ...]:
+    """A worker for each task queue, not yet polling: all workflows run on the first, which is that of control."""
+    return tuple(_build(client, settings, queue, count, threads[queue]) for queue, count in places(settings).items())
+
+
+def _build(client: Client, settings: Settings, queue: str, count: int, threads: ThreadPoolExecutor) -> Worker:
     return Worker(
         client,
-        task_queue=TASK_QUEUE,
-        workflows=WORKFLOWS,
-        activities=ACTIVITIES,
+        task_queue=queue,
+        workflows=WORKFLOWS if queue == CONTROL_QUEUE else (),
+        activities=BY_QUEUE[queue],
         activity_executor=threads,
-        max_concurrent_activities=settings.activities,
+        max_concurrent_activities=count,
         workflow_runner=workflow_runner(),
         interceptors=[CleaningGuard(client)],
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
@@ -69,7 +96,7 @@ async def connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
 
 async def run(settings: Settings, stopping: asyncio.Event) -> None:
     """Work until told to stop. What Temporal refuses (a missing namespace, a revoked key) is tried again."""
-    with ThreadPoolExecutor(settings.activities, thread_name_prefix="activity") as threads:
+    with activity_threads(settings) as threads:
         while not stopping.is_set():
             client = await connect(settings, stopping)
             if client is None:
@@ -77,7 +104,7 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
             await register_search_attributes(client)
             watching = asyncio.create_task(keep_idle_watch(client))
             try:
-                await _poll(build_worker(client, settings, threads), settings, stopping)
+                await _poll(build_workers(client, settings, threads), settings, stopping)
             except Exception:
                 logger.exception("the worker cannot poll %s; trying again", settings.address)
                 await _sleep(RECONNECT_SECONDS, stopping)
@@ -85,17 +112,19 @@ async def run(settings: Settings, stopping: asyncio.Event) -> None:
                 watching.cancel()
 
 
-async def _poll(worker: Worker, settings: Settings, stopping: asyncio.Event) -> None:
-    """Run the worker until it fails or is told to stop; then let activities come to rest."""
-    running = asyncio.create_task(worker.run())
+async def _poll(workers: Sequence[Worker], settings: Settings, stopping: asyncio.Event) -> None:
+    """Run the workers until one fails or all are told to stop; then let activities come to rest."""
+    running = [asyncio.create_task(worker.run()) for worker in workers]
     told = asyncio.create_task(stopping.wait())
-    logger.info("polling %s, namespace %s, task queue %s", settings.address, settings.namespace, TASK_QUEUE)
-    await asyncio.wait((running, told), return_when=asyncio.FIRST_COMPLETED)
-    if not running.done():
-        logger.info("coming to rest, at most %g s", settings.grace_seconds)
-        await worker.shutdown()
+    queues = " and ".join(worker.task_queue for worker in workers)
+    logger.info("polling %s, namespace %s, task queues %s", settings.address, settings.namespace, queues)
+    await asyncio.wait((*running, told), return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
-    await running
+    if all(not task.done() for task in running):
+        logger.info("coming to rest, at most %g s", settings.grace_seconds)
+    left = [worker for worker, task in zip(workers, running, strict=True) if not task.done()]
+    await asyncio.gather(*(worker.shutdown() for worker in left))
+    await asyncio.gather(*running)
 
 
 async def _sleep(seconds: float, stopping: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ from activities.target import reset_target, validate_data
 from workflows.cleanup import Cleanup
 from workflows.data import Data
 from workflows.idle import IdleWatch
+from workflows.messages import CONTROL_QUEUE, DATA_QUEUE
 from workflows.replication import DataReplication, Replication
 from workflows.schema import ObjectsApply, SchemaApply, SchemaExtract
 from workflows.target import Reset, Validate
@@ -32,17 +33,17 @@ WORKFLOWS: tuple[type, ...] = (
     Cleanup,
     IdleWatch,
 )
-ACTIVITIES: tuple[Callable[..., Any], ...] = (
+Activity = Callable[..., Any]
+
+LONG: tuple[Activity, ...] = (
     extract_schema,
     apply_schema,
     apply_objects,
     copy_data,
-    data_state,
     replicate,
     reset_target,
     validate_data,
-    set_pause,
-    clean_up,
-    record_outcome,
-    look_at_idle,
 )
+SHORT: tuple[Activity, ...] = (data_state, set_pause, clean_up, record_outcome, look_at_idle)
+# On the control queue there may be long steps too: an earlier version, which had one queue, has put them there.
+BY_QUEUE: dict[str, tuple[Activity, ...]] = {CONTROL_QUEUE: (*SHORT, *LONG), DATA_QUEUE: LONG}

@@ -17,7 +17,8 @@ from whimbrel.errors import InvalidRequest
 class Settings:
     """``api_key`` and the TLS files are for Temporal Cloud and clusters of one's own; a development server needs none.
 
-    ``activities`` is how many run at once in this process; each long operation takes one place.
+    ``activities`` is how many long steps run at once in this process, one for each operation; ``control_activities``
+    how many of the short ones that somebody waits for.
     """
 
     address: str = "127.0.0.1:7233"
@@ -29,6 +30,7 @@ class Settings:
     tls_key: Path | None = None
     tls_server_name: str | None = None
     activities: int = 64
+    control_activities: int = 32
     grace_seconds: float = 30.0
 
     @classmethod
@@ -50,6 +52,7 @@ class Settings:
             tls_key=Path(files["key"]) if files["key"] else None,
             tls_server_name=environment.get("WHIMBREL_TEMPORAL_TLS_SERVER_NAME"),
             activities=_number(environment, "WHIMBREL_WORKER_ACTIVITIES", cls.activities),
+            control_activities=_number(environment, "WHIMBREL_WORKER_CONTROL_ACTIVITIES", cls.control_activities),
             grace_seconds=float(_number(environment, "WHIMBREL_WORKER_GRACE_SECONDS", int(cls.grace_seconds))),
         )
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TASK_QUEUE = "whimbrel"
+# Workflows, and the short activities that somebody waits for: pauses, checks, cleanup, outcomes. The name is that of
+# the one queue there was, so that whatever an earlier version has put there still finds a worker.
+CONTROL_QUEUE = "whimbrel"
+# Steps that hold their place for as long as they take: however many there are, nothing on the other queue waits.
+DATA_QUEUE = f"{CONTROL_QUEUE}-data"
 WORKFLOWS = {  # operation mode -> workflow type
     "data": "Data",
     "change": "Replication",

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.outcome import record_outcome
     from activities.pause import set_pause
     from workflows.messages import OperationOutcome, OperationRequest
-    from workflows.options import CLEANING, HEARTBEAT, PAUSING, RECORDING, SHORT, TIDYING, Options
+    from workflows.options import CLEANING, HEARTBEAT, PAUSING, RECORDING, TIDYING, Options
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -96,13 +96,12 @@ class Operation:
         await regardless(workflow.wait_condition(workflow.all_handlers_finished))
 
 
-def start(
-    activity: Callable[[Input], Output], argument: Input, options: Options = SHORT
-) -> workflow.ActivityHandle[Output]:
+def start(activity: Callable[[Input], Output], argument: Input, options: Options) -> workflow.ActivityHandle[Output]:
     """Start an activity of ours. Cancelling it waits until it has come to rest."""
     return workflow.start_activity(
         activity,
         argument,
+        task_queue=options.queue,
         start_to_close_timeout=options.start_to_close,
         heartbeat_timeout=HEARTBEAT,
         retry_policy=options.retry,

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.replication import replicate
     from workflows.messages import OperationOutcome, OperationRequest
     from workflows.operation import Operation, leave_if_cancelled, start
-    from workflows.options import LONG
+    from workflows.options import CHECKING, LONG
 
 
 @workflow.defn
@@ -45,7 +45,7 @@ class DataReplication(Operation):
         """Smart resume: only a data phase that is recorded as complete is ever skipped."""
         if not request.resume:
             return False
-        complete = (await start(data_state, Step(request.operation, request.migration))).complete
+        complete = (await start(data_state, Step(request.operation, request.migration), CHECKING)).complete
         leave_if_cancelled()
         return complete
 

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import Step
     from workflows.messages import OperationOutcome, OperationRequest
     from workflows.operation import Operation, start
+    from workflows.options import STEP
 
 
 @workflow.defn
@@ -16,7 +17,7 @@ class SchemaExtract(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.extract_schema, Step(request.operation, request.migration))
+            await start(schema.extract_schema, Step(request.operation, request.migration), STEP)
 
         return await self.conclude(request, steps)
 
@@ -26,7 +27,7 @@ class SchemaApply(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.apply_schema, Step(request.operation, request.migration))
+            await start(schema.apply_schema, Step(request.operation, request.migration), STEP)
 
         return await self.conclude(request, steps)
 
@@ -36,6 +37,6 @@ class ObjectsApply(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.apply_objects, Step(request.operation, request.migration))
+            await start(schema.apply_objects, Step(request.operation, request.migration), STEP)
 
         return await self.conclude(request, steps)

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import Step
     from workflows.messages import OperationOutcome, OperationRequest
     from workflows.operation import Operation, start
+    from workflows.options import STEP
 
 
 @workflow.defn
@@ -16,7 +17,7 @@ class Reset(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(target.reset_target, Step(request.operation, request.migration))
+            await start(target.reset_target, Step(request.operation, request.migration), STEP)
 
         return await self.conclude(request, steps)
 
@@ -26,6 +27,6 @@ class Validate(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(target.validate_data, Step(request.operation, request.migration))
+            await start(target.validate_data, Step(request.operation, request.migration), STEP)
 
         return await self.conclude(request, steps)

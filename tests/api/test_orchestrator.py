@@ -28,7 +28,7 @@ from whimbrel.catalog.records import Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import OperationNotFound, OrchestratorFailed, PositionLost
 from worker.settings import Settings
-from workflows.messages import TASK_QUEUE, OperationRequest
+from workflows.messages import CONTROL_QUEUE, OperationRequest
 
 ID = "6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"
 SHOP = "/v1/migrations/shop"
@@ -70,7 +70,7 @@ async def worker(server: Temporal, shop: Catalog, orchestrator: TemporalOrchestr
     with ThreadPoolExecutor(4) as threads:
         async with Worker(
             client,
-            task_queue=TASK_QUEUE,
+            task_queue=CONTROL_QUEUE,
             workflows=[Data, Reset, Cleanup],
             activities=[Recorder(shop).end],
             activity_executor=threads,

@@ -22,7 +22,7 @@ from temporalio.client import WorkflowHandle
 from tests.servers.temporal import Temporal
 from tests.unit.workflows.house import House, failing, open_house, until, until_told, until_told_and_done
 from whimbrel.errors import SourceInterrupted, ValueRefused
-from workflows.messages import IDLE_WATCH_WORKFLOW, TASK_QUEUE, IdleWatchRequest
+from workflows.messages import CONTROL_QUEUE, IDLE_WATCH_WORKFLOW, IdleWatchRequest
 
 HISTORIES = Path(__file__).parent / "histories"
 Handle = WorkflowHandle[Any, Any]
@@ -122,7 +122,7 @@ async def cleanup(house: House) -> Handle:
 async def idle_watch(house: House) -> Handle:
     """Still open: between two looks."""
     handle = await house.client.start_workflow(
-        IDLE_WATCH_WORKFLOW, IdleWatchRequest(3.0), id="idle-watch", task_queue=TASK_QUEUE
+        IDLE_WATCH_WORKFLOW, IdleWatchRequest(3.0), id="idle-watch", task_queue=CONTROL_QUEUE
     )
     house.opened(handle)
     while await _timers(handle) < 2:

@@ -120,7 +120,7 @@ def api_answers(port: int) -> bool:
 
 
 def worker_polls(settings: Settings) -> bool:
-    """Whether anybody polls our task queue for workflows and for activities."""
+    """Whether anybody polls our task queues for workflows and for activities."""
 
     async def ask() -> bool:
         return await polling.worker_polls(await settings.connect())

@@ -7,9 +7,8 @@ import os
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -28,9 +27,9 @@ from whimbrel.model.progress import TableChangeTotals, TableProgress
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.data import DataResult
 from whimbrel.pipeline.schema import ObjectsApplied, SchemaExtract
-from worker.main import build_worker
+from worker.main import activity_threads, build_workers
 from worker.settings import Settings
-from workflows.messages import CLEANUP_WORKFLOW, TASK_QUEUE, WORKFLOWS, OperationRequest
+from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
 
 MIGRATION = "shop"
 SECRET = "hunter2-hunter2"
@@ -159,22 +158,30 @@ class House:
         self.attributes = True  # whether the cluster knows ours
         self._begun: list[WorkflowHandle[Any, Any]] = []
 
-    async def begin(self, mode: str, /, **body: Any) -> WorkflowHandle[Any, Any]:
+    async def begin(self, mode: str, /, migration: str = MIGRATION, **body: Any) -> WorkflowHandle[Any, Any]:
         """Record an operation and start its workflow, as the API does."""
         id = str(uuid.uuid4())
-        self.catalog.begin_operation(MIGRATION, Mode(mode), id, "hash", body)
-        request = OperationRequest(id, MIGRATION, mode, bool(body.get("resume", False)), body.get("position"))
-        named = {"WhimbrelMigration": MIGRATION, "WhimbrelMode": mode, "WhimbrelStatus": "running"}
+        self.catalog.begin_operation(migration, Mode(mode), id, "hash", body)
+        request = OperationRequest(id, migration, mode, bool(body.get("resume", False)), body.get("position"))
+        named = {"WhimbrelMigration": migration, "WhimbrelMode": mode, "WhimbrelStatus": "running"}
         pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in named.items()]
         handle = await self.client.start_workflow(
             WORKFLOWS[mode],
             request,
             id=id,
-            task_queue=TASK_QUEUE,
+            task_queue=CONTROL_QUEUE,
             search_attributes=TypedSearchAttributes(pairs if self.attributes else []),
         )
         self._begun.append(handle)
         return handle
+
+    def migrations(self, count: int) -> list[str]:
+        """So many more like the first, as each can have one operation at a time."""
+        first = self.catalog.get_migration(MIGRATION)
+        made = [replace(first, name=f"{MIGRATION}{number}") for number in range(count)]
+        for migration in made:
+            self.catalog.put_migration(migration)
+        return [migration.name for migration in made]
 
     def opened(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Have it ended with the house."""
@@ -189,9 +196,9 @@ class House:
     async def stop(self, handle: WorkflowHandle[Any, Any], mode: str) -> None:
         """Terminate and clean up, as the API does."""
         await handle.terminate()
-        request = OperationRequest(handle.id, MIGRATION, mode)
+        request = OperationRequest(handle.id, self.operation(handle).migration, mode)
         id = f"{handle.id}-cleanup"
-        await self.client.execute_workflow(CLEANUP_WORKFLOW, request, id=id, task_queue=TASK_QUEUE)
+        await self.client.execute_workflow(CLEANUP_WORKFLOW, request, id=id, task_queue=CONTROL_QUEUE)
 
     def operation(self, handle: WorkflowHandle[Any, Any]) -> OperationRecord:
         return self.catalog.get_operation(handle.id)
@@ -209,11 +216,13 @@ class House:
         await until(lambda: len(self.actors.called(name)) >= times, seconds, f"{name} to be called")
 
     @asynccontextmanager
-    async def worker(self, grace_seconds: float = 5) -> AsyncIterator[None]:
-        settings = Settings(grace_seconds=grace_seconds, activities=16)
-        with ThreadPoolExecutor(settings.activities) as threads:
-            async with build_worker(self.client, settings, threads):
-                yield
+    async def worker(self, grace_seconds: float = 5, **settings: Any) -> AsyncIterator[None]:
+        chosen = Settings(grace_seconds=grace_seconds, **{"activities": 16, **settings})
+        async with AsyncExitStack() as stack:
+            threads = stack.enter_context(activity_threads(chosen))
+            for worker in build_workers(self.client, chosen, threads):
+                await stack.enter_async_context(worker)
+            yield
 
 
 @asynccontextmanager

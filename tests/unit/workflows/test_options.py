@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from workflows.options import LONG, SHORT
+from workflows.options import LONG, STEP
 
 
 def test_a_step_of_weeks_goes_on_at_once_however_often_a_worker_was_lost() -> None:
@@ -14,4 +14,4 @@ def test_a_step_of_weeks_goes_on_at_once_however_often_a_worker_was_lost() -> No
     assert policy.maximum_interval is not None
     wait = min(policy.initial_interval * policy.backoff_coefficient**attempt, policy.maximum_interval)
     assert wait <= timedelta(seconds=2)
-    assert SHORT.retry.maximum_interval == timedelta(seconds=30)
+    assert STEP.retry.maximum_interval == timedelta(seconds=30)

@@ -12,14 +12,14 @@ from activities.recorded import CLEANUP
 from activities.recorded import WORKFLOWS as RECORDED
 from tests.unit.workflows.house import MIGRATION, House, until_told
 from whimbrel.catalog.records import Mode, Status
-from workflows.messages import CLEANUP_WORKFLOW, TASK_QUEUE, WORKFLOWS, OperationRequest
+from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
 
 
 async def refused(house: House, operation: str, id: str, migration: str = MIGRATION) -> None:
     """A Reset that somebody starts fails."""
     request = OperationRequest(operation, migration, "reset")
     with pytest.raises(WorkflowFailureError):
-        await house.client.execute_workflow("Reset", request, id=id, task_queue=TASK_QUEUE)
+        await house.client.execute_workflow("Reset", request, id=id, task_queue=CONTROL_QUEUE)
 
 
 async def running(house: House, mode: str = "data-replication") -> WorkflowHandle[Any, Any]:
@@ -67,7 +67,9 @@ async def test_nothing_is_cleaned_up_behind_what_runs(house: House) -> None:
     handle = await running(house)
     request = OperationRequest(handle.id, MIGRATION, "data-replication")
     with pytest.raises(WorkflowFailureError):
-        await house.client.execute_workflow(CLEANUP_WORKFLOW, request, id=f"{handle.id}-cleanup", task_queue=TASK_QUEUE)
+        await house.client.execute_workflow(
+            CLEANUP_WORKFLOW, request, id=f"{handle.id}-cleanup", task_queue=CONTROL_QUEUE
+        )
     assert house.actors.called("clean_up") == []
     assert house.operation(handle).status is Status.RUNNING
     await house.stop(handle, "data-replication")
@@ -94,7 +96,7 @@ async def test_an_operation_does_what_was_recorded_alone(
     id = str(uuid.uuid4())
     house.catalog.begin_operation(MIGRATION, Mode(mode), id, "hash", recorded)
     request = OperationRequest(id, MIGRATION, mode, resume, position)
-    handle = await house.client.start_workflow(WORKFLOWS[mode], request, id=id, task_queue=TASK_QUEUE)
+    handle = await house.client.start_workflow(WORKFLOWS[mode], request, id=id, task_queue=CONTROL_QUEUE)
     house.opened(handle)
     with pytest.raises(WorkflowFailureError):
         await handle.result()

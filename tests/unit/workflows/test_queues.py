@@ -1,0 +1,79 @@
+"""Two task queues: however many long steps there are, a pause and a stop do not wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHandle
+
+from tests.unit.workflows.house import House, until_told
+from whimbrel.catalog.records import Status
+from worker.polling import worker_polls
+from workflows import options
+from workflows.messages import CONTROL_QUEUE, DATA_QUEUE
+
+SOON = 8.0  # seconds; a stop alone takes two, for stragglers
+
+
+async def queues(handle: WorkflowHandle[Any, Any]) -> dict[str, str]:
+    """Activity type -> the queue that it was put on."""
+    found = {}
+    for event in (await handle.fetch_history()).events:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            told = event.activity_task_scheduled_event_attributes
+            found[told.activity_type.name] = told.task_queue.name
+    return found
+
+
+async def test_a_pause_and_a_stop_do_not_wait_for_a_place_of_long_steps(still_house: House) -> None:
+    """Every place for long steps is taken, and more wait; the places of control are few."""
+    house = still_house
+    house.actors.acts["replicate"] = [until_told]
+    async with house.worker(activities=2, control_activities=1):
+        handles = [await house.begin("change", migration) for migration in house.migrations(4)]
+        await house.reached("replicate", 2)
+        running = [h for h in handles if house.operation(h).phase == "change"]
+        async with asyncio.timeout(SOON):
+            while len(running) < 2:
+                await asyncio.sleep(0.05)
+                running = [h for h in handles if house.operation(h).phase == "change"]
+        began = time.monotonic()
+        assert (await running[0].execute_update("pause"))["action"] == "paused"
+        await house.stop(running[1], "change")
+        assert time.monotonic() - began < SOON
+        assert house.operation(running[1]).status is Status.STOPPED
+        await house.reached("replicate", 3)  # the freed place goes to one that waited
+        assert await queues(running[0]) == {"replicate": DATA_QUEUE, "set_pause": CONTROL_QUEUE}
+        for handle in handles:
+            await handle.terminate() if handle is not running[1] else None
+
+
+async def test_a_long_step_that_an_earlier_version_has_put_on_its_one_queue_is_done(still_house: House) -> None:
+    """And even where such steps take all the places they can, a pause has its own."""
+    house = still_house
+    house.actors.acts["copy_data"] = [until_told]
+    earlier = replace(options.LONG, queue=CONTROL_QUEUE)
+    with patch("workflows.options.LONG", earlier):
+        async with house.worker(activities=1, control_activities=1):
+            handle = await house.begin("data")
+            await house.reached("copy_data")
+            assert (await handle.execute_update("pause"))["action"] == "paused"
+            assert (await queues(handle))["copy_data"] == CONTROL_QUEUE
+    async with house.worker(activities=1, control_activities=1):
+        await house.reached("copy_data", 2)
+        await handle.execute_update("resume")
+        await handle.cancel()
+        assert (await house.ended(handle)).status is Status.CANCELLED
+
+
+async def test_a_worker_polls_both(still_house: House) -> None:
+    house = still_house
+    async with house.worker():
+        async with asyncio.timeout(SOON):
+            while not await worker_polls(house.client):
+                await asyncio.sleep(0.1)
