@@ -134,6 +134,8 @@ def test_engines_have_what_they_claim(type: str) -> None:
     assert _refuses(lambda: found.source(here, "op")) == (not has.source)
     assert _refuses(lambda: found.target(here, "op")) == (not has.target)
     assert _refuses(lambda: found.open_comparison(here, "op", "source")) == (not has.compare)
+    if has.target:
+        assert (found.target(here, "op").finisher is not None) == has.finishes
     assert found.capabilities.queue == hasattr(found, "writer")
 
 

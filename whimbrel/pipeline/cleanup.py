@@ -96,7 +96,8 @@ def _number_on(job: Job) -> None:
             state = checkpoint.state()
     if state.position is not None and (state.data_complete or state.snapshots == 0):
         with open_pair(job) as pair:
-            pair.target.sync_sequences(pair.tables, pair.target_tables, NUMBERING_SECONDS)
+            if (finisher := pair.target.finisher) is not None:
+                finisher.sequences(pair.tables, pair.target_tables, NUMBERING_SECONDS)
 
 
 def _capture_is_useless(job: Job) -> bool:

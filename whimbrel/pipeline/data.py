@@ -223,7 +223,8 @@ class _Load:
 
     def build(self, table: TableWork) -> None:
         with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:
-            target.finish_table(table.source, table.target, lambda: self.stopping, self.claim)
+            if target.finisher is not None:
+                target.finisher.indexes(table.source, table.target, lambda: self.stopping, self.claim)
             self.stalls.sign()
             if not self.stopping:
                 checkpoint.table_finished(self.epoch, table.source.name)
@@ -247,11 +248,12 @@ class _Load:
     def finish_all(self) -> None:
         pair = self.pair
         with open_target(pair.job) as target, closing(target.checkpoint(pair.job.migration)) as checkpoint:
-            if self.capture and checkpoint.state().snapshots > 1:
-                self.control.log("loader", "foreign keys follow once the changes since the first snapshot are applied")
-            else:
-                target.finish_keys(pair.tables, pair.target_tables, self.claim)
-            target.sync_sequences(pair.tables, pair.target_tables)
+            if target.finisher is not None:
+                if self.capture and checkpoint.state().snapshots > 1:
+                    self.control.log("loader", "foreign keys follow once changes since the first snapshot are applied")
+                else:
+                    target.finisher.keys(pair.target_tables, self.claim)
+                target.finisher.sequences(pair.tables, pair.target_tables)
             self.require_recorded(checkpoint)
             checkpoint.data_complete(self.epoch)
 

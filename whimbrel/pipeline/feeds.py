@@ -78,9 +78,9 @@ class DatabaseFeed:
 
     def caught_up(self) -> None:
         if self._keys_after is not None and self._keys_after <= self.committed:
-            self.control.log("loader", "caught up with the last snapshot, adding foreign keys")
-            claim = Claim(self.pair.job.migration, self.epoch)
-            self.pair.target.finish_keys(self.pair.tables, self.pair.target_tables, claim)
+            if (finisher := self.pair.target.finisher) is not None:
+                self.control.log("loader", "caught up with the last snapshot, adding foreign keys")
+                finisher.keys(self.pair.target_tables, Claim(self.pair.job.migration, self.epoch))
             self._keys_after = None
 
     def rest(self) -> None:
@@ -96,7 +96,8 @@ class DatabaseFeed:
 
     def _number_on(self) -> None:
         try:
-            self.pair.target.sync_sequences(self.pair.tables, self.pair.target_tables)
+            if (finisher := self.pair.target.finisher) is not None:
+                finisher.sequences(self.pair.tables, self.pair.target_tables)
         except WhimbrelError as e:
             self.control.log("loader", f"sequences on the target were not moved: {e.message}")
 

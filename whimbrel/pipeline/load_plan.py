@@ -77,7 +77,7 @@ def plan_load(
         pair.source.cleanup(pair.job)
     names = [t.name for t in pair.tables]
     if continued and (added := set(state.unknown(names))):
-        pair.target.prepare_load([t for s, t in pair.both if s.name in added], Claim(pair.job.migration, epoch))
+        _clear_the_way(pair, epoch, [t for s, t in pair.both if s.name in added])
     work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
     if gone := [n for n in state.layouts if n not in names]:
         checkpoint.forget(epoch, gone)
@@ -140,7 +140,12 @@ def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState
     checkpoint.clear(epoch, pair.job.operation)
     remove_packet(pair.job.workdir)
     pair.source.cleanup(pair.job)
-    pair.target.prepare_load(pair.target_tables, Claim(pair.job.migration, epoch))
+    _clear_the_way(pair, epoch, pair.target_tables)
+
+
+def _clear_the_way(pair: Pair, epoch: int, targets: Sequence[Table]) -> None:
+    if (finisher := pair.target.finisher) is not None:
+        finisher.prepare(targets, Claim(pair.job.migration, epoch))
 
 
 def _table_work(
@@ -199,5 +204,6 @@ def _prepare_mixing(pair: Pair, control: Control, epoch: int, work: list[TableWo
     for table in work:
         if table.waiting and table.loaded:
             control.log("loader", f"{table.source.name}: {len(table.waiting)} of {len(table.chunks)} chunks are left")
-            pair.target.finish_table(table.source, table.target, lambda: False, Claim(pair.job.migration, epoch))
+            if (finisher := pair.target.finisher) is not None:
+                finisher.indexes(table.source, table.target, lambda: False, Claim(pair.job.migration, epoch))
             table.upsert = True

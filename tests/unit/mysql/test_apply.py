@@ -114,7 +114,7 @@ def test_triggers_of_the_target_are_refused(server: MySQL, job: Job, target: MyS
     with pytest.raises(LoaderFailed, match=rf"{TARGET}\.twice"):
         MySQLApplier(job.target.parameters, job, tables, loaded)
     with pytest.raises(LoaderFailed, match=rf"{TARGET}\.twice"):
-        target.prepare_load(loaded)
+        target.finisher.prepare(loaded)
 
 
 def test_truncate_keeps_its_place(move: Move) -> None:

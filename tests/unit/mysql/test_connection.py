@@ -139,7 +139,7 @@ def test_sessions_rely_on_nothing_that_is_set_for_the_whole_server(
         there = reflect(one.session, [TableName("odd", "t")])
         assert one.nonempty([TableName("odd", "t")]) == ()
         wanted = replace(there[0], indexes=(Index("by_v", ("v",)),))
-        two.finish_table(wanted, wanted, lambda: False)
+        two.finisher.indexes(wanted, wanted, lambda: False)
         with closing(one.checkpoint("odd")) as checkpoint:
             assert checkpoint.claim() > 0
     assert "by_v" in server.client("SHOW CREATE TABLE odd.t")

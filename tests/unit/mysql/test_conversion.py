@@ -77,10 +77,10 @@ def test_postgres_tables_apply(
         there.execute_script(";\n".join((*rendered.tables, *rendered.objects)))
     tables = there.target_tables(postgres_tables, schemas, "postgres")
     assert there.differences(tables) == ()
-    there.prepare_load(tables)
+    there.finisher.prepare(tables)
     for source, table in zip(postgres_tables, tables, strict=True):
-        there.finish_table(source, table, lambda: False)
-    there.finish_keys(postgres_tables, tables)
+        there.finisher.indexes(source, table, lambda: False)
+    there.finisher.keys(tables)
     there.close()
     sql = f"SELECT column_type FROM information_schema.columns WHERE table_schema = '{DATABASE}' AND column_name = "
     shown = {c: server.client(f"{sql}'{c}' ORDER BY table_name").split("\n")[0] for c in EXPECTED}

@@ -55,15 +55,15 @@ def created(server: MySQL) -> list[list[str]]:
 
 def finish(target: MySQLTarget, tables: tuple[Table, ...]) -> None:
     for table in tables:
-        target.finish_table(table, table, lambda: False)
-    target.finish_keys(tables, tables)
-    target.sync_sequences(tables, tables)
+        target.finisher.indexes(table, table, lambda: False)
+    target.finisher.keys(tables)
+    target.finisher.sequences(tables, tables)
 
 
 def test_dropped_and_built_again(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
     before = created(server)
     for _ in range(2):
-        target.prepare_load(tables)
+        target.finisher.prepare(tables)
         assert indexes(server, "child") == {"PRIMARY", "by_n"}
         assert indexes(server, "keyless") == {"the_key"}
         assert indexes(server, "parent") == {"PRIMARY", "uq"}  # the table outside needs uq
@@ -78,7 +78,7 @@ def test_indexes_that_only_the_target_has_come_back(
     server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]
 ) -> None:
     server.client("ALTER TABLE keyless ADD KEY users_own (b, a)", DATABASE)
-    target.prepare_load(tables)
+    target.finisher.prepare(tables)
     assert indexes(server, "keyless") == {"the_key"}
     again = MySQLTarget(target.endpoint, "another-operation")
     finish(again, tables)
@@ -96,8 +96,8 @@ def test_indexes_that_the_target_never_had_are_made(
 
 
 def test_stopped_before_it_builds(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
-    target.prepare_load(tables)
-    target.finish_table(tables[1], tables[1], lambda: True)
+    target.finisher.prepare(tables)
+    target.finisher.indexes(tables[1], tables[1], lambda: True)
     assert indexes(server, "keyless") == {"the_key"}
 
 
@@ -109,40 +109,40 @@ def test_definitions_are_changed_by_the_owner_alone(
         new = Claim("m", checkpoint.claim())
     before = created(server)
     with pytest.raises(Fenced):
-        target.prepare_load(tables, old)
+        target.finisher.prepare(tables, old)
     assert created(server) == before
-    target.prepare_load(tables, new)
+    target.finisher.prepare(tables, new)
     bare = created(server)
     for write in (
-        lambda: target.finish_table(tables[0], tables[0], lambda: False, old),
-        lambda: target.finish_keys(tables, tables, old),
+        lambda: target.finisher.indexes(tables[0], tables[0], lambda: False, old),
+        lambda: target.finisher.keys(tables, old),
     ):
         with pytest.raises(Fenced):
             write()
         assert created(server) == bare
     for table in tables:
-        target.finish_table(table, table, lambda: False, new)
-    target.finish_keys(tables, tables, new)
+        target.finisher.indexes(table, table, lambda: False, new)
+    target.finisher.keys(tables, new)
     assert created(server) == before
 
 
 def test_duplicates_are_refused_without_their_value(
     server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]
 ) -> None:
-    target.prepare_load(tables)
+    target.finisher.prepare(tables)
     server.client("INSERT INTO child (id, pid, code) VALUES (1, 1, 'hush'), (2, 1, 'hush')", DATABASE)
     with pytest.raises(ValueRefused) as caught:
-        target.finish_table(tables[0], tables[0], lambda: False)
+        target.finisher.indexes(tables[0], tables[0], lambda: False)
     assert "hush" not in str(caught.value.to_json())
     assert str(tables[0].name) in caught.value.message
 
 
 def test_auto_increment_goes_on(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
     server.client("TRUNCATE TABLE keyless; SET foreign_key_checks = 0; TRUNCATE TABLE parent", DATABASE)
-    target.sync_sequences(tables, tables)
+    target.finisher.sequences(tables, tables)
     server.client("INSERT INTO parent (code) VALUES ('x')", DATABASE)
     assert server.client("SELECT id FROM parent", DATABASE) == "50\n"
     server.client("INSERT INTO parent (id) VALUES (700)", DATABASE)
-    target.sync_sequences(tables, tables)
+    target.finisher.sequences(tables, tables)
     server.client("INSERT INTO parent (code) VALUES ('y')", DATABASE)
     assert server.client("SELECT MAX(id) FROM parent", DATABASE) == "701\n"

@@ -92,8 +92,8 @@ def test_numbering_waits_as_long_as_it_is_told(
     server.client("DELETE FROM t", TARGET)
     tables = reflected(job, TARGET, "t")
     with held(job, f"LOCK TABLES {TARGET}.t WRITE"), refused(rf"{TARGET}\.t"):
-        target.sync_sequences(tables, tables, patience=1)
-    target.sync_sequences(tables, tables, patience=1)
+        target.finisher.sequences(tables, tables, patience=1)
+    target.finisher.sequences(tables, tables, patience=1)
 
 
 def test_a_comparison_waits_no_longer(server: MySQL, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ often as they come, a slot sends what was published when it was written, and wha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -246,6 +246,7 @@ class Target:
     world: World
     pending: list[Segment] = field(default_factory=list)
     pace: Pace = field(default_factory=Pace)
+    finisher: None = None
 
     def existing(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         return tuple(n for n in names if n not in self.world.absent)
@@ -258,14 +259,6 @@ class Target:
 
     def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:
         return ()
-
-    def prepare_load(self, tables: Sequence[Table], claim: object = None) -> None: ...
-
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: object = None) -> None: ...
-
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: object = None) -> None: ...
-
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None: ...
 
     def reset(self, names: Sequence[TableName], mode: str) -> tuple[int, int]:
         for name in names:

@@ -51,7 +51,11 @@ class End:
     def retained(self, job: Job) -> Retained | None:
         return KEPT
 
-    def sync_sequences(self, source: object, target: object, patience: int) -> None:
+    @property
+    def finisher(self) -> End:
+        return self
+
+    def sequences(self, source: object, target: object, patience: int) -> None:
         self.numbered += 1
 
     def existing(self, names: list[TableName]) -> list[TableName]:

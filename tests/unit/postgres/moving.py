@@ -9,7 +9,7 @@ import psycopg
 from tests.servers.postgres import Postgres
 from tests.staged import staged
 from tests.unit.postgres.test_schema import apply, database, job, reflected, target_of
-from whimbrel.connectors.protocols import Checkpoint, Loader, Target
+from whimbrel.connectors.protocols import Checkpoint, Loader
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.chunk import Chunk, Format
 
@@ -37,7 +37,7 @@ class Move:
         self.server, self.folder = server, folder
         self.first, self.second = database(server, MOVED), database(server)
         self.tables = reflected(server, self.first, "public.t", "public.child")
-        self.target: Target = target_of(server, self.second)
+        self.target = target_of(server, self.second)
         apply(self.target, self.tables, {}, "postgres")
         self.target_tables = self.target.target_tables(self.tables, {}, "postgres")
         self.source, self.table = self.tables[0], self.target_tables[0]

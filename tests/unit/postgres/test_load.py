@@ -21,7 +21,7 @@ from whimbrel.model.chunk import Chunk, Format
 @pytest.mark.parametrize("format", [Format.COPY_BINARY, Format.COPY_TEXT])
 def test_rows_arrive_exactly_and_once(move: Move, format: Format) -> None:
     low, high = move.plan("id <= 1500", "id > 1500")
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     for chunk, rows in ((low, 1500), (high, 1501), (low, 1500)):
         assert move.load(chunk, move.staged(chunk, format), format) == rows
     assert move.contents(move.second) == move.contents(move.first)
@@ -45,7 +45,7 @@ def test_two_at_once_load_a_chunk_once(move: Move) -> None:
                 loader.load(move.epoch, move.source, move.table, columns, chunk, Format.COPY_BINARY, file, upsert=False)
             )
 
-    move.target.prepare_load(move.target_tables)  # without a key nothing but the record stops the second one
+    move.target.finisher.prepare(move.target_tables)  # without a key nothing but the record stops the second one
     threads = [threading.Thread(target=run) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -100,7 +100,7 @@ def test_the_progress_tables_are_made_by_many_at_once(server: Postgres) -> None:
 def test_upsert_replaces_rows_by_key(move: Move, keyed: bool) -> None:
     old, new = move.plan("id <= 100", "id between 50 and 200")
     if not keyed:
-        move.target.prepare_load(move.target_tables)
+        move.target.finisher.prepare(move.target_tables)
     move.load(old, move.staged(old))
     move.server.psql("update t set n = -1, name = 'old' || id", move.second)
     assert move.load(new, move.staged(new), upsert=True) == 151

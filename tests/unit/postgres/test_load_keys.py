@@ -27,15 +27,15 @@ def keys(server: Postgres, name: str) -> str:
 
 def finish(move: Move) -> None:
     for source, target in zip(move.tables, move.target_tables, strict=True):
-        move.target.finish_table(source, target, lambda: False)
-    move.target.finish_keys(move.tables, move.target_tables)
+        move.target.finisher.indexes(source, target, lambda: False)
+    move.target.finisher.keys(move.target_tables)
 
 
 def test_keys_go_before_the_rows_and_come_back(move: Move) -> None:
     before = dumped(move.server, move.second)
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     assert keys(move.server, move.second) == ""
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     (chunk,) = move.plan("true")
     move.load(chunk, move.staged(chunk))
     for _ in range(2):
@@ -51,20 +51,20 @@ def test_definitions_are_changed_by_the_owner_alone(move: Move) -> None:
         new = Claim("m", checkpoint.claim())
     before = dumped(move.server, move.second)
     with pytest.raises(errors.Fenced):
-        move.target.prepare_load(move.target_tables, old)
+        move.target.finisher.prepare(move.target_tables, old)
     assert dumped(move.server, move.second) == before
-    move.target.prepare_load(move.target_tables, new)
+    move.target.finisher.prepare(move.target_tables, new)
     bare = keys(move.server, move.second)
     for write in (
-        lambda: move.target.finish_table(move.source, move.table, lambda: False, old),
-        lambda: move.target.finish_keys(move.tables, move.target_tables, old),
+        lambda: move.target.finisher.indexes(move.source, move.table, lambda: False, old),
+        lambda: move.target.finisher.keys(move.target_tables, old),
     ):
         with pytest.raises(errors.Fenced):
             write()
         assert keys(move.server, move.second) == bare
     for source, target in zip(move.tables, move.target_tables, strict=True):
-        move.target.finish_table(source, target, lambda: False, new)
-    move.target.finish_keys(move.tables, move.target_tables, new)
+        move.target.finisher.indexes(source, target, lambda: False, new)
+    move.target.finisher.keys(move.target_tables, new)
     assert dumped(move.server, move.second) == before
 
 
@@ -77,7 +77,7 @@ def test_objects_made_by_hand_survive(move: Move) -> None:
         move.second,
     )
     before = keys(move.server, move.second)
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     assert "mine" in keys(move.server, move.second)  # the view rests on it
     assert "hand" not in keys(move.server, move.second)
     finish(move)
@@ -88,7 +88,7 @@ def test_keys_of_filled_tables_and_of_outside_children_stay(move: Move) -> None:
     move.server.psql(
         "create table outside (id bigint references t (id)); insert into child values (null, 'x')", move.second
     )
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     assert move.server.psql("select conname from pg_constraint where contype = 'p'", move.second).split()[0]
     left = move.server.psql(
         "select conname from pg_constraint where connamespace = 'public'::regnamespace and contype <> 'n' order by 1",
@@ -98,21 +98,21 @@ def test_keys_of_filled_tables_and_of_outside_children_stay(move: Move) -> None:
 
 
 def test_finish_stops_when_told(move: Move) -> None:
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     answers = iter([False, True, True, True])
-    move.target.finish_table(move.source, move.table, lambda: next(answers))
+    move.target.finisher.indexes(move.source, move.table, lambda: next(answers))
     assert len(keys(move.server, move.second).splitlines()) == 2  # one constraint with its index
     finish(move)
     assert keys(move.server, move.second) == keys(move.server, move.first)
 
 
 def test_a_broken_reference_is_named_without_its_value(move: Move) -> None:
-    move.target.prepare_load(move.target_tables)
+    move.target.finisher.prepare(move.target_tables)
     move.server.psql("insert into child values (424242, 'x')", move.second)
     for source, target in zip(move.tables, move.target_tables, strict=True):
-        move.target.finish_table(source, target, lambda: False)
+        move.target.finisher.indexes(source, target, lambda: False)
     with pytest.raises(errors.ValueRefused, match="child_id_fkey") as caught:
-        move.target.finish_keys(move.tables, move.target_tables)
+        move.target.finisher.keys(move.target_tables)
     assert "424242" not in str(caught.value.to_json())
 
 
@@ -135,14 +135,14 @@ def test_the_next_number_does_not_collide(server: Postgres) -> None:
     server.psql("insert into full_ values (32767); insert into loose values (70)", second)
     made = target.target_tables(tables, {}, "postgres")
     for _ in range(2):
-        target.sync_sequences(tables, made)
+        target.finisher.sequences(tables, made)
     assert sequence(server, second, "up") == "42"
     assert sequence(server, second, "down") == "-10"
     assert sequence(server, second, "ahead") == "501"
     assert server.psql("select nextval('s')", second) == "71"
     with pytest.raises(RuntimeError, match="reached maximum"):
         sequence(server, second, "full_")
-    target.sync_sequences(tables, made)
+    target.finisher.sequences(tables, made)
     assert sequence(server, second, "up") == "43"
 
 

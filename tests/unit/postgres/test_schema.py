@@ -17,6 +17,7 @@ from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.connection import connect
 from whimbrel.connectors.postgres.schema import unqualified_names_off
+from whimbrel.connectors.postgres.target import PostgresTarget
 from whimbrel.connectors.protocols import Source, Target
 from whimbrel.model.chunk import Format
 from whimbrel.model.difference import Kind
@@ -78,8 +79,8 @@ def source_of(server: Postgres, name: str) -> Source:
     return ENGINE.source(endpoint(server, name), "test")
 
 
-def target_of(server: Postgres, name: str) -> Target:
-    return ENGINE.target(endpoint(server, name), "test")
+def target_of(server: Postgres, name: str) -> PostgresTarget:
+    return PostgresTarget(endpoint(server, name), "test")
 
 
 def job(**change: Any) -> Job:

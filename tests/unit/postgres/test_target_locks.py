@@ -52,11 +52,11 @@ def test_lanes_indexes_and_resets_name_who_is_in_the_way(move: Move) -> None:
         with refused(who):
             move.load(chunk, file)
         with refused(who):
-            move.target.finish_table(move.source, move.table, lambda: False)
+            move.target.finisher.indexes(move.source, move.table, lambda: False)
         with refused(who):
             move.target.reset([move.table.name], "drop")
     assert move.load(chunk, file) == 3001
-    move.target.finish_table(move.source, move.table, lambda: False)
+    move.target.finisher.indexes(move.source, move.table, lambda: False)
     assert move.contents(move.second) == move.contents(move.first)
 
 

@@ -13,6 +13,7 @@ CAPABILITIES = Capabilities(
     changes=True,
     apply=True,
     compare=True,
+    finishes=True,
     transactional_ddl=False,
     identifier_bytes=64,
     parallel_snapshot=True,

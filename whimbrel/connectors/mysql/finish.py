@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import pymysql
@@ -11,6 +12,7 @@ import pymysql
 from whimbrel.connectors.mysql.checkpoint import ensure_tables, require
 from whimbrel.connectors.mysql.connection import Session, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.ddl import foreign_key, index_clause
+from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.protocols import Claim
 from whimbrel.errors import LoaderFailed
@@ -24,6 +26,32 @@ _KEY = rf"CONSTRAINT {_NAME.format('key')} FOREIGN KEY "
 _LINE = re.compile(rf"^  (?:{_INDEX}|{_KEY}).*$")
 _NEEDED = 1553  # another table's foreign key needs the index
 _OF_TABLE = "target_schema = %s AND target_table = %s"
+
+
+class MySQLFinisher:
+    """See ``protocols.Finisher``. Each call has a session of its own."""
+
+    def __init__(self, session: Callable[[], AbstractContextManager[Session]]) -> None:
+        self._session = session
+
+    def prepare(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
+        with self._session() as session:
+            prepare_load(session, tables, claim)
+
+    def indexes(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
+        with self._session() as session:
+            finish_table(session, target, stop, claim)
+
+    def keys(self, target: Sequence[Table], claim: Claim | None = None) -> None:
+        with self._session() as session:
+            finish_keys(session, target, claim)
+
+    def sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
+        with self._session() as session:
+            if patience is not None:
+                bound_waits(session, patience)
+            for table in target:
+                sync_sequence(session, table)
 
 
 def prepare_load(session: Session, tables: Sequence[Table], claim: Claim | None = None) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from typing import Literal
 
 import pymysql
 
-from whimbrel.connectors.mysql import ddl, finish, rehearsal, schema, script, target_keys
+from whimbrel.connectors.mysql import ddl, rehearsal, schema, script, target_keys
 from whimbrel.connectors.mysql.checkpoint import MySQLCheckpoint
 from whimbrel.connectors.mysql.connection import (
     Session,
@@ -23,11 +23,12 @@ from whimbrel.connectors.mysql.connection import (
 )
 from whimbrel.connectors.mysql.conversion import Conversion, convert
 from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
+from whimbrel.connectors.mysql.finish import MySQLFinisher
 from whimbrel.connectors.mysql.load import MySQLLoader
-from whimbrel.connectors.mysql.locks import bound_waits, lock_holders_named
+from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.mysql.source import MySQLSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -49,6 +50,7 @@ class MySQLTarget:
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._dialect: Dialect | None = None
+        self.finisher = MySQLFinisher(self._own_session)
 
     @property
     def session(self) -> Session:
@@ -57,6 +59,15 @@ class MySQLTarget:
             if self._session is None or not self._session.open:
                 self._session = connect(self.endpoint.parameters, self.operation, role="target")
             return self._session
+
+    @contextmanager
+    def _own_session(self) -> Iterator[Session]:
+        """For what may wait or take long: others can go on asking."""
+        with (
+            closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
+            lock_holders_named(session),
+        ):
+            yield session
 
     @property
     def dialect(self) -> Dialect:
@@ -141,31 +152,6 @@ class MySQLTarget:
 
     def open_loader(self, job: Job) -> Loader:
         return MySQLLoader(self.endpoint.parameters, job)
-
-    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
-        with self._lock, lock_holders_named(self.session):
-            finish.prepare_load(self.session, tables, claim)
-
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
-        with self._lock, lock_holders_named(self.session):
-            finish.finish_table(self.session, target, stop, claim)
-
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
-        with (
-            closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
-            lock_holders_named(session),
-        ):
-            finish.finish_keys(session, target, claim)
-
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
-        with (
-            closing(connect(self.endpoint.parameters, self.operation, role="target")) as session,
-            lock_holders_named(session),
-        ):
-            if patience is not None:
-                bound_waits(session, patience)
-            for table in target:
-                finish.sync_sequence(session, table)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
         from whimbrel.connectors.mysql.apply import MySQLApplier

@@ -14,6 +14,7 @@ CAPABILITIES = Capabilities(
     layouts_in_log=True,
     apply=True,
     compare=True,
+    finishes=True,
     transactional_ddl=True,
     identifier_bytes=63,
     parallel_snapshot=True,

@@ -7,7 +7,7 @@ indexes, or their definitions are there to build them from.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 from psycopg import errors as pg
@@ -15,6 +15,7 @@ from psycopg import errors as pg
 from whimbrel.connectors.postgres import ddl, sequences
 from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
 from whimbrel.connectors.postgres.connection import identifier, qualified
+from whimbrel.connectors.postgres.locks import bound_waits
 from whimbrel.connectors.postgres.reflection import SEQUENCES, Connection, Row, rows
 from whimbrel.connectors.postgres.schema import reflect
 from whimbrel.connectors.protocols import Claim
@@ -47,6 +48,31 @@ select l.schema, l.name, c.relname, 2, 'index', pg_get_indexdef(i.indexrelid)
    and i.indexrelid not in (select index from kept) and i.indisvalid
  order by place
 """
+
+
+class PostgresFinisher:
+    """See ``protocols.Finisher``. Each call has a session of its own."""
+
+    def __init__(self, session: Callable[[], AbstractContextManager[Connection]]) -> None:
+        self._session = session
+
+    def prepare(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
+        with self._session() as connection:
+            prepare_load(connection, tables, claim)
+
+    def indexes(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
+        with self._session() as connection:
+            finish_table(connection, source, target, stop, claim)
+
+    def keys(self, target: Sequence[Table], claim: Claim | None = None) -> None:
+        with self._session() as connection:
+            finish_keys(connection, target, claim)
+
+    def sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
+        with self._session() as connection:
+            if patience is not None:
+                bound_waits(connection, patience)
+            sync_sequences(connection, source, target)
 
 
 @contextmanager

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Literal
 
-from whimbrel.connectors.postgres import ddl, finish, inventory, pairs, rehearsal, scripts
+from whimbrel.connectors.postgres import ddl, inventory, pairs, rehearsal, scripts
 from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
+from whimbrel.connectors.postgres.finish import PostgresFinisher
 from whimbrel.connectors.postgres.load import PostgresLoader
-from whimbrel.connectors.postgres.locks import bound_waits, lock_holders_named
+from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.postgres.source import PostgresSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -35,6 +36,7 @@ class PostgresTarget:
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self._endpoint = endpoint
         self._operation = operation
+        self.finisher = PostgresFinisher(self._session)
 
     def _connect(self) -> Connection:
         return connect(self._endpoint.parameters, self._operation, role="target")
@@ -100,24 +102,6 @@ class PostgresTarget:
 
     def open_loader(self, job: Job) -> Loader:
         return PostgresLoader(self._connect(), job.migration)
-
-    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:
-        with self._session() as connection:
-            finish.prepare_load(connection, tables, claim)
-
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:
-        with self._session() as connection:
-            finish.finish_table(connection, source, target, stop, claim)
-
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:
-        with self._session() as connection:
-            finish.finish_keys(connection, target, claim)
-
-    def sync_sequences(self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None) -> None:
-        with self._session() as connection:
-            if patience is not None:
-                bound_waits(connection, patience)
-            finish.sync_sequences(connection, source, target)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
         from whimbrel.connectors.postgres.apply import open_applier

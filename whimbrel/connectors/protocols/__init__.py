@@ -13,9 +13,15 @@ What has ``close()`` is used with ``contextlib.closing``; closing twice is no er
 
 from __future__ import annotations
 
+from whimbrel.connectors.protocols.applier import Applier, Pace, Refetch
+from whimbrel.connectors.protocols.catalogue import Catalogue
 from whimbrel.connectors.protocols.checks import CheckResult, Checks, Rehearsal, Statement
 from whimbrel.connectors.protocols.comparison import Comparison, Scope
+from whimbrel.connectors.protocols.definer import Definer, Rendered
 from whimbrel.connectors.protocols.engine import Capabilities, Engine, Route, ServerInfo, negotiate
+from whimbrel.connectors.protocols.finisher import Finisher
+from whimbrel.connectors.protocols.ledger import Checkpoint, Claim, LoadState, TableLoad
+from whimbrel.connectors.protocols.loader import Loader
 from whimbrel.connectors.protocols.source import (
     Buffer,
     ChangeSink,
@@ -26,23 +32,13 @@ from whimbrel.connectors.protocols.source import (
     SnapshotReader,
     Source,
 )
-from whimbrel.connectors.protocols.target import (
-    Applier,
-    Checkpoint,
-    Claim,
-    Loader,
-    LoadState,
-    Pace,
-    Refetch,
-    Rendered,
-    TableLoad,
-    Target,
-)
+from whimbrel.connectors.protocols.target import Target
 
 __all__ = [
     "Applier",
     "Buffer",
     "Capabilities",
+    "Catalogue",
     "ChangeSink",
     "ChangeStream",
     "CheckResult",
@@ -50,8 +46,10 @@ __all__ = [
     "Checks",
     "Claim",
     "Comparison",
+    "Definer",
     "Engine",
     "Filled",
+    "Finisher",
     "LoadState",
     "Loader",
     "Pace",

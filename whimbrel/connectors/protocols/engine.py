@@ -27,6 +27,7 @@ class Capabilities:
     apply: bool = False  # changes can be applied to it, with the position in the same transaction
     compare: bool = False  # checksums can be made inside it
     prints_floats: bool = True  # its SQL can write a binary float's shortest exact text
+    finishes: bool = False  # keys, indexes and numbering are taken off and built around a load
     queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
     transactional_ddl: bool = False
     identifier_bytes: int = 63

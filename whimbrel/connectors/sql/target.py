@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from whimbrel.connectors.protocols import Applier, Checkpoint, Claim, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.applier import SqlApplier
 from whimbrel.connectors.sql.definitions import convert, create_table, render
@@ -38,6 +38,7 @@ class SqlTarget(ABC):
     second; ledgers, loaders and appliers have sessions of their own."""
 
     compares_keys = False
+    finisher = None  # keys stand in CREATE TABLE; there is no index, no foreign key and no numbering
     dialect: SqlDialect
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
@@ -179,20 +180,6 @@ class SqlTarget(ABC):
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
         return SqlApplier(self._opened(), self.dialect, self.stage(), job, source, target)
-
-    def prepare_load(self, tables: Sequence[Table], claim: Claim | None = None) -> None:  # noqa: B027 - nothing to do here
-        """There is no index or key that would slow a load."""
-
-    def finish_table(self, source: Table, target: Table, stop: Callable[[], bool], claim: Claim | None = None) -> None:  # noqa: B027 - nothing to do here
-        """Keys stand in CREATE TABLE, and nothing else is built."""
-
-    def finish_keys(self, source: Sequence[Table], target: Sequence[Table], claim: Claim | None = None) -> None:  # noqa: B027 - nothing to do here
-        """Foreign keys are not made: nothing would hold them."""
-
-    def sync_sequences(  # noqa: B027 - nothing to do here
-        self, source: Sequence[Table], target: Sequence[Table], patience: int | None = None
-    ) -> None:
-        """Columns are not numbered here."""
 
     # --- undoing ------------------------------------------------------------------------------------------------------
 
