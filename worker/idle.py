@@ -24,6 +24,7 @@ async def start_idle_watch(client: Client) -> None:
         IdleWatchRequest(),
         id=IDLE_WATCH_ID,
         task_queue=CONTROL_QUEUE,
+        static_summary="what sources keep for migrations that nobody follows",
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         rpc_timeout=timedelta(seconds=10),
     )

@@ -17,6 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.idle import most_held
 from worker.attributes import register_search_attributes
+from worker.details import CurrentDetails
 from worker.guard import CleaningGuard
 from worker.idle import keep_idle_watch
 from worker.logs import set_up
@@ -29,7 +30,7 @@ logger = logging.getLogger("worker")
 Threads = Mapping[str, ThreadPoolExecutor]  # by task queue
 
 RECONNECT_SECONDS = 2.0
-PASSED_THROUGH = ("activities", "whimbrel", "workflows.messages", "workflows.options")
+PASSED_THROUGH = ("activities", "whimbrel", "workflows.messages", "workflows.options", "workflows.titles")
 
 
 def workflow_runner() -> SandboxedWorkflowRunner:
@@ -70,7 +71,7 @@ def _build(client: Client, settings: Settings, queue: str, count: int, threads: 
         activity_executor=threads,
         max_concurrent_activities=count,
         workflow_runner=workflow_runner(),
-        interceptors=[CleaningGuard(client)],
+        interceptors=[CleaningGuard(client), CurrentDetails()],
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
         # A cancel comes back with a heartbeat, so heartbeats must not be held back for long.
         max_heartbeat_throttle_interval=timedelta(seconds=1),

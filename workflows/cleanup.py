@@ -25,7 +25,7 @@ class Cleanup:
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         await regardless(clean(request, TIDYING))
-        await workflow.sleep(STRAGGLERS)
+        await workflow.sleep(STRAGGLERS, summary="let steps elsewhere leave")
         error = await regardless(clean(request, CLEANING))
         recorded = await regardless(start(record_outcome, Outcome(request.operation, "stopped", error), RECORDING))
         return OperationOutcome(request.operation, recorded.status)

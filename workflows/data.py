@@ -18,6 +18,6 @@ class Data(Operation):
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
             copy = CopyData(request.operation, request.migration, capture=False, resume=request.resume)
-            self.data = await start(copy_data, copy, LONG)
+            self.data = await start(copy_data, copy, LONG, request.title)
 
         return await self.conclude(request, steps)

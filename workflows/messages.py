@@ -25,10 +25,21 @@ IDLE_WATCH_WORKFLOW, IDLE_WATCH_ID = "IdleWatch", "whimbrel-idle-watch"
 
 
 @dataclass(frozen=True)
+class Title:
+    """What Temporal's UI shows and filters by. ``text``: ``old (postgres) → new (mariadb), 12 tables``; ``source`` and
+    ``target`` are the names of the ends."""
+
+    text: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
 class OperationRequest:
     """One operation. ``operation`` is the operation's, the request's and the workflow's id at once.
 
-    Everything else about it (tables, body, parameters) is read from the catalog by whoever needs it.
+    ``title`` is only to be looked at. Everything else about it (tables, body, parameters) is read from the catalog by
+    whoever needs it.
     """
 
     operation: str
@@ -36,6 +47,7 @@ class OperationRequest:
     mode: str
     resume: bool = False
     position: str | None = None
+    title: Title | None = None
 
 
 @dataclass(frozen=True)

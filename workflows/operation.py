@@ -16,8 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from activities.messages import CleanUp, DataCopied, Outcome, PauseAnswer, SetPause
     from activities.outcome import record_outcome
     from activities.pause import set_pause
-    from workflows.messages import OperationOutcome, OperationRequest
+    from workflows.messages import OperationOutcome, OperationRequest, Title
     from workflows.options import CLEANING, HEARTBEAT, PAUSING, RECORDING, TIDYING, Options
+    from workflows.titles import step_title, workflow_title
 
 Input = TypeVar("Input")
 Output = TypeVar("Output")
@@ -31,6 +32,7 @@ class Operation:
 
     data: DataCopied | None = None  # what the data phase moved, once it is through
     ending = False
+    _title = ""
 
     @workflow.update
     async def pause(self) -> PauseAnswer:
@@ -56,8 +58,16 @@ class Operation:
 
     async def _set_pause(self, wanted: bool) -> PauseAnswer:
         answer = await start(set_pause, SetPause(workflow.info().workflow_id, wanted), PAUSING)
-        show_status(answer.action if wanted else "running")
+        self._show(answer.action if wanted else "running")
         return answer
+
+    def _show(self, status: str, error: dict[str, Any] | None = None) -> None:
+        """In the UI: to filter by, and as details, which a worker replaces by figures (worker/details.py)."""
+        show_status(status)
+        said = [f"**{status}**", "", self._title]
+        if error is not None:
+            said += ["", f"    {error.get('code')}: {' '.join(str(error.get('message')).split())}"]
+        workflow.set_current_details("\n".join(said))
 
     async def conclude(self, request: OperationRequest, steps: Callable[[], Awaitable[None]]) -> OperationOutcome:
         """Run the steps and record how they ended: completed, cancelled or failed.
@@ -65,7 +75,8 @@ class Operation:
         Slot and publication stay however it ends, so that a resume loses nothing. Raises what ended the steps, so that
         Temporal shows the same end as the catalog.
         """
-        show_status("running")
+        self._title = workflow_title(request)
+        self._show("running")
         try:
             await steps()
         except (asyncio.CancelledError, FailureError) as e:
@@ -92,12 +103,15 @@ class Operation:
         self.ending = True
         outcome = Outcome(request.operation, status, error, self.data)
         recorded = await regardless(start(record_outcome, outcome, RECORDING))
-        show_status(recorded.status)
+        self._show(recorded.status, error)
         await regardless(workflow.wait_condition(workflow.all_handlers_finished))
 
 
-def start(activity: Callable[[Input], Output], argument: Input, options: Options) -> workflow.ActivityHandle[Output]:
-    """Start an activity of ours. Cancelling it waits until it has come to rest."""
+def start(
+    activity: Callable[[Input], Output], argument: Input, options: Options, title: Title | None = None
+) -> workflow.ActivityHandle[Output]:
+    """Start an activity of ours. Cancelling it waits until it has come to rest. ``title`` is for those that move
+    something."""
     return workflow.start_activity(
         activity,
         argument,
@@ -105,6 +119,7 @@ def start(activity: Callable[[Input], Output], argument: Input, options: Options
         start_to_close_timeout=options.start_to_close,
         heartbeat_timeout=HEARTBEAT,
         retry_policy=options.retry,
+        summary=step_title(activity.__name__, title),
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     )
 

@@ -35,7 +35,7 @@ class DataReplication(Operation):
         async def steps() -> None:
             if not await self._data_is_there(request):
                 copy = CopyData(request.operation, request.migration, capture=True, resume=request.resume)
-                self.data = await start(copy_data, copy, LONG)
+                self.data = await start(copy_data, copy, LONG, request.title)
                 leave_if_cancelled()
             await follow(request, handoff=True)
 
@@ -59,7 +59,7 @@ async def follow(request: OperationRequest, *, handoff: bool) -> None:
     resume, position = request.resume or handoff, request.position
     while True:
         step = Replicate(request.operation, request.migration, resume, position, handoff)
-        replicating = start(replicate, step, LONG)
+        replicating = start(replicate, step, LONG, request.title)
         await _watch(replicating)
         if replicating.done():
             return await replicating

@@ -17,7 +17,7 @@ class SchemaExtract(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.extract_schema, Step(request.operation, request.migration), STEP)
+            await start(schema.extract_schema, Step(request.operation, request.migration), STEP, request.title)
 
         return await self.conclude(request, steps)
 
@@ -27,7 +27,7 @@ class SchemaApply(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.apply_schema, Step(request.operation, request.migration), STEP)
+            await start(schema.apply_schema, Step(request.operation, request.migration), STEP, request.title)
 
         return await self.conclude(request, steps)
 
@@ -37,6 +37,6 @@ class ObjectsApply(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(schema.apply_objects, Step(request.operation, request.migration), STEP)
+            await start(schema.apply_objects, Step(request.operation, request.migration), STEP, request.title)
 
         return await self.conclude(request, steps)

@@ -17,7 +17,7 @@ class Reset(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(target.reset_target, Step(request.operation, request.migration), STEP)
+            await start(target.reset_target, Step(request.operation, request.migration), STEP, request.title)
 
         return await self.conclude(request, steps)
 
@@ -27,6 +27,6 @@ class Validate(Operation):
     @workflow.run
     async def run(self, request: OperationRequest) -> OperationOutcome:
         async def steps() -> None:
-            await start(target.validate_data, Step(request.operation, request.migration), STEP)
+            await start(target.validate_data, Step(request.operation, request.migration), STEP, request.title)
 
         return await self.conclude(request, steps)

@@ -13,7 +13,7 @@ from tests.api.conftest import Client
 from tests.api.fake import FakeOrchestrator
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
-from workflows.messages import OperationRequest
+from workflows.messages import OperationRequest, Title
 
 ID = "6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"
 RID = {"X-Request-Id": ID}
@@ -37,7 +37,8 @@ async def test_replication_into_a_queue(client: Client, shop: Catalog, temporal:
     result = await client.ok("POST", path, body, headers=RID)
     assert (result["operation_id"], result["status"], result["mode"]) == (ID, "running", "change-queue")
     (request,) = temporal.started
-    assert request == OperationRequest(ID, "shop", "change-queue", resume=True, position="0/16B3748")
+    title = Title("old (postgres) → queue (kafka), 1 pattern of tables", "old", "queue")
+    assert request == OperationRequest(ID, "shop", "change-queue", True, "0/16B3748", title)
     assert (await client.refused("POST", path))[:2] == (409, "OPERATION_CONFLICT")
     assert (await client.refused("POST", f"{SHOP}/replication/pause"))[:2] == (404, "OPERATION_NOT_FOUND")
     for action, state in (("pause", "paused"), ("resume", "running")):

@@ -13,7 +13,7 @@ from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Stat
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import NotExtracted, SchemaMismatch
 from whimbrel.model.progress import ChangeProgress, TableChangeTotals, TablePhase, TableProgress
-from workflows.messages import OperationRequest
+from workflows.messages import OperationRequest, Title
 
 ID = "6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"
 RID = {"X-Request-Id": ID}
@@ -25,7 +25,8 @@ async def test_asynchronous_work_answers_at_once(client: Client, shop: Catalog, 
     assert result.status == "running"
     assert result.started_at.endswith("Z")
     (request,) = temporal.started
-    assert request == OperationRequest(result.operation_id, "shop", "data", resume=True)
+    title = Title("old (postgres) → new (postgres), 1 pattern of tables", "old", "new")
+    assert request == OperationRequest(result.operation_id, "shop", "data", resume=True, title=title)
     record = shop.get_operation(result.operation_id)
     assert (record.workflow_started, record.run_id) == (True, f"run-{result.operation_id}")
 

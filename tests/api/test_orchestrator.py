@@ -9,16 +9,21 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 from temporalio.client import Client as TemporalClient
+from temporalio.common import TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from api.app import create_app
 from api.dispatch import Dispatcher
-from api.orchestrator import TemporalOrchestrator, Workflow
+from api.orchestrator import ASK_AGAIN, TemporalOrchestrator, Workflow
 from api.reconciler import reconcile
 from tests.api.conftest import Client
 from tests.api.temporal import Temporal
@@ -28,7 +33,7 @@ from whimbrel.catalog.records import Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import OperationNotFound, OrchestratorFailed, PositionLost
 from worker.settings import Settings
-from workflows.messages import CONTROL_QUEUE, OperationRequest
+from workflows.messages import CONTROL_QUEUE, OperationRequest, Title
 
 ID = "6d1f7f0e-3c4b-4a55-9f0e-2b8a1c9d7e10"
 SHOP = "/v1/migrations/shop"
@@ -158,16 +163,57 @@ async def test_what_a_failed_workflow_says(orchestrator: TemporalOrchestrator, w
 
 
 async def test_the_search_attributes_filter(orchestrator: TemporalOrchestrator, server: Temporal, worker: None) -> None:
-    await orchestrator.start(request("filtered"))
+    title = Title("old (postgres) → new (mariadb), 12 tables", "old", "new")
+    await orchestrator.start(replace(request("filtered"), title=title))
     client = await TemporalClient.connect(server.address)
-    query = "WhimbrelMigration = 'shop' AND WhimbrelMode = 'data' AND WorkflowId = 'filtered'"
+    ends = "WhimbrelSource = 'old' AND WhimbrelTarget = 'new'"
+    query = f"WhimbrelMigration = 'shop' AND WhimbrelMode = 'data' AND {ends} AND WorkflowId = 'filtered'"
     for _ in range(100):
         found = [w.id async for w in client.list_workflows(query)]
         if found:
             break
         await asyncio.sleep(0.1)
     assert found == ["filtered"]
+    shown = await client.get_workflow_handle("filtered").describe()
+    assert await shown.static_summary() == "shop: old (postgres) → new (mariadb), 12 tables"
+    assert "operation `filtered` of migration **shop**: data" in (await shown.static_details() or "")
     await orchestrator.terminate("filtered")
+
+
+@pytest.mark.parametrize(("known", "kept"), [(3, ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus")), (0, ())])
+async def test_a_cluster_gets_the_attributes_that_it_knows(known: int, kept: tuple[str, ...]) -> None:
+    """And is asked for all of them again after a while, as a worker may have registered them."""
+    client = _Refusing(known)
+    orchestrator = TemporalOrchestrator(Settings())
+    orchestrator._client = cast(TemporalClient, client)
+    asked = replace(request("x"), title=Title("a (postgres) → b (mysql), 1 table", "a", "b"))
+    await orchestrator.start(asked)
+    assert client.sent[-1] == kept
+    refused = len(client.sent)
+    await orchestrator.start(asked)
+    assert len(client.sent) == refused + 1, "what was refused is not asked each time"
+    client.known = 5
+    orchestrator._refused_at -= ASK_AGAIN + 1
+    await orchestrator.start(asked)
+    assert client.sent[-1] == _ALL
+
+
+_ALL = ("WhimbrelMigration", "WhimbrelMode", "WhimbrelStatus", "WhimbrelSource", "WhimbrelTarget")
+
+
+class _Refusing:
+    """A client whose cluster knows so many of the attributes."""
+
+    def __init__(self, known: int) -> None:
+        self.known = known
+        self.sent: list[tuple[str, ...]] = []
+
+    async def start_workflow(self, *_: Any, search_attributes: TypedSearchAttributes, **__: Any) -> Any:
+        sent = {pair.key.name for pair in search_attributes}
+        self.sent.append(tuple(name for name in _ALL if name in sent))
+        if not sent <= set(_ALL[: self.known]):
+            raise RPCError("no mapping defined for search attribute", RPCStatusCode.INVALID_ARGUMENT, b"")
+        return SimpleNamespace(first_execution_run_id="run")
 
 
 async def test_an_address_where_nobody_listens_fails_quickly(shop: Catalog) -> None:

@@ -1,8 +1,9 @@
-"""Record one history of every workflow anew: ``python -m tests.replay.record``.
+"""Record one history of every scene anew: ``python -m tests.replay.record``, or of those named.
 
-Do so when a workflow's code has changed on purpose in a way that running operations need not survive (before a
-release, that is). Otherwise keep the old files and use ``workflow.patched``: they stand for operations in flight.
-Needs no database: the pipeline's functions are played by actors.
+The files of ``histories`` stand for operations in flight that earlier versions began, so none is recorded over: what
+was begun under the workflows of then must go on under those of now (``workflow.patched``). What a change adds goes
+beside them, into the folder of that change, which ``NEWEST`` names. Needs no database: the pipeline's functions are
+played by actors.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from whimbrel.errors import SourceInterrupted, ValueRefused
 from workflows.messages import CONTROL_QUEUE, IDLE_WATCH_WORKFLOW, IdleWatchRequest
 
 HISTORIES = Path(__file__).parent / "histories"
+NEWEST = HISTORIES / "two-queues"  # steps on a queue of their own, titles and summaries
 Handle = WorkflowHandle[Any, Any]
 # Histories name the machine that made them; that says nothing about the workflow.
 PERSONAL = re.compile(r"\d+@.+")
@@ -170,7 +172,7 @@ def impersonal(value: Any) -> Any:
 
 
 async def record(address: str, folder: Path, names: Sequence[str]) -> None:
-    HISTORIES.mkdir(exist_ok=True)
+    NEWEST.mkdir(exist_ok=True)
     for name, scene in SCENES.items():
         if names and name not in names:
             continue
@@ -178,7 +180,7 @@ async def record(address: str, folder: Path, names: Sequence[str]) -> None:
             handle = await scene(house)
             history = impersonal(json.loads((await handle.fetch_history()).to_json()))
         content = {"workflow_id": handle.id, "history": history}
-        (HISTORIES / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        (NEWEST / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
         print(f"{name}: {len(history['events'])} events")
 
 

@@ -15,10 +15,10 @@ from worker.registry import WORKFLOWS
 
 
 def recorded() -> list[Path]:
-    return sorted(HISTORIES.glob("*.json"))
+    return sorted(HISTORIES.rglob("*.json"))
 
 
-@pytest.mark.parametrize("file", recorded(), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", recorded(), ids=lambda file: file.relative_to(HISTORIES).with_suffix("").as_posix())
 async def test_history_replays(file: Path) -> None:
     content = json.loads(file.read_text())
     history = WorkflowHistory.from_json(content["workflow_id"], content["history"])

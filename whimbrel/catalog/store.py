@@ -174,6 +174,11 @@ class Catalog:
             found = operations.get(connection, id)
             return self._detailed(connection, [found], tables=True, logs=True)[0] if detail else found
 
+    def figures(self, id: str) -> OperationRecord:
+        """With progress and change, but no tables in it and no logs. Raises OperationNotFound."""
+        with self._database.read() as connection:
+            return self._detailed(connection, [operations.get(connection, id)], tables=False, logs=False)[0]
+
     def list_operations(
         self,
         migration: str | None = None,

@@ -29,10 +29,12 @@ from whimbrel.pipeline.data import DataResult
 from whimbrel.pipeline.schema import ObjectsApplied, SchemaExtract
 from worker.main import activity_threads, build_workers
 from worker.settings import Settings
-from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
+from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest, Title
+from workflows.titles import workflow_title
 
 MIGRATION = "shop"
 SECRET = "hunter2-hunter2"
+TITLE = Title("s (postgres) → t (postgres), 1 table", "s", "t")
 Act = Callable[[Job, Control], Any]
 
 
@@ -162,7 +164,8 @@ class House:
         """Record an operation and start its workflow, as the API does."""
         id = str(uuid.uuid4())
         self.catalog.begin_operation(migration, Mode(mode), id, "hash", body)
-        request = OperationRequest(id, migration, mode, bool(body.get("resume", False)), body.get("position"))
+        resume, position = bool(body.get("resume", False)), body.get("position")
+        request = OperationRequest(id, migration, mode, resume, position, TITLE)
         named = {"WhimbrelMigration": migration, "WhimbrelMode": mode, "WhimbrelStatus": "running"}
         pairs = [SearchAttributePair(SearchAttributeKey.for_keyword(k), v) for k, v in named.items()]
         handle = await self.client.start_workflow(
@@ -170,6 +173,7 @@ class House:
             request,
             id=id,
             task_queue=CONTROL_QUEUE,
+            static_summary=workflow_title(request),
             search_attributes=TypedSearchAttributes(pairs if self.attributes else []),
         )
         self._begun.append(handle)
