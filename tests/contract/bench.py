@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tests.engines import Side
 from tests.staged import staged
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Target
+from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Target
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.change import Segment
@@ -73,6 +73,10 @@ class Bench:
     def applier(self) -> Applier:
         self._opened.append(applier := self.target.open_applier(self.job, self.tables, self.targets))
         return applier
+
+    def holder(self) -> Holder:
+        self._opened.append(holder := self.target.open_holder(self.job, self.tables, self.targets))
+        return holder
 
     def rows(self, number: int = 0) -> list[str]:
         """The table's rows as the target's own client tells them, sorted: ``1|a|NULL``."""

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from tests.contract.bench import MISSING, Bench, position, table
-from whimbrel.errors import Fenced, ValueRefused
+from whimbrel.errors import Fenced, TargetInterrupted, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE
 
 Make = Callable[..., Bench]
@@ -149,3 +149,19 @@ def test_an_error_leaves_nothing_and_the_applier_usable(bench: Make) -> None:
     applier.rollback()
     b.apply(applier, b.segment((INSERT, ("1", "ok", "1"))))
     assert b.rows() == ["1|ok|1"]
+
+
+def test_who_holds_writes_alone_and_moves_no_position(bench: Make) -> None:
+    b = bench(table("t"))
+    b.apply(b.applier(), b.segment((INSERT, ("1", "a", "1"))))
+    one, other = b.holder(), b.holder()
+    one.hold()
+    with pytest.raises(TargetInterrupted):
+        other.hold()
+    one.apply(b.segment((INSERT, ("2", "b", "2"))), b.refetch)
+    one.rollback()
+    assert b.rows() == ["1|a|1"]
+    other.hold()
+    other.apply(b.segment((INSERT, ("3", "c", "3"))), b.refetch)
+    other.release()
+    assert (b.rows(), b.checkpoint.position()) == (["1|a|1", "3|c|3"], position(2))

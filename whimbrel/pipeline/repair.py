@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from whimbrel.connectors.protocols import Applier
+from whimbrel.connectors.protocols import Holder
 from whimbrel.errors import TargetInterrupted, ValidateFailed, WhimbrelError
 from whimbrel.model.change import DELETE, INSERT, Segment, TableChanges
 from whimbrel.model.job import Job
@@ -68,12 +68,12 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
         plans = {str(plan.source.name): plan for plan in plans_of(pair, named)}
         with (
             closing(pair.target.checkpoint(job.migration)) as checkpoint,
-            closing(pair.target.open_applier(job, pair.tables, pair.target_tables)) as applier,
+            closing(pair.target.open_holder(job, pair.tables, pair.target_tables)) as holder,
             open_lines(job, control.check, stalls.sign) as lines,
         ):
             live = replication(job, pair.source, checkpoint, control.followed)
             tables = [
-                _Repair(pair, _planned(plans, name), lines, applier, live, control, kept).of(table)
+                _Repair(pair, _planned(plans, name), lines, holder, live, control, kept).of(table)
                 for name, table in named.items()
             ]
     unnamed = any(t["status"] != "equal" and not t["samples"] for t in report["tables"])
@@ -119,7 +119,7 @@ class _Repair:
     pair: Pair
     plan: Plan
     lines: Lines
-    applier: Applier
+    holder: Holder
     live: Live | None
     control: Control
     kept: Named | None
@@ -250,10 +250,10 @@ class _Repair:
 
     def _try(self, keys: list[Key], parts: Mapping[int, int]) -> bool:
         """One attempt; False when the source was ahead of a table without a key."""
-        self.applier.hold()
+        self.holder.hold()
         try:
             if not self.plan.source.key and not self._caught_up():
-                self.applier.rollback()
+                self.holder.rollback()
                 return False
             source, target = self._images(False, keys, parts), self._images(True, keys, parts)
             if self.plan.source.key and self._taken(source, target, keys):
@@ -261,10 +261,10 @@ class _Repair:
             build = _by_key if self.plan.source.key else _by_hash
             changes = build(self.plan.source.name, source, target, len(self.plan.source.key))
             if changes is not None:
-                self.applier.apply(Segment(0, (changes,), _NOWHERE, True, 1, 0, {}, 0), self._refetch)
-            self.applier.release()
+                self.holder.apply(Segment(0, (changes,), _NOWHERE, True, 1, 0, {}, 0), self._refetch)
+            self.holder.release()
         except BaseException:
-            self.applier.rollback()
+            self.holder.rollback()
             raise
         return True
 

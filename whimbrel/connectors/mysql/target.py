@@ -28,7 +28,7 @@ from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.mysql.source import MySQLSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -154,6 +154,9 @@ class MySQLTarget:
         return MySQLLoader(self.endpoint.parameters, job)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
+        return self.open_holder(job, source, target)
+
+    def open_holder(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
         from whimbrel.connectors.mysql.apply import MySQLApplier
 
         return MySQLApplier(self.endpoint.parameters, job, source, target)

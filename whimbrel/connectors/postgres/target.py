@@ -16,7 +16,7 @@ from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.postgres.source import PostgresSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -104,6 +104,9 @@ class PostgresTarget:
         return PostgresLoader(self._connect(), job.migration)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
+        return self.open_holder(job, source, target)
+
+    def open_holder(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
         from whimbrel.connectors.postgres.apply import open_applier
 
         return open_applier(self._endpoint, job, source, target)

@@ -13,7 +13,7 @@ What has ``close()`` is used with ``contextlib.closing``; closing twice is no er
 
 from __future__ import annotations
 
-from whimbrel.connectors.protocols.applier import Applier, Pace, Refetch
+from whimbrel.connectors.protocols.applier import Applier, Holder, Pace, Refetch
 from whimbrel.connectors.protocols.catalogue import Catalogue
 from whimbrel.connectors.protocols.checks import CheckResult, Checks, Rehearsal, Statement
 from whimbrel.connectors.protocols.comparison import Comparison, Scope
@@ -50,6 +50,7 @@ __all__ = [
     "Engine",
     "Filled",
     "Finisher",
+    "Holder",
     "LoadState",
     "Loader",
     "Pace",

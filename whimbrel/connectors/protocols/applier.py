@@ -44,6 +44,12 @@ class Applier(Protocol):
 
     def rollback(self) -> None: ...
 
+    def close(self) -> None: ...
+
+
+class Holder(Applier, Protocol):
+    """An applier that can keep the others waiting: what a repair reads and writes meanwhile is one moment's."""
+
     def hold(self) -> None:
         """Begin the transaction and keep every other applier of the migration from committing until it ends.
 
@@ -52,5 +58,3 @@ class Applier(Protocol):
 
     def release(self) -> None:
         """Commit what was applied since ``hold``; the stored position stays."""
-
-    def close(self) -> None: ...

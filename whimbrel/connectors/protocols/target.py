@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from whimbrel.connectors.protocols.applier import Applier, Pace
+from whimbrel.connectors.protocols.applier import Applier, Holder, Pace
 from whimbrel.connectors.protocols.catalogue import Catalogue
 from whimbrel.connectors.protocols.definer import Definer
 from whimbrel.connectors.protocols.finisher import Finisher
@@ -29,6 +29,8 @@ class Target(Catalogue, Definer, Protocol):
     def open_loader(self, job: Job) -> Loader: ...
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier: ...
+
+    def open_holder(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder: ...
 
     def at_work(self, job: Job) -> int:
         """How many sessions of the job's operation the server works for just now; those that are idle or that wait for

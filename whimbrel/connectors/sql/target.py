@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from whimbrel.connectors.protocols import Applier, Checkpoint, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.applier import SqlApplier
 from whimbrel.connectors.sql.definitions import convert, create_table, render
@@ -178,8 +178,11 @@ class SqlTarget(ABC):
     def open_loader(self, job: Job) -> Loader:
         return SqlLoader(self._opened(), self.dialect, self.stage(), job.migration)
 
-    def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier:
+    def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
         return SqlApplier(self._opened(), self.dialect, self.stage(), job, source, target)
+
+    def open_holder(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
+        return self.open_applier(job, source, target)
 
     # --- undoing ------------------------------------------------------------------------------------------------------
 
