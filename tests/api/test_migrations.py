@@ -148,8 +148,8 @@ async def test_delete_forgets_its_progress_on_the_target(
     shop.finish_operation("id", Status.CANCELLED)
     with closing(engine(type).target(Endpoint("new", type, parameters), "id")) as target:
         for name in ("shop", f"other-{database}"):
-            with closing(target.checkpoint(name)) as checkpoint:
-                checkpoint.claim()
+            with closing(target.ledger(name)) as ledger:
+                ledger.claim()
     assert (await client.ok("DELETE", "/v1/migrations/shop")) == {"name": "shop", "deleted": True}
     sql = f"select migration from whimbrel.progress where migration in ('shop', 'other-{database}')"
     found = server.psql(sql, database) if type == "postgres" else server.client(sql)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from tests.engines import Side
 from tests.staged import staged
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Target
+from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Target
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.change import Segment
@@ -54,9 +54,9 @@ class Bench:
         for statement in self.target.render(self.tables, self.schemas, "postgres").tables:
             self.target.execute_script(statement)
         self.targets = self.target.target_tables(self.tables, self.schemas, "postgres")
-        self.checkpoint: Checkpoint = self.target.checkpoint(migration)
-        self.epoch = self.checkpoint.claim()
-        self.checkpoint.clear(self.epoch, "op")
+        self.ledger: Ledger = self.target.ledger(migration)
+        self.epoch = self.ledger.claim()
+        self.ledger.clear(self.epoch, "op")
         self.refetched: list[list[bytes | None]] = []
         self.at_source: dict[bytes, tuple[bytes | None, ...]] = {}  # by key, for ``refetch``
         self._opened: list[Loader | Applier] = []
@@ -90,7 +90,7 @@ class Bench:
 
     def plan(self, chunks: int = 1) -> list[Chunk]:
         made = [Chunk(self.name, n, {"n": n}, 10, 100) for n in range(chunks)]
-        self.checkpoint.save_plan(self.epoch, self.tables[0], made)
+        self.ledger.save_plan(self.epoch, self.tables[0], made)
         return made
 
     # --- files --------------------------------------------------------------------------------------------------------
@@ -161,5 +161,5 @@ class Bench:
     def close(self) -> None:
         for one in self._opened:
             one.close()
-        self.checkpoint.close()
+        self.ledger.close()
         self.target.close()

@@ -19,28 +19,28 @@ def test_the_position_commits_with_the_rows(bench: Make) -> None:
     applier = b.applier()
     applier.apply(b.segment((INSERT, ("1", "a", "1"))), b.refetch)
     applier.rollback()
-    assert (b.rows(), b.checkpoint.position()) == ([], None)
+    assert (b.rows(), b.ledger.position()) == ([], None)
     one = b.segment((INSERT, ("1", "a", "1")))
     applier.apply(one, b.refetch)
-    assert (b.rows(), b.checkpoint.position()) == ([], None), "nothing shows before the commit"
+    assert (b.rows(), b.ledger.position()) == ([], None), "nothing shows before the commit"
     applier.commit(b.epoch, one.position)
-    assert (b.rows(), b.checkpoint.position()) == (["1|a|1"], position(2))
+    assert (b.rows(), b.ledger.position()) == (["1|a|1"], position(2))
     applier.commit(b.epoch, position(9))
-    assert b.checkpoint.position() == position(9), "which goes on where nothing was written"
+    assert b.ledger.position() == position(9), "which goes on where nothing was written"
 
 
 def test_an_older_owner_cannot_commit(bench: Make) -> None:
     b = bench(table("t"))
     applier, one = b.applier(), b.segment((INSERT, ("1", "a", "1")))
     applier.apply(one, b.refetch)
-    with closing(b.target.checkpoint(b.job.migration)) as other:
+    with closing(b.target.ledger(b.job.migration)) as other:
         newer = other.claim()
     with pytest.raises(Fenced):
         applier.commit(b.epoch, one.position)
-    assert (b.rows(), b.checkpoint.position()) == ([], None)
+    assert (b.rows(), b.ledger.position()) == ([], None)
     b.epoch = newer
     b.apply(applier, one)
-    assert (b.rows(), b.checkpoint.position()) == (["1|a|1"], one.position)
+    assert (b.rows(), b.ledger.position()) == (["1|a|1"], one.position)
 
 
 def test_a_segment_applied_twice_ends_the_same(bench: Make) -> None:
@@ -135,7 +135,7 @@ def test_a_row_that_is_not_there_as_the_source_had_it_stops_with_its_table(bench
     b.put(("1", "x", None))
     with pytest.raises(ValueRefused, match=rf"{b.targets[0].name}"):
         b.apply(b.applier(), b.segment(*[(DELETE, ("1", "x", None))] * 2))
-    assert (b.rows(), b.checkpoint.position()) == (["1|x|NULL"], None)
+    assert (b.rows(), b.ledger.position()) == (["1|x|NULL"], None)
 
 
 def test_an_error_leaves_nothing_and_the_applier_usable(bench: Make) -> None:
@@ -145,7 +145,7 @@ def test_an_error_leaves_nothing_and_the_applier_usable(bench: Make) -> None:
     with pytest.raises(ValueRefused, match=r"column n") as refused:
         b.apply(applier, b.segment((INSERT, ("1", "ok", "1")), (INSERT, ("2", "bad", secret))))
     assert secret not in str(refused.value.to_json())
-    assert (b.rows(), b.checkpoint.position()) == ([], None)
+    assert (b.rows(), b.ledger.position()) == ([], None)
     applier.rollback()
     b.apply(applier, b.segment((INSERT, ("1", "ok", "1"))))
     assert b.rows() == ["1|ok|1"]
@@ -164,4 +164,4 @@ def test_who_holds_writes_alone_and_moves_no_position(bench: Make) -> None:
     other.hold()
     other.apply(b.segment((INSERT, ("3", "c", "3"))), b.refetch)
     other.release()
-    assert (b.rows(), b.checkpoint.position()) == (["1|a|1", "3|c|3"], position(2))
+    assert (b.rows(), b.ledger.position()) == (["1|a|1", "3|c|3"], position(2))

@@ -21,7 +21,7 @@ def two(bench: Make) -> Bench:
 
 def test_progress_is_kept(bench: Make) -> None:
     b = two(bench)
-    ledger, first, second = b.checkpoint, position(1), position(2)
+    ledger, first, second = b.ledger, position(1), position(2)
     assert ledger.position() is None
     ledger.snapshot_opened(b.epoch, Position("postgres", "synthetic", "", ()), keep_older=False)
     assert ledger.position() is None, "a snapshot of no log"
@@ -33,7 +33,7 @@ def test_progress_is_kept(bench: Make) -> None:
     (chunk,) = b.plan()
     ledger.table_finished(b.epoch, b.name)
     ledger.data_complete(b.epoch)
-    with closing(b.target.checkpoint(b.job.migration)) as again:
+    with closing(b.target.ledger(b.job.migration)) as again:
         state = again.state()
     assert (state.epoch, state.operation, state.snapshots, state.data_complete) == (b.epoch, "op", 4, True)
     assert (state.tables[b.name].chunks, state.tables[b.name].finished) == ((chunk,), True)
@@ -42,7 +42,7 @@ def test_progress_is_kept(bench: Make) -> None:
     ledger.clear(b.epoch, "next")
     after = ledger.state()
     assert (after.epoch, after.operation, after.position, after.tables) == (b.epoch, "next", None, {})
-    with closing(b.target.checkpoint("unknown")) as other:
+    with closing(b.target.ledger("unknown")) as other:
         assert (other.state().operation, other.state().epoch, other.position()) == ("", 0, None)
 
 
@@ -52,20 +52,20 @@ def test_layouts_are_stored_beside_plans_and_are_none(bench: Make) -> None:
     b.load(chunk, b.staged(("1", "a", None)))
     changed = replace(b.tables[0], primary_key=())
     for tables in (b.tables, (changed,)):
-        b.checkpoint.save_layouts(b.epoch, tables)
-    state = b.checkpoint.state()
+        b.ledger.save_layouts(b.epoch, tables)
+    state = b.ledger.state()
     assert state.layouts == {t.name: t.fingerprint for t in (changed, b.tables[1])}
     assert list(state.tables) == [b.name]
     assert state.tables[b.name].loaded == {0: 1}
     with pytest.raises(Fenced):
-        b.checkpoint.save_layouts(b.epoch - 1, b.tables)
+        b.ledger.save_layouts(b.epoch - 1, b.tables)
 
 
 def test_tables_are_forgotten_alone_and_all_with_a_new_beginning(bench: Make) -> None:
     b = two(bench)
     (chunk,) = b.plan()
     b.load(chunk, b.staged(("1", "a", None)))
-    ledger, first, other, place = b.checkpoint, *b.tables, position(1)
+    ledger, first, other, place = b.ledger, *b.tables, position(1)
     ledger.save_layouts(b.epoch, [other])
     ledger.forget(b.epoch, [first.name])
     state = ledger.state()
@@ -87,8 +87,8 @@ def test_tables_are_forgotten_alone_and_all_with_a_new_beginning(bench: Make) ->
 def test_an_older_epoch_is_fenced_everywhere(bench: Make) -> None:
     b = two(bench)
     (chunk,) = b.plan()
-    file, ledger, place = b.staged(("1", "a", None)), b.checkpoint, position(1)
-    with closing(b.target.checkpoint(b.job.migration)) as newer:
+    file, ledger, place = b.staged(("1", "a", None)), b.ledger, position(1)
+    with closing(b.target.ledger(b.job.migration)) as newer:
         assert newer.claim() == b.epoch + 1
     for write in (
         lambda: b.load(chunk, file),
@@ -112,15 +112,15 @@ def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(bench: Make
     b = two(bench)
     (chunk,) = b.plan()
     file = b.staged(("1", "a", None))
-    with closing(b.target.checkpoint(b.job.migration)) as deleted:
+    with closing(b.target.ledger(b.job.migration)) as deleted:
         deleted.own([b.targets[0].name])
         deleted.remove()
-    with closing(b.target.checkpoint(b.job.migration)) as namesake:
+    with closing(b.target.ledger(b.job.migration)) as namesake:
         assert namesake.owned() == frozenset(), "or its reset would drop what the other one has made"
         epochs = [namesake.claim() for _ in range(3)]
         namesake.save_plan(epochs[-1], b.tables[0], [chunk])
         assert min(epochs) > b.epoch
-    for write in (lambda: b.load(chunk, file), lambda: b.checkpoint.set_position(b.epoch, position(1))):
+    for write in (lambda: b.load(chunk, file), lambda: b.ledger.set_position(b.epoch, position(1))):
         with pytest.raises(Fenced):
             write()
     assert b.rows() == []
@@ -129,9 +129,9 @@ def test_a_namesake_of_a_deleted_migration_never_comes_to_its_epochs(bench: Make
 def test_tables_are_owned_until_they_are_disowned(bench: Make) -> None:
     b = two(bench)
     names = [t.name for t in b.targets]
-    b.checkpoint.own(names)
-    b.checkpoint.own(names[:1])
-    assert b.checkpoint.owned() == frozenset(names)
-    b.checkpoint.clear(b.epoch, "next")
-    b.checkpoint.disown(names[:1])
-    assert b.checkpoint.owned() == frozenset(names[1:])
+    b.ledger.own(names)
+    b.ledger.own(names[:1])
+    assert b.ledger.owned() == frozenset(names)
+    b.ledger.clear(b.epoch, "next")
+    b.ledger.disown(names[:1])
+    assert b.ledger.owned() == frozenset(names[1:])

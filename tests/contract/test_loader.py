@@ -21,7 +21,7 @@ def test_a_chunk_is_loaded_once(bench: Make) -> None:
     assert [b.load(first, file), b.load(first, file), b.load(first, file, loader=b.another_loader())] == [2, 2, 2]
     assert b.load(second, b.staged()) == 0
     assert b.rows() == ["1|a|NULL", "2|NULL|7"]
-    state = b.checkpoint.state().tables[b.name]
+    state = b.ledger.state().tables[b.name]
     assert (state.loaded, state.chunks, state.finished) == ({0: 2, 1: 0}, (first, second), False)
 
 
@@ -40,7 +40,7 @@ def test_a_file_that_is_not_what_was_written_is_not_loaded(bench: Make, upsert: 
     with pytest.raises(DataFailed, match="3 rows were read, but the target counts 2"):
         b.load(chunk, replace(file, rows=3), upsert=upsert)
     assert b.rows() == []
-    assert b.checkpoint.state().tables[b.name].loaded == {}
+    assert b.ledger.state().tables[b.name].loaded == {}
     assert b.load(chunk, file, upsert=upsert) == 2
     with pytest.raises(WhimbrelError, match="not in the plan"):
         b.load(unplanned, file, upsert=upsert)
@@ -64,9 +64,9 @@ def test_truncate_forgets_the_chunks(bench: Make) -> None:
     (chunk,) = b.plan()
     file = b.staged(("1", "a", None))
     b.load(chunk, file)
-    b.checkpoint.table_finished(b.epoch, b.name)
+    b.ledger.table_finished(b.epoch, b.name)
     b.loader.truncate(b.epoch, b.name, b.targets[0].name)
-    state = b.checkpoint.state().tables[b.name]
+    state = b.ledger.state().tables[b.name]
     assert (state.loaded, state.finished, state.chunks) == ({}, False, (chunk,))
     assert b.rows() == []
     assert b.load(chunk, file) == 1

@@ -76,8 +76,8 @@ def forget_progress(job: Job) -> None:
     """Remove what the target keeps of a migration that is deleted: position, plans, layouts. Its rows stay."""
     with open_target(job) as target:
         if target.existing([_PROGRESS]):
-            with closing(target.checkpoint(job.migration)) as checkpoint:
-                checkpoint.remove()
+            with closing(target.ledger(job.migration)) as ledger:
+                ledger.remove()
 
 
 def let_go(job: Job) -> None:
@@ -92,8 +92,8 @@ def _number_on(job: Job) -> None:
     with open_target(job) as target:
         if not target.existing([_PROGRESS]):
             return
-        with closing(target.checkpoint(job.migration)) as checkpoint:
-            state = checkpoint.state()
+        with closing(target.ledger(job.migration)) as ledger:
+            state = ledger.state()
     if state.position is not None and (state.data_complete or state.snapshots == 0):
         with open_pair(job) as pair:
             if (finisher := pair.target.finisher) is not None:
@@ -109,8 +109,8 @@ def _capture_is_useless(job: Job) -> bool:
     with open_target(job) as target:
         if not target.existing([_PROGRESS]):
             return False
-        with closing(target.checkpoint(job.migration)) as checkpoint:
-            state = checkpoint.state()
+        with closing(target.ledger(job.migration)) as ledger:
+            state = ledger.state()
     if any(t.loaded for t in state.tables.values()):
         return False
     if state.position is None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from whimbrel.connectors.protocols import Checkpoint, Claim, Snapshot
+from whimbrel.connectors.protocols import Claim, Ledger, Snapshot
 from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
@@ -54,9 +54,9 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
     with (
         Stalls(job, control) as stalls,
         open_pair(job) as pair,
-        closing(pair.target.checkpoint(job.migration)) as checkpoint,
+        closing(pair.target.ledger(job.migration)) as ledger,
     ):
-        state = checkpoint.state()
+        state = ledger.state()
         if goes_on(state, job, resume=resume):
             pair = joined(pair, state, control, capture=capture)
         pair.require_target_tables()
@@ -64,12 +64,12 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
             pair.source.check_capture(pair.tables)
             if job.queue is not None:
                 queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
-        epoch = checkpoint.claim()
-        work = plan_load(pair, control, checkpoint, epoch, capture=capture, resume=resume)
-        checkpoint.own([t.name for t in pair.target_tables])  # now that nobody else's rows are in them
-        load = _Load(pair, control, checkpoint, epoch, work, stalls, capture=capture)
+        epoch = ledger.claim()
+        work = plan_load(pair, control, ledger, epoch, capture=capture, resume=resume)
+        ledger.own([t.name for t in pair.target_tables])  # now that nobody else's rows are in them
+        load = _Load(pair, control, ledger, epoch, work, stalls, capture=capture)
         load.run()
-        with closing(pair.target.checkpoint(job.migration)) as after:  # the target may have restarted meanwhile
+        with closing(pair.target.ledger(job.migration)) as after:  # the target may have restarted meanwhile
             write_packet(job.workdir, job.migration, after.position(), data_complete=True)
         rows = sum(sum(w.loaded.values()) for w in work)
         return DataResult(len(work), rows, sum(load.bytes), time.monotonic() - started)
@@ -82,14 +82,14 @@ class _Load:
         self,
         pair: Pair,
         control: Control,
-        checkpoint: Checkpoint,
+        ledger: Ledger,
         epoch: int,
         work: list[TableWork],
         stalls: Stalls,
         *,
         capture: bool,
     ) -> None:
-        self.pair, self.control, self.checkpoint, self.epoch, self.work = pair, control, checkpoint, epoch, work
+        self.pair, self.control, self.ledger, self.epoch, self.work = pair, control, ledger, epoch, work
         self.claim = Claim(pair.job.migration, epoch)
         self.stalls, self.capture = stalls, capture
         self.retention = Retention(pair.source, pair.job, control)
@@ -124,7 +124,7 @@ class _Load:
     def copy(self, builders: ThreadPoolExecutor) -> None:
         queue = self.takes()
         lanes_wanted = _lanes(self.pair.job, len(queue))
-        earlier = self.checkpoint.state().snapshots
+        earlier = self.ledger.state().snapshots
         routes = self.pair.routes()
         self.staging.open()
         tables = tuple((w.source, w.target, routes[w.source.name]) for w in self.work)
@@ -139,9 +139,9 @@ class _Load:
                 lanes.join(snapshot.token, self.control.check, snapshot.lane_opened)
                 snapshot.release()
                 require_planned(self.pair, self.work)
-                self.checkpoint.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
+                self.ledger.snapshot_opened(self.epoch, snapshot.position, keep_older=earlier > 0)
                 write_packet(
-                    self.pair.job.workdir, self.pair.job.migration, self.checkpoint.position(), data_complete=False
+                    self.pair.job.workdir, self.pair.job.migration, self.ledger.position(), data_complete=False
                 )
                 self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {lanes_wanted} lanes")
                 self.control.phase("data")
@@ -222,12 +222,12 @@ class _Load:
         self.control.waits_for(error)
 
     def build(self, table: TableWork) -> None:
-        with open_target(self.pair.job) as target, closing(target.checkpoint(self.pair.job.migration)) as checkpoint:
+        with open_target(self.pair.job) as target, closing(target.ledger(self.pair.job.migration)) as ledger:
             if target.finisher is not None:
                 target.finisher.indexes(table.source, table.target, lambda: self.stopping, self.claim)
             self.stalls.sign()
             if not self.stopping:
-                checkpoint.table_finished(self.epoch, table.source.name)
+                ledger.table_finished(self.epoch, table.source.name)
                 table.finished = True
                 self.report(table)
 
@@ -247,20 +247,20 @@ class _Load:
 
     def finish_all(self) -> None:
         pair = self.pair
-        with open_target(pair.job) as target, closing(target.checkpoint(pair.job.migration)) as checkpoint:
+        with open_target(pair.job) as target, closing(target.ledger(pair.job.migration)) as ledger:
             if target.finisher is not None:
-                if self.capture and checkpoint.state().snapshots > 1:
+                if self.capture and ledger.state().snapshots > 1:
                     self.control.log("loader", "foreign keys follow once changes since the first snapshot are applied")
                 else:
                     target.finisher.keys(pair.target_tables, self.claim)
                 target.finisher.sequences(pair.tables, pair.target_tables)
-            self.require_recorded(checkpoint)
-            checkpoint.data_complete(self.epoch)
+            self.require_recorded(ledger)
+            ledger.data_complete(self.epoch)
 
-    def require_recorded(self, checkpoint: Checkpoint) -> None:
+    def require_recorded(self, ledger: Ledger) -> None:
         """A target that may lose its newest commits in a crash (MySQL with innodb_flush_log_at_trx_commit = 0 or 2)
         takes back chunks that it has confirmed, together with their records."""
-        recorded = checkpoint.state().tables
+        recorded = ledger.state().tables
         kept = {name: len(load.loaded) for name, load in recorded.items()}
         lost = [str(w.source.name) for w in self.work if kept.get(w.source.name, 0) < len(w.chunks)]
         if lost:
@@ -282,7 +282,7 @@ class _Load:
         self.stalls.check()
         if self.capture:
             self.retention.look()
-            self.expiry.look(self.checkpoint.position)
+            self.expiry.look(self.ledger.position)
 
     def report(self, table: TableWork) -> None:
         self.control.table(self.figures(table))

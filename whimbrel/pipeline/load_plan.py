@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from whimbrel.connectors.protocols import Checkpoint, Claim, LoadState, TableLoad
+from whimbrel.connectors.protocols import Claim, Ledger, LoadState, TableLoad
 from whimbrel.errors import LayoutChanged, PositionLost, SourceInterrupted, TableNotLoaded, TargetNotEmpty
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
@@ -52,14 +52,14 @@ class TableWork:
 
 
 def plan_load(
-    pair: Pair, control: Control, checkpoint: Checkpoint, epoch: int, *, capture: bool, resume: bool
+    pair: Pair, control: Control, ledger: Ledger, epoch: int, *, capture: bool, resume: bool
 ) -> list[TableWork]:
-    """The work left, with the target and the checkpoint made ready for it.
+    """The work left, with the target and the ledger made ready for it.
 
     Raises TargetNotEmpty when a fresh load finds foreign rows, LayoutChanged when a table no longer fits its plan,
     TableNotLoaded when what a load that has ended lacks cannot be brought by a second snapshot.
     """
-    state = checkpoint.state()
+    state = ledger.state()
     continued = goes_on(state, pair.job, resume=resume)
     if continued and state.snapshots and not _can_mix(pair, control, state, capture=capture):
         if state.data_complete:
@@ -69,8 +69,8 @@ def plan_load(
         )
         continued = False
     if not continued:
-        _start_over(pair, checkpoint, epoch, state)
-        state = checkpoint.state()
+        _start_over(pair, ledger, epoch, state)
+        state = ledger.state()
     elif capture and not state.snapshots:
         # A slot that was made for a snapshot of which nothing was read begins before the next one: changes in between
         # would come twice to tables without a key.
@@ -78,9 +78,9 @@ def plan_load(
     names = [t.name for t in pair.tables]
     if continued and (added := set(state.unknown(names))):
         _clear_the_way(pair, epoch, [t for s, t in pair.both if s.name in added])
-    work = [_table_work(pair, checkpoint, epoch, number, state.tables) for number in range(len(pair.tables))]
+    work = [_table_work(pair, ledger, epoch, number, state.tables) for number in range(len(pair.tables))]
     if gone := [n for n in state.layouts if n not in names]:
-        checkpoint.forget(epoch, gone)
+        ledger.forget(epoch, gone)
     if continued and state.snapshots:
         _prepare_mixing(pair, control, epoch, work)
     return work
@@ -120,7 +120,7 @@ def _cannot_join(pair: Pair, state: LoadState) -> TableNotLoaded:
     )
 
 
-def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState) -> None:
+def _start_over(pair: Pair, ledger: Ledger, epoch: int, state: LoadState) -> None:
     """Empty what an unfinished load of ours left, refuse rows of anybody else's, forget the rest."""
     filled = set(pair.target.nonempty([t.name for t in pair.target_tables]))
     begun = state.snapshots > 0 and not state.data_complete
@@ -137,7 +137,7 @@ def _start_over(pair: Pair, checkpoint: Checkpoint, epoch: int, state: LoadState
         for source, target in pair.both:
             if target.name in filled:
                 loader.truncate(epoch, source.name, target.name)
-    checkpoint.clear(epoch, pair.job.operation)
+    ledger.clear(epoch, pair.job.operation)
     remove_packet(pair.job.workdir)
     pair.source.cleanup(pair.job)
     _clear_the_way(pair, epoch, pair.target_tables)
@@ -149,7 +149,7 @@ def _clear_the_way(pair: Pair, epoch: int, targets: Sequence[Table]) -> None:
 
 
 def _table_work(
-    pair: Pair, checkpoint: Checkpoint, epoch: int, number: int, planned: Mapping[TableName, TableLoad]
+    pair: Pair, ledger: Ledger, epoch: int, number: int, planned: Mapping[TableName, TableLoad]
 ) -> TableWork:
     source, target = pair.tables[number], pair.target_tables[number]
     load = planned.get(source.name)
@@ -165,7 +165,7 @@ def _table_work(
         with closing(pair.target.open_loader(pair.job)) as loader:
             loader.truncate(epoch, source.name, target.name)
     chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
-    checkpoint.save_plan(epoch, source, chunks)
+    ledger.save_plan(epoch, source, chunks)
     return TableWork(number, source, target, chunks)
 
 

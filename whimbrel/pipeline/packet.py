@@ -64,8 +64,8 @@ def remove_packet(workdir: Path) -> None:
 
 def data_is_complete(job: Job) -> bool:
     """Whether a data phase ended whole for all tables that the migration has now, and left a position to go on from."""
-    with open_target(job) as target, closing(target.checkpoint(job.migration)) as checkpoint:
-        state = checkpoint.state()
+    with open_target(job) as target, closing(target.ledger(job.migration)) as ledger:
+        state = ledger.state()
     if not state.data_complete:
         return False
     with open_source(job) as source:

@@ -67,11 +67,11 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
         pair.require_target_tables()
         plans = {str(plan.source.name): plan for plan in plans_of(pair, named)}
         with (
-            closing(pair.target.checkpoint(job.migration)) as checkpoint,
+            closing(pair.target.ledger(job.migration)) as ledger,
             closing(pair.target.open_holder(job, pair.tables, pair.target_tables)) as holder,
             open_lines(job, control.check, stalls.sign) as lines,
         ):
-            live = replication(job, pair.source, checkpoint, control.followed)
+            live = replication(job, pair.source, ledger, control.followed)
             tables = [
                 _Repair(pair, _planned(plans, name), lines, holder, live, control, kept).of(table)
                 for name, table in named.items()

@@ -99,17 +99,15 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
             return
         pair = stack.enter_context(open_pair(job))
         queue = None
-        with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-            state = checkpoint.state()
+        with closing(pair.target.ledger(job.migration)) as ledger:
+            state = ledger.state()
             if handoff or resume or state.operation == job.operation:
                 pair = followed(pair, state, control)
             pair.require_target_tables()
             pair.source.check_capture(pair.tables)
-            epoch = checkpoint.claim()
-            start = start_of_database(
-                pair, checkpoint, epoch, control, resume=resume, position=position, handoff=handoff
-            )
-            state = checkpoint.state()
+            epoch = ledger.claim()
+            start = start_of_database(pair, ledger, epoch, control, resume=resume, position=position, handoff=handoff)
+            state = ledger.state()
         if job.queue is not None:
             writer = stack.enter_context(_writer(job, pair.tables))
             owner = state.operation

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from whimbrel.connectors.protocols import Checkpoint
+from whimbrel.connectors.protocols import Ledger
 from whimbrel.errors import ConnectionRefused, InvalidRequest, ResetFailed, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -27,13 +27,13 @@ def reset_target(job: Job, control: Control, mode: str, *, force: bool = False) 
         raise InvalidRequest(f"mode: {mode!r} is not one of drop, truncate, metadata", field="mode")
     control.phase("reset")
     with _as_reset_failed():
-        with open_pair(job) as pair, closing(pair.target.checkpoint(job.migration)) as checkpoint:
-            epoch = checkpoint.claim()
-            loaded = checkpoint.state().tables
-            checkpoint.own([target.name for source, target in pair.both if source.name in loaded])
-            checkpoint.clear(epoch, "")
+        with open_pair(job) as pair, closing(pair.target.ledger(job.migration)) as ledger:
+            epoch = ledger.claim()
+            loaded = ledger.state().tables
+            ledger.own([target.name for source, target in pair.both if source.name in loaded])
+            ledger.clear(epoch, "")
             remove_packet(job.workdir)
-            result = {"mode": mode} if mode == "metadata" else _reset(pair, checkpoint, mode, force)
+            result = {"mode": mode} if mode == "metadata" else _reset(pair, ledger, mode, force)
         with open_source(job) as source:
             source.cleanup(job)
     for name in result.get("tables_left", ()):
@@ -41,22 +41,22 @@ def reset_target(job: Job, control: Control, mode: str, *, force: bool = False) 
     return result
 
 
-def _reset(pair: Pair, checkpoint: Checkpoint, mode: str, force: bool) -> dict[str, Any]:
+def _reset(pair: Pair, ledger: Ledger, mode: str, force: bool) -> dict[str, Any]:
     there = pair.target.existing([t.name for t in pair.target_tables])
-    owned = checkpoint.owned()
+    owned = ledger.owned()
     ours = [name for name in there if force or name in owned]
     left = [str(name) for name in there if name not in set(ours)]
     if mode == "drop":
         done, failed = pair.target.reset(ours, "drop")
-        _disown_dropped(pair, checkpoint, ours)
+        _disown_dropped(pair, ledger, ours)
         return {"mode": mode, "tables_dropped": done, "drop_failed": failed, "tables_left": left}
     done, failed = pair.target.reset(ours, "truncate")
     return {"mode": mode, "tables_truncated": done, "truncate_failed": failed, "tables_left": left}
 
 
-def _disown_dropped(pair: Pair, checkpoint: Checkpoint, names: Sequence[TableName]) -> None:
+def _disown_dropped(pair: Pair, ledger: Ledger, names: Sequence[TableName]) -> None:
     still = set(pair.target.existing(names))
-    checkpoint.disown([name for name in names if name not in still])
+    ledger.disown([name for name in names if name not in still])
 
 
 @contextmanager

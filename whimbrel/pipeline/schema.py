@@ -80,8 +80,8 @@ def apply_schema(job: Job, control: Control, sql_file: Path | None) -> int:
         finally:  # a script that fails half way may leave tables
             new = [name for name in pair.target.existing(names) if name not in before]
             if new:
-                with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-                    checkpoint.own(new)
+                with closing(pair.target.ledger(job.migration)) as ledger:
+                    ledger.own(new)
         made = len(new)
         control.log("loader", f"{path.name}: {made} tables created, {len(before)} were there already")
         for difference in pair.target.differences(pair.target_tables):

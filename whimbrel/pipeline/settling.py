@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import pyarrow as pa
 
-from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.connectors.protocols import Ledger, Source
 from whimbrel.model.job import Job
 from whimbrel.model.position import Position
 
@@ -209,7 +209,7 @@ class Replication:
     """``Live`` over the source's log and the target's progress table."""
 
     source: Source
-    checkpoint: Checkpoint
+    ledger: Ledger
     followed: Callable[[], bool]
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -219,23 +219,23 @@ class Replication:
 
     def target_position(self) -> Position | None:
         with self.lock:
-            return self.checkpoint.position()
+            return self.ledger.position()
 
 
-def replication(job: Job, source: Source, checkpoint: Checkpoint, followed: Callable[[], bool]) -> Live | None:
+def replication(job: Job, source: Source, ledger: Ledger, followed: Callable[[], bool]) -> Live | None:
     """The replication that runs while ``followed`` says so; None when the target has never followed this source, or
     cannot any more.
 
     A source may let go of a position as soon as the target has a newer one. So a position that is not held says
     something only if it is still the target's: one that moved on meanwhile is being followed.
     """
-    position = checkpoint.position()
+    position = ledger.position()
     if position is None:
         return None
     current = source.current_position()
     if (position.engine, position.server) != (current.engine, current.server):
         return None
     if source.holds(job, position):
-        return Replication(source, checkpoint, followed)
-    latest = checkpoint.position()
-    return Replication(source, checkpoint, followed) if latest is not None and position < latest else None
+        return Replication(source, ledger, followed)
+    latest = ledger.position()
+    return Replication(source, ledger, followed) if latest is not None and position < latest else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.connectors.protocols import Ledger, Source
 from whimbrel.connectors.queues import QueueState, QueueWriter
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import DataFailed, LayoutChanged, PositionLost, ReplicationFailed, WhimbrelError
@@ -22,7 +22,7 @@ from whimbrel.pipeline.pair import Pair
 
 def start_of_database(
     pair: Pair,
-    checkpoint: Checkpoint,
+    ledger: Ledger,
     epoch: int,
     control: Control,
     *,
@@ -32,22 +32,22 @@ def start_of_database(
 ) -> Position:
     """Where the database goes on. Only a fresh start changes anything: it forgets the stored position and stores its
     own. A retry by the same operation always goes on from what the target has committed."""
-    state, job = checkpoint.state(), pair.job
+    state, job = ledger.state(), pair.job
     if handoff and not state.data_complete:
         raise DataFailed(f"migration {job.migration}: the data phase is not complete", remedy="Run it again.")
     if handoff or resume or state.operation == job.operation:
         if state.position is None:
             raise _nothing_stored(job)
         changed = _changed_layouts(pair.job, pair.tables, state.layouts)
-        _follow_layouts(pair, checkpoint, epoch, control, changed)
+        _follow_layouts(pair, ledger, epoch, control, changed)
         if not state.layouts:  # an older version kept none
-            checkpoint.save_layouts(epoch, pair.tables)
+            ledger.save_layouts(epoch, pair.tables)
         names = {t.name for t in pair.tables}
         if gone := [n for n in state.layouts if n not in names]:
-            checkpoint.forget(epoch, gone)  # should they come back, their rows are not what they were
+            ledger.forget(epoch, gone)  # should they come back, their rows are not what they were
         return state.position
     start = _fresh(pair.source, job, pair.tables, position, state.position)
-    checkpoint.restart(epoch, job.operation, start, pair.tables)
+    ledger.restart(epoch, job.operation, start, pair.tables)
     return start
 
 
@@ -68,7 +68,7 @@ def _changed_layouts(job: Job, tables: Sequence[Table], known: Mapping[TableName
     return changed
 
 
-def _follow_layouts(pair: Pair, checkpoint: Checkpoint, epoch: int, control: Control, changed: Sequence[Table]) -> None:
+def _follow_layouts(pair: Pair, ledger: Ledger, epoch: int, control: Control, changed: Sequence[Table]) -> None:
     """Go on by the new columns where the target has got them too; the source refuses to where it has not."""
     if not changed:
         return
@@ -78,7 +78,7 @@ def _follow_layouts(pair: Pair, checkpoint: Checkpoint, epoch: int, control: Con
     require_filled(pair, control, followed)
     accepted = set(pair.source.accept_columns(pair.job, followed))
     if accepted:
-        checkpoint.save_layouts(epoch, [t for t in followed if t.name in accepted])
+        ledger.save_layouts(epoch, [t for t in followed if t.name in accepted])
         named = ", ".join(sorted(map(str, accepted))[:20])
         control.log("orchestrator", f"{named}: going on with the new columns, which the target has too")
 

@@ -41,8 +41,8 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
         plans = plans_of(pair)
         findings = Findings(job.workdir, job.operation)
         try:
-            with closing(pair.target.checkpoint(job.migration)) as checkpoint:
-                live = replication(job, pair.source, checkpoint, control.followed)
+            with closing(pair.target.ledger(job.migration)) as ledger:
+                live = replication(job, pair.source, ledger, control.followed)
                 tables = _all_tables(job, control, plans, sample, live, findings, stalls.sign)
                 tables += [_absent(job, control, name, stalls.sign) for name in absent]
                 tables.sort(key=lambda t: order.index(t["table"]))

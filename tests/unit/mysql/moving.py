@@ -64,8 +64,8 @@ class Applying:
     """Applies segments to the second database and commits."""
 
     def __init__(self, job: Job, target: MySQLTarget, tables: Sequence[Table]) -> None:
-        self.checkpoint = target.checkpoint(job.migration)
-        self.epoch = self.checkpoint.claim()
+        self.ledger = target.ledger(job.migration)
+        self.epoch = self.ledger.claim()
         targets = reflected(job, TARGET, *(t.name.table for t in tables))
         self.applier = MySQLApplier(job.target.parameters, job, tables, targets)
 
@@ -77,7 +77,7 @@ class Applying:
 
     def close(self) -> None:
         self.applier.close()
-        self.checkpoint.close()
+        self.ledger.close()
 
 
 def contents(server: MySQL, database: str, table: str, columns: str = "*") -> list[str]:

@@ -42,7 +42,7 @@ def move(server: MySQL, job: Job, target: MySQLTarget) -> Iterator[Move]:
         for table in tables:
             name = table.name.table
             assert contents(server, TARGET, name) == contents(server, SOURCE, name), name
-        assert applying.checkpoint.position() == segments[-1].position
+        assert applying.ledger.position() == segments[-1].position
         return segments
 
     yield run
@@ -217,12 +217,12 @@ def test_values_left_out_are_filled_from_the_target_or_fetched(
 
     position = Position("postgres", "x", "0/1", (1,))
     segment = Segment(1, (step,), position, True, 1, 0, {}, 0)
-    with closing(target.checkpoint(job.migration)) as checkpoint:
-        epoch = checkpoint.claim()
+    with closing(target.ledger(job.migration)) as ledger:
+        epoch = ledger.claim()
         with closing(MySQLApplier(job.target.parameters, job, [source], [there])) as applier:
             applier.apply(segment, refetch)
             applier.commit(epoch, position)
-        assert checkpoint.position() == position
+        assert ledger.position() == position
     assert asked == [[b"7", b"8"]]
     assert server.client("SELECT id, n, t, HEX(b) FROM d ORDER BY id", TARGET).splitlines() == [
         "1\t10\tone\t01",

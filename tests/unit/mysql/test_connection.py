@@ -140,8 +140,8 @@ def test_sessions_rely_on_nothing_that_is_set_for_the_whole_server(
         assert one.nonempty([TableName("odd", "t")]) == ()
         wanted = replace(there[0], indexes=(Index("by_v", ("v",)),))
         two.finisher.indexes(wanted, wanted, lambda: False)
-        with closing(one.checkpoint("odd")) as checkpoint:
-            assert checkpoint.claim() > 0
+        with closing(one.ledger("odd")) as ledger:
+            assert ledger.claim() > 0
     assert "by_v" in server.client("SHOW CREATE TABLE odd.t")
 
 

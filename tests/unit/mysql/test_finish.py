@@ -104,9 +104,9 @@ def test_stopped_before_it_builds(server: MySQL, target: MySQLTarget, tables: tu
 def test_definitions_are_changed_by_the_owner_alone(
     server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]
 ) -> None:
-    with closing(target.checkpoint("m")) as checkpoint:
-        old = Claim("m", checkpoint.claim())
-        new = Claim("m", checkpoint.claim())
+    with closing(target.ledger("m")) as ledger:
+        old = Claim("m", ledger.claim())
+        new = Claim("m", ledger.claim())
     before = created(server)
     with pytest.raises(Fenced):
         target.finisher.prepare(tables, old)

@@ -50,11 +50,11 @@ class Loading:
 
     def __init__(self, target: MySQLTarget, table: Table, folder: Path, chunks: int = 3) -> None:
         self.table, self.folder = table, folder
-        self.checkpoint = target.checkpoint("m")
-        self.epoch = self.checkpoint.claim()
-        self.checkpoint.clear(self.epoch, "op-target")
+        self.ledger = target.ledger("m")
+        self.epoch = self.ledger.claim()
+        self.ledger.clear(self.epoch, "op-target")
         self.chunks = [Chunk(table.name, n, [n, None], 10, 100) for n in range(chunks)]
-        self.checkpoint.save_plan(self.epoch, table, self.chunks)
+        self.ledger.save_plan(self.epoch, table, self.chunks)
 
     def load(self, loader: MySQLLoader, rows: bytes, chunk: int = 0, *, upsert: bool = False) -> int:
         file = self.folder / f"{chunk}.tab"
@@ -72,7 +72,7 @@ class Loading:
 def loading(target: MySQLTarget, table: Table, tmp_path: Path) -> Iterator[Loading]:
     found = Loading(target, table, tmp_path)
     yield found
-    found.checkpoint.close()
+    found.ledger.close()
 
 
 def row(number: int, **values: str) -> bytes:
@@ -130,7 +130,7 @@ def test_values_that_do_not_fit_are_refused_by_name(
     if column:
         assert caught.value.details["column"] == column
     assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
-    assert loading.checkpoint.state().tables[NAME].loaded == {}
+    assert loading.ledger.state().tables[NAME].loaded == {}
     assert loading.load(loader, row(1)) == 1
 
 
@@ -164,9 +164,9 @@ def test_loaders_work_side_by_side(
 def test_truncate_forgets_the_chunks(server: MySQL, loading: Loading, loader: MySQLLoader) -> None:
     server.client("CREATE TABLE child (id INT, FOREIGN KEY (id) REFERENCES t (id))", DATABASE)
     loading.load(loader, row(1))
-    loading.checkpoint.table_finished(loading.epoch, NAME)
+    loading.ledger.table_finished(loading.epoch, NAME)
     loader.truncate(loading.epoch, NAME, NAME)
-    state = loading.checkpoint.state().tables[NAME]
+    state = loading.ledger.state().tables[NAME]
     assert (state.loaded, state.finished, len(state.chunks)) == ({}, False, 3)
     assert server.client("SELECT COUNT(*) FROM t", DATABASE) == "0\n"
 
@@ -191,5 +191,5 @@ def test_no_right_to_make_the_database(server: MySQL, job: Job) -> None:
     low = server.create_user("no_create", "pw-low", "SELECT ON *.*")
     limited = MySQLTarget(Endpoint("x", server.flavor, {**job.target.parameters, **low}), "op")
     with pytest.raises(TargetPermissionDenied) as caught:
-        limited.checkpoint("m")
+        limited.ledger("m")
     assert "GRANT ALL ON whimbrel.*" in caught.value.details["remedy"]

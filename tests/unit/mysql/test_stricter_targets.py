@@ -224,11 +224,11 @@ def test_rows_of_a_second_snapshot_are_put_over_none_but_their_own(
     if case == "a unique key of the target's own":
         another = b"3\tBOB@x\t3\n"
     before = contents(server, TARGET, "t")
-    with closing(target.checkpoint("m")) as checkpoint, closing(MySQLLoader(parameters, job)) as loader:
-        epoch = checkpoint.claim()
-        checkpoint.clear(epoch, job.operation)
+    with closing(target.ledger("m")) as ledger, closing(MySQLLoader(parameters, job)) as loader:
+        epoch = ledger.claim()
+        ledger.clear(epoch, job.operation)
         chunks = [Chunk(source.name, n, [n], 1, 1) for n in range(2)]
-        checkpoint.save_plan(epoch, source, chunks)
+        ledger.save_plan(epoch, source, chunks)
 
         def load(number: int, content: bytes) -> int:
             file = tmp_path / str(number)
@@ -241,7 +241,7 @@ def test_rows_of_a_second_snapshot_are_put_over_none_but_their_own(
             load(0, own + another)
         assert refused.value.details["key"] == key
         assert contents(server, TARGET, "t") == before
-        assert checkpoint.state().tables[source.name].loaded == {}
+        assert ledger.state().tables[source.name].loaded == {}
         assert load(1, own) == 1
     shown = own.decode().rstrip("\n")
     assert contents(server, TARGET, "t") == sorted([*(r for r in before if r[:3] != shown[:3] and r[:1] != "1"), shown])

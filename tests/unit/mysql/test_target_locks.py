@@ -53,10 +53,10 @@ def test_a_lane_gives_up_a_locked_table_and_loads_it_later(server: MySQL, job: J
     path = job.workdir / "t.tab"
     path.write_bytes(b"1\n2\n")
     file = staged(path, 2)
-    with closing(target.checkpoint("m")) as checkpoint, closing(MySQLLoader(job.target.parameters, job)) as loader:
-        epoch = checkpoint.claim()
+    with closing(target.ledger("m")) as ledger, closing(MySQLLoader(job.target.parameters, job)) as loader:
+        epoch = ledger.claim()
         chunk = Chunk(table.name, 0, [0, None], 2, 4)
-        checkpoint.save_plan(epoch, table, [chunk])
+        ledger.save_plan(epoch, table, [chunk])
 
         def load() -> int:
             return loader.load(epoch, table, table, table.columns, chunk, Format.TAB_TEXT, file, upsert=False)

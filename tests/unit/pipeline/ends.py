@@ -76,7 +76,7 @@ class Server:
 
 @dataclass
 class Progress:
-    """What a target keeps of a migration; see ``protocols.Checkpoint``."""
+    """What a target keeps of a migration; see ``protocols.Ledger``."""
 
     epoch: int = 0
     operation: str = ""
@@ -254,7 +254,7 @@ class Target:
     def nonempty(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         return tuple(n for n in names if self.world.target.get(n))
 
-    def checkpoint(self, migration: str) -> Progress:
+    def ledger(self, migration: str) -> Progress:
         return self.world.progress
 
     def differences(self, tables: Sequence[Table]) -> tuple[Difference, ...]:

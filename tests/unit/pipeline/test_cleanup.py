@@ -61,12 +61,12 @@ class End:
     def existing(self, names: list[TableName]) -> list[TableName]:
         return [n for n in names if n in self.known]
 
-    def checkpoint(self, migration: str) -> Any:
-        return _Checkpoint(self.state)
+    def ledger(self, migration: str) -> Any:
+        return _Ledger(self.state)
 
 
 @dataclass
-class _Checkpoint:
+class _Ledger:
     kept: LoadState
 
     def state(self) -> LoadState:
@@ -160,6 +160,6 @@ def test_a_source_that_is_away_is_told_where_the_target_cannot_number_on(job: Jo
 
 def test_a_target_that_holds_nothing_of_ours_gets_nothing(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     TARGET.known = []
-    monkeypatch.setattr(End, "checkpoint", None)
+    monkeypatch.setattr(End, "ledger", None)
     cleanup.clean_up(job)
     assert (TARGET.cleaned, SOURCE.cleaned, SOURCE.ended) == (1, 0, 1)

@@ -9,7 +9,7 @@ import psycopg
 from tests.servers.postgres import Postgres
 from tests.staged import staged
 from tests.unit.postgres.test_schema import apply, database, job, reflected, target_of
-from whimbrel.connectors.protocols import Checkpoint, Loader
+from whimbrel.connectors.protocols import Ledger, Loader
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.model.chunk import Chunk, Format
 
@@ -41,14 +41,14 @@ class Move:
         apply(self.target, self.tables, {}, "postgres")
         self.target_tables = self.target.target_tables(self.tables, {}, "postgres")
         self.source, self.table = self.tables[0], self.target_tables[0]
-        self.checkpoint: Checkpoint = self.target.checkpoint("m")
-        self.epoch = self.checkpoint.claim()
-        self.checkpoint.clear(self.epoch, "op")
+        self.ledger: Ledger = self.target.ledger("m")
+        self.epoch = self.ledger.claim()
+        self.ledger.clear(self.epoch, "op")
         self.loader: Loader = self.target.open_loader(job())
 
     def plan(self, *wheres: str) -> list[Chunk]:
         chunks = [Chunk(self.source.name, n, {"where": w}, 10, 20) for n, w in enumerate(wheres)]
-        self.checkpoint.save_plan(self.epoch, self.source, chunks)
+        self.ledger.save_plan(self.epoch, self.source, chunks)
         return chunks
 
     def staged(self, chunk: Chunk, format: Format = Format.COPY_BINARY) -> StagedFile:
@@ -75,4 +75,4 @@ class Move:
 
     def close(self) -> None:
         self.loader.close()
-        self.checkpoint.close()
+        self.ledger.close()

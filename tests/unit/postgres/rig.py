@@ -15,8 +15,8 @@ from tests.servers.postgres import Postgres
 from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.postgres import changes, slots, snapshot
 from whimbrel.connectors.postgres.apply import PostgresApplier, open_applier
-from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import connect, identifiers, qualified
+from whimbrel.connectors.postgres.ledger import PostgresLedger
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.schema import reflect
 from whimbrel.connectors.postgres.wire import Connection
@@ -124,7 +124,7 @@ class Rig:
 
     def applier(self) -> PostgresApplier:
         """A new owner of the migration's progress, and its applier."""
-        with closing(PostgresCheckpoint(connect(self.target_endpoint.parameters, "rig"), self.job.migration)) as kept:
+        with closing(PostgresLedger(connect(self.target_endpoint.parameters, "rig"), self.job.migration)) as kept:
             self.epoch = kept.claim()
         applier = open_applier(self.target_endpoint, self.job, self.tables, self.tables)
         self._stack.callback(applier.close)

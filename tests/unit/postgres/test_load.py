@@ -25,7 +25,7 @@ def test_rows_arrive_exactly_and_once(move: Move, format: Format) -> None:
     for chunk, rows in ((low, 1500), (high, 1501), (low, 1500)):
         assert move.load(chunk, move.staged(chunk, format), format) == rows
     assert move.contents(move.second) == move.contents(move.first)
-    state = move.checkpoint.state()
+    state = move.ledger.state()
     load = state.tables[move.source.name]
     assert load.chunks == (low, high)
     assert load.loaded == {0: 1500, 1: 1501}
@@ -72,7 +72,7 @@ def test_a_claim_does_not_wait_for_a_load_and_stops_it(move: Move) -> None:
         thread.start()
         waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'copy%'"
         wait_until(lambda: move.server.psql(waiting) == "1", 10, "the load to wait")
-        with closing(move.target.checkpoint("m")) as newer:
+        with closing(move.target.ledger("m")) as newer:
             newer.claim()
     thread.join(20)
     assert [type(e) for e in caught] == [errors.Fenced]
@@ -85,8 +85,8 @@ def test_the_progress_tables_are_made_by_many_at_once(server: Postgres) -> None:
     epochs: list[int] = []
 
     def run() -> None:
-        with closing(target.checkpoint("m")) as checkpoint:
-            epochs.append(checkpoint.claim())
+        with closing(target.ledger("m")) as ledger:
+            epochs.append(ledger.claim())
 
     threads = [threading.Thread(target=run) for _ in range(6)]
     for thread in threads:
@@ -119,7 +119,7 @@ def test_a_failed_chunk_leaves_nothing(move: Move) -> None:
     with pytest.raises(errors.ValueRefused):
         move.load(chunk, file)
     assert move.server.psql("select count(*) from t", move.second) == "0"
-    assert move.checkpoint.state().tables[move.source.name].loaded == {}
+    assert move.ledger.state().tables[move.source.name].loaded == {}
     assert move.load(chunk, move.staged(chunk)) == 3001
     unplanned = Chunk(move.source.name, 99, None, 0)
     with pytest.raises(errors.LoaderFailed, match="not in the plan"):
@@ -141,7 +141,7 @@ def test_a_file_that_is_not_what_was_written_is_not_loaded(move: Move, format: F
     with pytest.raises(errors.DataFailed, match="201 rows were read, but the target counts 200"):
         move.load(chunk, replace(file, rows=201), format, upsert=upsert)
     assert move.server.psql("select count(*) from t", move.second) == "0"
-    assert move.checkpoint.state().tables[move.source.name].loaded == {}
+    assert move.ledger.state().tables[move.source.name].loaded == {}
     assert move.load(chunk, file, format, upsert=upsert) == 200
     file.path.unlink()
     (other,) = move.plan("id > 2900")

@@ -11,8 +11,8 @@ from tests.unit.postgres.moving import Move
 from tests.unit.postgres.test_schema import apply, database, dumped, endpoint, job, reflected, target_of
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
-from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import connect
+from whimbrel.connectors.postgres.ledger import PostgresLedger
 from whimbrel.connectors.protocols import Claim
 
 
@@ -47,8 +47,8 @@ def test_keys_go_before_the_rows_and_come_back(move: Move) -> None:
 
 def test_definitions_are_changed_by_the_owner_alone(move: Move) -> None:
     old = Claim("m", move.epoch)
-    with closing(move.target.checkpoint("m")) as checkpoint:
-        new = Claim("m", checkpoint.claim())
+    with closing(move.target.ledger("m")) as ledger:
+        new = Claim("m", ledger.claim())
     before = dumped(move.server, move.second)
     with pytest.raises(errors.Fenced):
         move.target.finisher.prepare(move.target_tables, old)
@@ -169,14 +169,14 @@ def test_a_table_that_is_gone_is_named(move: Move) -> None:
         move.load(chunk, file)
 
 
-def test_the_checkpoint_needs_no_rights_once_it_is_there(server: Postgres) -> None:
+def test_the_ledger_needs_no_rights_once_it_is_there(server: Postgres) -> None:
     name = database(server)
-    target_of(server, name).checkpoint("m").close()
+    target_of(server, name).ledger("m").close()
     server.psql(
         "drop role if exists writer; create role writer login; grant usage on schema whimbrel to writer;"
         "grant all on all tables in schema whimbrel to writer",
         name,
     )
     with closing(connect(endpoint(server, name, user="writer").parameters, "op")) as connection:
-        assert PostgresCheckpoint(connection, "m").claim() > 0
+        assert PostgresLedger(connection, "m").claim() > 0
     server.psql("drop owned by writer; drop role writer", name)

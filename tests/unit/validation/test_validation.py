@@ -18,7 +18,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
-from whimbrel.connectors.protocols import Checkpoint, Source
+from whimbrel.connectors.protocols import Ledger, Source
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed
 from whimbrel.model.job import Job
@@ -237,13 +237,13 @@ class Replicator:
         self._servers = source, target
         self._positions: Source = engine(work.source.type).source(work.source, "test-writer")
         self._writes = engine(work.target.type).target(work.target, "test-applier")
-        self._checkpoint: Checkpoint = self._writes.checkpoint(work.migration)
-        self._epoch = self._checkpoint.claim()
+        self._ledger: Ledger = self._writes.ledger(work.migration)
+        self._epoch = self._ledger.claim()
         self._lock = threading.Lock()
         self._queue: deque[tuple[float, str, Any]] = deque()
         self._stop = threading.Event()
         tables = self._positions.reflect(work.tables)
-        self._checkpoint.set_position(self._epoch, self._positions.prepare_changes(work, tables))
+        self._ledger.set_position(self._epoch, self._positions.prepare_changes(work, tables))
         self._threads = [threading.Thread(target=f, daemon=True) for f in (self._write, self._apply)]
         self.writes = 0
 
@@ -256,7 +256,7 @@ class Replicator:
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
-        self._checkpoint.close()
+        self._ledger.close()
         self._writes.close()
         self._positions.cleanup(self._work)
         self._positions.close()
@@ -285,12 +285,12 @@ class Replicator:
             with self._lock:
                 due = self._queue[0] if self._queue else None
                 if due is None:
-                    self._checkpoint.set_position(self._epoch, self._positions.current_position())
+                    self._ledger.set_position(self._epoch, self._positions.current_position())
             if due is None or time.monotonic() - due[0] < self._delay:
                 time.sleep(0.005)
                 continue
             shop.run(self._servers[1], f"begin; {due[1]} commit;")
-            self._checkpoint.set_position(self._epoch, due[2])
+            self._ledger.set_position(self._epoch, due[2])
             self._queue.popleft()
 
 

@@ -14,10 +14,10 @@ import pymysql
 from whimbrel.codecs.compaction import Compacted, compact, net
 from whimbrel.codecs.text import Render, rows_text
 from whimbrel.connectors.mysql import merge
-from whimbrel.connectors.mysql.checkpoint import DATABASE, ensure_tables, hold
 from whimbrel.connectors.mysql.connection import Session, connect, execute, mapped, query
 from whimbrel.connectors.mysql.finish import require_no_triggers
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES, Loaded
+from whimbrel.connectors.mysql.ledger import DATABASE, ensure_tables, hold
 from whimbrel.connectors.mysql.loading import Loading, load_refusal, load_rows
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair

@@ -9,9 +9,9 @@ from typing import Literal
 
 import pymysql
 
-from whimbrel.connectors.mysql.checkpoint import ensure_tables, require
 from whimbrel.connectors.mysql.connection import Session, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.ddl import foreign_key, index_clause
+from whimbrel.connectors.mysql.ledger import ensure_tables, require
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.protocols import Claim

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 
 from whimbrel.connectors.mysql import merge
-from whimbrel.connectors.mysql.checkpoint import DATABASE, ensure_tables, hold, transaction
 from whimbrel.connectors.mysql.connection import (
     Session,
     connect,
@@ -17,6 +16,7 @@ from whimbrel.connectors.mysql.connection import (
     query,
 )
 from whimbrel.connectors.mysql.infile import BLOCK_BYTES
+from whimbrel.connectors.mysql.ledger import DATABASE, ensure_tables, hold, transaction
 from whimbrel.connectors.mysql.loading import Loading, documents_of, fields_of, load_rows
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.merge import Pair

@@ -16,8 +16,8 @@ from typing import Final
 import pymysql
 
 from whimbrel.connectors.mysql import apply, ddl, merge
-from whimbrel.connectors.mysql.checkpoint import DATABASE
 from whimbrel.connectors.mysql.connection import Session, execute, qualified, query, quote_identifiers
+from whimbrel.connectors.mysql.ledger import DATABASE
 from whimbrel.connectors.mysql.log import DENIED
 from whimbrel.connectors.mysql.refusals import LOCK_TIMEOUT, number_and_text
 from whimbrel.connectors.mysql.target_keys import UNKNOWN

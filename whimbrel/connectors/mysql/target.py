@@ -10,7 +10,6 @@ from typing import Literal
 import pymysql
 
 from whimbrel.connectors.mysql import ddl, rehearsal, schema, script, target_keys
-from whimbrel.connectors.mysql.checkpoint import MySQLCheckpoint
 from whimbrel.connectors.mysql.connection import (
     Session,
     at_work,
@@ -24,11 +23,12 @@ from whimbrel.connectors.mysql.connection import (
 from whimbrel.connectors.mysql.conversion import Conversion, convert
 from whimbrel.connectors.mysql.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.finish import MySQLFinisher
+from whimbrel.connectors.mysql.ledger import MySQLLedger
 from whimbrel.connectors.mysql.load import MySQLLoader
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.refusals import server_refusal
 from whimbrel.connectors.mysql.source import MySQLSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -147,8 +147,8 @@ class MySQLTarget:
             pairs = [(s, t) for s, t in zip(source, target, strict=True) if t.name in there]
             return tuple(told for s, t in pairs for told in target_keys.stricter(self.session, s, t))
 
-    def checkpoint(self, migration: str) -> Checkpoint:
-        return MySQLCheckpoint(self.endpoint.parameters, self.operation, migration)
+    def ledger(self, migration: str) -> Ledger:
+        return MySQLLedger(self.endpoint.parameters, self.operation, migration)
 
     def open_loader(self, job: Job) -> Loader:
         return MySQLLoader(self.endpoint.parameters, job)

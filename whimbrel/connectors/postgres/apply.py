@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from whimbrel.codecs.compaction import Compacted, compact, net
 from whimbrel.codecs.text import Render, rows_text
 from whimbrel.connectors.postgres import merge
-from whimbrel.connectors.postgres.checkpoint import ensure_schema, write_position
 from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.ledger import ensure_schema, write_position
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.merge import Pair
 from whimbrel.connectors.postgres.pairs import pair_tables, require_quiet_tables

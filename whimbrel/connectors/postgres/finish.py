@@ -13,8 +13,8 @@ from functools import partial
 from psycopg import errors as pg
 
 from whimbrel.connectors.postgres import ddl, sequences
-from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
 from whimbrel.connectors.postgres.connection import identifier, qualified
+from whimbrel.connectors.postgres.ledger import ensure_schema, fence
 from whimbrel.connectors.postgres.locks import bound_waits
 from whimbrel.connectors.postgres.reflection import SEQUENCES, Connection, Row, rows
 from whimbrel.connectors.postgres.schema import reflect

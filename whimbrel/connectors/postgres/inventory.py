@@ -7,9 +7,9 @@ from typing import Literal
 
 import psycopg
 
-from whimbrel.connectors.postgres.checkpoint import ensure_schema
 from whimbrel.connectors.postgres.connection import identifier, qualified
 from whimbrel.connectors.postgres.finish import has_rows
+from whimbrel.connectors.postgres.ledger import ensure_schema
 from whimbrel.connectors.postgres.load import empty_table
 from whimbrel.connectors.postgres.reflection import FIND, Connection, rows
 from whimbrel.connectors.postgres.schema import reflect

@@ -8,8 +8,8 @@ import psycopg
 from psycopg import errors as pg
 
 from whimbrel.connectors.postgres import merge
-from whimbrel.connectors.postgres.checkpoint import ensure_schema, fence
 from whimbrel.connectors.postgres.connection import identifiers, mapped, qualified
+from whimbrel.connectors.postgres.ledger import ensure_schema, fence
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.merge import Pair
 from whimbrel.connectors.postgres.pairs import pair_tables

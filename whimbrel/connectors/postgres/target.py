@@ -8,15 +8,15 @@ from contextlib import closing, contextmanager
 from typing import Literal
 
 from whimbrel.connectors.postgres import ddl, inventory, pairs, rehearsal, scripts
-from whimbrel.connectors.postgres.checkpoint import PostgresCheckpoint
 from whimbrel.connectors.postgres.connection import at_work, connect, mapped
 from whimbrel.connectors.postgres.convert import convert
 from whimbrel.connectors.postgres.finish import PostgresFinisher
+from whimbrel.connectors.postgres.ledger import PostgresLedger
 from whimbrel.connectors.postgres.load import PostgresLoader
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.reflection import Connection
 from whimbrel.connectors.postgres.source import PostgresSource
-from whimbrel.connectors.protocols import Applier, Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.difference import Difference
 from whimbrel.model.job import Endpoint, Job, session_name
@@ -97,8 +97,8 @@ class PostgresTarget:
             both = [(s, t) for s, t in zip(source, target, strict=True) if t.name in there]
             return tuple(pairs.stricter(connection, [s for s, _ in both], [t for _, t in both]))
 
-    def checkpoint(self, migration: str) -> Checkpoint:
-        return PostgresCheckpoint(self._connect(), migration)
+    def ledger(self, migration: str) -> Ledger:
+        return PostgresLedger(self._connect(), migration)
 
     def open_loader(self, job: Job) -> Loader:
         return PostgresLoader(self._connect(), job.migration)

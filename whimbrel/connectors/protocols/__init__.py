@@ -20,7 +20,7 @@ from whimbrel.connectors.protocols.comparison import Comparison, Scope
 from whimbrel.connectors.protocols.definer import Definer, Rendered
 from whimbrel.connectors.protocols.engine import Capabilities, Engine, Route, ServerInfo, negotiate
 from whimbrel.connectors.protocols.finisher import Finisher
-from whimbrel.connectors.protocols.ledger import Checkpoint, Claim, LoadState, TableLoad
+from whimbrel.connectors.protocols.ledger import Claim, Ledger, LoadState, TableLoad
 from whimbrel.connectors.protocols.loader import Loader
 from whimbrel.connectors.protocols.source import (
     Buffer,
@@ -42,7 +42,6 @@ __all__ = [
     "ChangeSink",
     "ChangeStream",
     "CheckResult",
-    "Checkpoint",
     "Checks",
     "Claim",
     "Comparison",
@@ -51,6 +50,7 @@ __all__ = [
     "Filled",
     "Finisher",
     "Holder",
+    "Ledger",
     "LoadState",
     "Loader",
     "Pace",

@@ -54,7 +54,7 @@ class TableLoad:
 
 @dataclass(frozen=True)
 class Claim:
-    """Who may write: a migration as ``Checkpoint.claim`` took it over. Definitions that are changed under a claim are
+    """Who may write: a migration as ``Ledger.claim`` took it over. Definitions that are changed under a claim are
     not changed, and Fenced is raised, once somebody else has claimed the migration. Where DDL is transactional nobody
     comes in between; where it is not, the claim is looked at right before each statement."""
 
@@ -62,7 +62,7 @@ class Claim:
     epoch: int
 
 
-class Checkpoint(Protocol):
+class Ledger(Protocol):
     """The progress tables in the target: ``whimbrel.progress`` and ``whimbrel.chunks``. Every write is fenced."""
 
     def claim(self) -> int:

@@ -9,7 +9,7 @@ from whimbrel.connectors.protocols.applier import Applier, Holder, Pace
 from whimbrel.connectors.protocols.catalogue import Catalogue
 from whimbrel.connectors.protocols.definer import Definer
 from whimbrel.connectors.protocols.finisher import Finisher
-from whimbrel.connectors.protocols.ledger import Checkpoint
+from whimbrel.connectors.protocols.ledger import Ledger
 from whimbrel.connectors.protocols.loader import Loader
 from whimbrel.model.job import Job
 from whimbrel.model.table import Table
@@ -23,7 +23,7 @@ class Target(Catalogue, Definer, Protocol):
     def finisher(self) -> Finisher | None:
         """None where nothing stands around the rows (``Capabilities.finishes``)."""
 
-    def checkpoint(self, migration: str) -> Checkpoint:
+    def ledger(self, migration: str) -> Ledger:
         """The migration's progress kept in the target itself (schema or database 'whimbrel'). Made when absent."""
 
     def open_loader(self, job: Job) -> Loader: ...

@@ -46,7 +46,7 @@ TABLES = {
 
 
 class SqlLedger:
-    """See ``protocols.Checkpoint``. One session, for one thread."""
+    """See ``protocols.Ledger``. One session, for one thread."""
 
     def __init__(self, session: Session, dialect: SqlDialect, migration: str) -> None:
         self._session, self._dialect, self._migration = session, dialect, migration

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from whimbrel.connectors.protocols import Checkpoint, Holder, Loader, Pace, Rehearsal, Rendered
+from whimbrel.connectors.protocols import Holder, Ledger, Loader, Pace, Rehearsal, Rendered
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.applier import SqlApplier
 from whimbrel.connectors.sql.definitions import convert, create_table, render
@@ -172,7 +172,7 @@ class SqlTarget(ABC):
 
     # --- loading and applying -----------------------------------------------------------------------------------------
 
-    def checkpoint(self, migration: str) -> Checkpoint:
+    def ledger(self, migration: str) -> Ledger:
         return SqlLedger(self._opened(), self.dialect, migration)
 
     def open_loader(self, job: Job) -> Loader:

@@ -94,8 +94,8 @@ def _fenced(migration: str, epoch: int) -> Fenced:
     return Fenced(f"migration {migration} has a newer owner than epoch {epoch}", migration=migration, epoch=epoch)
 
 
-class PostgresCheckpoint:
-    """See protocols.Checkpoint. One connection, for one thread."""
+class PostgresLedger:
+    """See protocols.Ledger. One connection, for one thread."""
 
     def __init__(self, connection: Connection, migration: str) -> None:
         self._connection = connection

@@ -123,8 +123,8 @@ def _roll_back(session: Session) -> None:
         session.close()
 
 
-class MySQLCheckpoint:
-    """See ``protocols.Checkpoint``."""
+class MySQLLedger:
+    """See ``protocols.Ledger``."""
 
     def __init__(self, parameters: Mapping[str, Any], operation: str, migration: str) -> None:
         self.migration = migration
