@@ -12,15 +12,18 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.idle import most_held
+from whimbrel.pipeline.budget import BUDGET
 from worker.attributes import register_search_attributes
 from worker.details import CurrentDetails
 from worker.guard import CleaningGuard
 from worker.idle import keep_idle_watch
 from worker.logs import set_up
+from worker.metrics import keep_lane_gauges, runtime_of
 from worker.registry import BY_QUEUE, WORKFLOWS
 from worker.settings import Settings
 from workflows.messages import CONTROL_QUEUE, DATA_QUEUE
@@ -79,11 +82,11 @@ def _build(client: Client, settings: Settings, queue: str, count: int, threads: 
     )
 
 
-async def connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
+async def connect(settings: Settings, stopping: asyncio.Event, runtime: Runtime | None = None) -> Client | None:
     """Wait for Temporal as long as it takes; None when told to stop meanwhile."""
     while not stopping.is_set():
         try:
-            return await settings.connect()
+            return await settings.connect(runtime)
         except RuntimeError as e:
             logger.warning(
                 "Temporal does not answer at %s (%s); trying again. Start it with temporal-dev/start.py or "
@@ -95,11 +98,11 @@ async def connect(settings: Settings, stopping: asyncio.Event) -> Client | None:
     return None
 
 
-async def run(settings: Settings, stopping: asyncio.Event) -> None:
+async def run(settings: Settings, stopping: asyncio.Event, runtime: Runtime | None = None) -> None:
     """Work until told to stop. What Temporal refuses (a missing namespace, a revoked key) is tried again."""
     with activity_threads(settings) as threads:
         while not stopping.is_set():
-            client = await connect(settings, stopping)
+            client = await connect(settings, stopping, runtime)
             if client is None:
                 return
             await register_search_attributes(client)
@@ -137,6 +140,8 @@ async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
 
 async def _main() -> None:
     settings = Settings.from_environment()
+    if settings.lanes is not None:
+        BUDGET.resize(settings.lanes)
     most_held()  # a setting that is wrong is told now
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -152,7 +157,11 @@ async def _main() -> None:
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop)
-    await run(settings, stopping)
+    runtime = runtime_of(settings)
+    telling = asyncio.create_task(keep_lane_gauges(runtime)) if runtime is not None else None
+    await run(settings, stopping, runtime)
+    if telling is not None:
+        telling.cancel()
     logger.info("stopped")
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.service import TLSConfig
 
 from whimbrel.errors import InvalidRequest
+
+LANES, METRICS = "WHIMBREL_WORKER_LANES", "WHIMBREL_WORKER_METRICS"
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Settings:
     """``api_key`` and the TLS files are for Temporal Cloud and clusters of one's own; a development server needs none.
 
     ``activities`` is how many long steps run at once in this process, one for each operation; ``control_activities``
-    how many of the short ones that somebody waits for.
+    how many of the short ones that somebody waits for; ``lanes`` how many processes copy rows, for all loads together;
+    ``metrics`` is the ``host:port`` on which Prometheus may scrape the worker.
     """
 
     address: str = "127.0.0.1:7233"
@@ -31,6 +35,8 @@ class Settings:
     tls_server_name: str | None = None
     activities: int = 64
     control_activities: int = 32
+    lanes: int | None = None
+    metrics: str | None = None
     grace_seconds: float = 30.0
 
     @classmethod
@@ -53,6 +59,8 @@ class Settings:
             tls_server_name=environment.get("WHIMBREL_TEMPORAL_TLS_SERVER_NAME"),
             activities=_number(environment, "WHIMBREL_WORKER_ACTIVITIES", cls.activities),
             control_activities=_number(environment, "WHIMBREL_WORKER_CONTROL_ACTIVITIES", cls.control_activities),
+            metrics=_address(environment, METRICS),
+            lanes=_number(environment, LANES, 1) if environment.get(LANES) else None,
             grace_seconds=float(_number(environment, "WHIMBREL_WORKER_GRACE_SECONDS", int(cls.grace_seconds))),
         )
 
@@ -67,9 +75,11 @@ class Settings:
             domain=self.tls_server_name,
         )
 
-    async def connect(self) -> Client:
+    async def connect(self, runtime: Runtime | None = None) -> Client:
         """One attempt. Raises RuntimeError when the server cannot be reached."""
-        return await Client.connect(self.address, namespace=self.namespace, api_key=self.api_key, tls=self.tls_config())
+        return await Client.connect(
+            self.address, namespace=self.namespace, api_key=self.api_key, tls=self.tls_config(), runtime=runtime
+        )
 
 
 def _read(path: str) -> str:
@@ -77,6 +87,17 @@ def _read(path: str) -> str:
         return Path(path).read_text().strip()
     except OSError as e:
         raise InvalidRequest(f"WHIMBREL_TEMPORAL_API_KEY_FILE: {e}") from e
+
+
+def _address(environment: Mapping[str, str], name: str) -> str | None:
+    """``9464`` is a port of loopback, ``host:port`` any other; None when unset."""
+    text = environment.get(name)
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidRequest(f"{name}: {text!r} is neither a port nor host:port")
+    return f"{host or '127.0.0.1'}:{port}"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

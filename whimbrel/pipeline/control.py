@@ -26,7 +26,7 @@ class Control(Protocol):
         """Tell that the step has come to rest (True) or goes on (False)."""
 
     def phase(self, name: str) -> None:
-        """'snapshot', 'data', 'indexes', 'change', 'validate', ..."""
+        """'snapshot', 'waiting' (for a lane), 'data', 'indexes', 'change', 'validate', ..."""
 
     def earlier(self) -> Earlier:
         """What earlier attempts of this operation have told, to go on from; empty on the first. Not cheap."""

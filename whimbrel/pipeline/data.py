@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from whimbrel.connectors.queues import queue_engine
 from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
+from whimbrel.pipeline.budget import BUDGET, Share, cores
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.lane import Extracted, LaneSpec, Loaded, Take, Waiting
 from whimbrel.pipeline.lanes import Event, Lanes
@@ -28,6 +28,7 @@ from whimbrel.pipeline.scope import goes_on, joined
 from whimbrel.pipeline.staging import Staging
 from whimbrel.pipeline.stalls import Stalls
 
+TURN = 0.2  # seconds between two looks at whose turn it is
 KEEPALIVE = 20.0  # seconds between signs of life on the snapshot's own connection
 _PASSING = (TargetInterrupted, TargetFull)
 FINISHING = 3.0  # seconds that chunks in hand may take to end after a cancel, which somebody waits for
@@ -100,6 +101,7 @@ class _Load:
         self.bytes = [t.bytes_extracted if (t := told.get(str(w.source.name))) else 0 for w in work]  # by table
         self.finishing: dict[int, Future[None]] = {}
         self.stopping = False
+        self.waiting = False
 
     def run(self) -> None:
         self.control.all_tables([self.figures(table) for table in self.work])
@@ -123,17 +125,17 @@ class _Load:
 
     def copy(self, builders: ThreadPoolExecutor) -> None:
         queue = self.takes()
-        lanes_wanted = _lanes(self.pair.job, len(queue))
         earlier = self.ledger.state().snapshots
         routes = self.pair.routes()
         self.staging.open()
         tables = tuple((w.source, w.target, routes[w.source.name]) for w in self.work)
-        with Lanes(LaneSpec(self.pair.job, self.epoch, tables), lanes_wanted) as lanes:
+        with (
+            BUDGET.share(min(self.pair.job.threads, len(queue), cores())) as share,
+            Lanes(LaneSpec(self.pair.job, self.epoch, tables), self.begin(share)) as lanes,
+        ):
             lanes.started(self.control.check)
             with closing(
-                self.pair.source.open_snapshot(
-                    self.pair.job, self.pair.tables, capture=self.capture, lanes=lanes_wanted
-                )
+                self.pair.source.open_snapshot(self.pair.job, self.pair.tables, capture=self.capture, lanes=share.size)
             ) as snapshot:
                 # Nothing is written to the target until the source has thawed: they may be one server.
                 lanes.join(snapshot.token, self.control.check, snapshot.lane_opened)
@@ -143,17 +145,43 @@ class _Load:
                 write_packet(
                     self.pair.job.workdir, self.pair.job.migration, self.ledger.position(), data_complete=False
                 )
-                self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {lanes_wanted} lanes")
+                self.control.log("extractor", f"snapshot open at {snapshot.position.text}, {share.size} lanes")
                 self.control.phase("data")
                 self.finish_loaded(builders)
-                self.dispatch(lanes, queue, snapshot, builders)
+                self.dispatch(lanes, share, queue, snapshot, builders)
 
     def takes(self) -> deque[Take]:
         """All chunks left: tables that a second snapshot could not complete first, then the largest."""
         order = sorted(self.work, key=lambda w: (w.replayable, -w.source.bytes))
         return deque(Take(w.number, c, w.upsert) for w in order for c in w.waiting)
 
-    def dispatch(self, lanes: Lanes, queue: deque[Take], snapshot: Snapshot, builders: ThreadPoolExecutor) -> None:
+    def begin(self, share: Share) -> int:
+        """How many lanes to start, once this worker's budget has any for this load. No snapshot is open meanwhile."""
+        waits = False
+        while not (count := BUDGET.begin(share, wants=not (waits and self.control.pause_wanted()))):
+            self.control.check()
+            self.control.at_rest(self.control.pause_wanted())
+            if not waits:
+                waits = True
+                self.control.phase("waiting")
+                self.tell_waiting(share)
+            self.stalls.check()
+            time.sleep(TURN)
+        if waits:
+            self.control.at_rest(False)
+            self.control.phase("snapshot")
+        return count
+
+    def tell_waiting(self, share: Share) -> None:
+        self.control.log(
+            "orchestrator",
+            f"waits for a lane: the {BUDGET.total} of this worker (WHIMBREL_WORKER_LANES) are at work for other loads, "
+            f"{BUDGET.others(share)} at the moment",
+        )
+
+    def dispatch(
+        self, lanes: Lanes, share: Share, queue: deque[Take], snapshot: Snapshot, builders: ThreadPoolExecutor
+    ) -> None:
         alive = time.monotonic()
         self.stalls.sign()
         while queue or lanes.in_hand:
@@ -162,9 +190,12 @@ class _Load:
             except Interrupted:
                 self.drain(lanes, builders)
                 raise
-            if not self.control.pause_wanted():
+            resting = self.control.pause_wanted()
+            most = BUDGET.settle(share, wants=bool(queue) and not resting, working=lanes.working)
+            if not resting:
                 self.control.at_rest(False)
-                lanes.take(lambda: queue.popleft() if queue else None)
+                self.turn(share, waits=bool(queue) and not most and not lanes.in_hand)
+                lanes.take(lambda: queue.popleft() if queue else None, most)
             elif not lanes.in_hand:
                 self.control.at_rest(True)
                 self.stalls.sign()
@@ -175,6 +206,16 @@ class _Load:
             if time.monotonic() - alive > KEEPALIVE:
                 snapshot.keepalive()
                 alive = time.monotonic()
+
+    def turn(self, share: Share, *, waits: bool) -> None:
+        """Say so when a load, after a pause, has to wait until others have a lane to spare; and when it goes on."""
+        if waits:
+            self.stalls.sign()
+        if waits is not self.waiting:
+            self.waiting = waits
+            self.control.phase("waiting" if waits else "data")
+            if waits:
+                self.tell_waiting(share)
 
     def drain(self, lanes: Lanes, builders: ThreadPoolExecutor) -> None:
         """After a cancel: let the chunks in hand end, so that their work is not lost."""
@@ -325,10 +366,6 @@ def _done(future: Future[None], seconds: float) -> bool:
     return True
 
 
-def _lanes(job: Job, chunks: int) -> int:
-    """``threads`` is the user's cap; beyond one lane per core the lanes would only wait for each other."""
-    return max(1, min(job.threads, chunks, max(2, os.cpu_count() or 2)))
-
-
 def _builders(job: Job) -> int:
-    return max(1, min(job.threads, max(2, os.cpu_count() or 2)))
+    """Index builds at once: they work in the target, and take no lane."""
+    return max(1, min(job.threads, cores()))

@@ -87,9 +87,10 @@ class Lanes:
             if time.monotonic() > deadline:
                 raise SourceInterrupted(f"{len(missing)} readers could not join the snapshot within {OPENING:g} s")
 
-    def take(self, next_take: Callable[[], Take | None]) -> None:
-        """Give every lane with a free hand something to do, as long as ``next_take`` has something."""
-        for handle in sorted(self._handles, key=lambda h: h.in_hand):
+    def take(self, next_take: Callable[[], Take | None], most: int) -> None:
+        """Give each of the first ``most`` lanes that has a free hand something to do, as long as ``next_take`` has
+        something. The others rest as soon as their hands are empty."""
+        for handle in sorted(self._handles[:most], key=lambda h: h.in_hand):
             while handle.in_hand < IN_HAND:
                 work = next_take()
                 if work is None:
@@ -99,6 +100,10 @@ class Lanes:
                 except OSError:
                     return  # it has ended, which ``events`` tells
                 handle.in_hand += 1
+
+    def working(self, most: int) -> int:
+        """Lanes that are at work, or may be given some when the first ``most`` may."""
+        return sum(1 for number, handle in enumerate(self._handles) if number < most or handle.in_hand)
 
     @property
     def in_hand(self) -> int:

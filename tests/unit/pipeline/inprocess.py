@@ -62,9 +62,12 @@ class _Lanes:
         self.view = token
         self.world.server.write()
 
-    def take(self, next_take: Callable[[], Take | None]) -> None:
-        if not self.hand and (found := next_take()) is not None:
+    def take(self, next_take: Callable[[], Take | None], most: int) -> None:
+        if most and not self.hand and (found := next_take()) is not None:
             self.hand.append(found)
+
+    def working(self, most: int) -> int:
+        return max(most, len(self.hand))
 
     @property
     def in_hand(self) -> int:

@@ -42,6 +42,6 @@ def test_a_lane_that_was_killed_is_lost_whoever_notices_first() -> None:
     lanes = Lanes(nothing, 1)
     lanes._handles.append(_Handle(killed, ours))
     takes: Any = iter([object()])
-    lanes.take(lambda: next(takes, None))
+    lanes.take(lambda: next(takes, None), 1)
     with pytest.raises(LaneLost, match="-9"):
         list(lanes.events(1))

@@ -48,9 +48,25 @@ def test_tls_files_are_read(tmp_path: Path) -> None:
         ({"WHIMBREL_TEMPORAL_TLS_CERT": "x"}, "WHIMBREL_TEMPORAL_TLS_KEY"),
         ({"WHIMBREL_TEMPORAL_API_KEY_FILE": "/nowhere"}, "WHIMBREL_TEMPORAL_API_KEY_FILE"),
         ({"WHIMBREL_WORKER_ACTIVITIES": "many"}, "WHIMBREL_WORKER_ACTIVITIES"),
+        ({"WHIMBREL_WORKER_METRICS": "127.0.0.1"}, "WHIMBREL_WORKER_METRICS"),
+        ({"WHIMBREL_WORKER_METRICS": "99999"}, "WHIMBREL_WORKER_METRICS"),
+        ({"WHIMBREL_WORKER_LANES": "0"}, "WHIMBREL_WORKER_LANES"),
+        ({"WHIMBREL_WORKER_CONTROL_ACTIVITIES": "-1"}, "WHIMBREL_WORKER_CONTROL_ACTIVITIES"),
         ({"WHIMBREL_WORKER_GRACE_SECONDS": "0"}, "WHIMBREL_WORKER_GRACE_SECONDS"),
     ],
 )
 def test_what_makes_no_sense_is_named(environment: dict[str, str], named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         Settings.from_environment(environment)
+
+
+def test_a_port_alone_is_one_of_loopback() -> None:
+    def metrics(text: str) -> str | None:
+        return Settings.from_environment({"WHIMBREL_WORKER_METRICS": text}).metrics
+
+    assert [metrics(t) for t in ("9464", "0.0.0.0:9464", "[::1]:9464", "")] == [
+        "127.0.0.1:9464",
+        "0.0.0.0:9464",
+        "[::1]:9464",
+        None,
+    ]
