@@ -47,8 +47,8 @@ def serving(role: Role, type: str) -> Engine:
     """The engine for this type in this role. Raises InvalidRequest naming the types this build has."""
     if type in known_types():
         found = engine(type)
-        can = found.capabilities
-        if can.source if role == "source" else can.target or can.queue:
+        as_target = found.capabilities.target or found.capabilities.queue
+        if found.capabilities.source if role == "source" else as_target:
             return found
     known = sorted(t for t in known_types() if t in _TYPES[role])
     if type in _TYPES[role]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from api.bodies import MigrationBody
 from whimbrel.catalog.records import MigrationRecord
 from whimbrel.catalog.store import Catalog
-from whimbrel.connectors.registry import QUEUE_TYPES
-from whimbrel.errors import FireboltSchemaPublicOnly, InvalidRequest, TargetNotFound
+from whimbrel.connectors.registry import QUEUE_TYPES, require_schemas
+from whimbrel.errors import InvalidRequest, TargetNotFound
 from whimbrel.model.names import TableName
 
 
@@ -45,8 +45,7 @@ def check_targets(catalog: Catalog, record: MigrationRecord) -> None:
             f"queueTarget: {record.queue_target!r} is a database ({queue_type}); name it as fileTarget",
             field="queueTarget",
         )
-    if file_type == "firebolt":
-        _require_public(record.tables, record.schema_rename)
+    require_schemas(file_type, _schemas(record.tables, record.schema_rename))
 
 
 def check_place(catalog: Catalog, target: str, type: str) -> None:
@@ -61,8 +60,8 @@ def check_place(catalog: Catalog, target: str, type: str) -> None:
                 remedy="Give the new target another name, and PUT the migration with it.",
                 migrations=[migration.name],
             )
-        if type == "firebolt" and migration.file_target == target:
-            _require_public(migration.tables, migration.schema_rename)
+        if migration.file_target == target:
+            require_schemas(type, _schemas(migration.tables, migration.schema_rename))
 
 
 def _type_of(catalog: Catalog, target: str | None) -> str | None:
@@ -104,12 +103,6 @@ def schema_renames(given: Mapping[str, str] | str | None) -> dict[str, str]:
     return renamed
 
 
-def _require_public(tables: Sequence[str], schema_rename: Mapping[str, str]) -> None:
-    targets = {TableName.parse(t).renamed(schema_rename).schema for t in tables}
-    others = sorted(targets - {"public"})
-    if others:
-        raise FireboltSchemaPublicOnly(
-            f"schema_rename: on Firebolt every schema must end up as public, not {', '.join(others)}",
-            field="schema_rename",
-            schemas=others,
-        )
+def _schemas(tables: Sequence[str], schema_rename: Mapping[str, str]) -> set[str]:
+    """Those that these tables come to on the target."""
+    return {TableName.parse(t).renamed(schema_rename).schema for t in tables}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points, metadata
 from typing import cast
 
 from whimbrel.connectors.protocols import Engine
-from whimbrel.errors import DriverMissing, InvalidRequest
+from whimbrel.errors import DriverMissing, FireboltSchemaPublicOnly, InvalidRequest
 
 SOURCE_TYPES = ("mysql", "mariadb", "postgres", "oracle", "sqlserver")
 DATABASE_TARGET_TYPES = (
@@ -21,6 +22,7 @@ DATABASE_TARGET_TYPES = (
     "singlestore",
 )
 QUEUE_TYPES = ("kafka", "redpanda")
+_ONLY_SCHEMA = {"firebolt": "public"}  # types whose databases have one schema only
 
 
 @cache
@@ -38,6 +40,18 @@ def engine(type: str) -> Engine:
         raise DriverMissing(
             f"the connector for {type} cannot be imported: {e.name or e}", remedy=_how_to_install(type, e)
         ) from e
+
+
+def require_schemas(type: str | None, schemas: Iterable[str]) -> None:
+    """Raise FireboltSchemaPublicOnly when a target type cannot have these schemas, whether or not it is served."""
+    only = _ONLY_SCHEMA.get(type or "")
+    others = sorted(set(schemas) - {only})
+    if only is not None and others:
+        raise FireboltSchemaPublicOnly(
+            f"schema_rename: on {type} every schema must end up as {only}, not {', '.join(others)}",
+            field="schema_rename",
+            schemas=others,
+        )
 
 
 def _how_to_install(type: str, error: ImportError) -> str:

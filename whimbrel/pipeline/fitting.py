@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from whimbrel.connectors.protocols import CheckResult
+from whimbrel.connectors.registry import engine
 from whimbrel.connectors.verdicts import listed, offenders
 from whimbrel.errors import ConnectionRefused, IdentifierRefused, TypeRefused, WhimbrelError
 from whimbrel.model.job import Job
@@ -110,7 +111,8 @@ def _rows(pair: Pair) -> CheckResult:
     """Whether the source's rows hold what the target refuses, as far as queries on the source can tell soon."""
     id = "target.rows"
     try:
-        found = pair.source.look_at_rows(pair.tables, keys=pair.target.compares_keys)
+        compared = engine(pair.job.target.type).capabilities.foreign_keys == "compared"
+        found = pair.source.look_at_rows(pair.tables, keys=compared)
     except ConnectionRefused:
         raise
     except WhimbrelError as e:

@@ -81,7 +81,7 @@ def test_all_that_is_left_out_is_told() -> None:
         "default 7",
         "computed on the source",
         "by_n",
-        "key up",
+        "foreign key up left out",
         "positive",
         "partitions",
     ):

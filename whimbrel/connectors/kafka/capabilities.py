@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from whimbrel.connectors.protocols import Capabilities
 
-CAPABILITIES = Capabilities(source=False, target=False, queue=True, identifier_bytes=249, parallel_snapshot=False)
+CAPABILITIES = Capabilities(source=False, target=False, queue=True)

@@ -27,7 +27,6 @@ CONNECT_SECONDS = 15  # for an address to be reached, and for each answer until 
 END_SECONDS = 15
 # When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-IDENTIFIER_CHARACTERS = 64
 _LOCKS_AT_ONCE = 200  # user locks whose owners one statement asks for
 
 # Strict, so that nothing is cut or replaced on the way in; but zero and invalid dates, which a source may hold, and 0

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from whimbrel.connectors.mysql import expressions
-from whimbrel.connectors.mysql.connection import IDENTIFIER_CHARACTERS
+from whimbrel.connectors.mysql.capabilities import CAPABILITIES
 from whimbrel.connectors.mysql.dialect import Dialect
 from whimbrel.connectors.mysql.keys import KeyRoom, convert_foreign_keys, convert_indexes
 from whimbrel.connectors.mysql.target_types import Mapped, from_family, from_foreign, key_bytes
@@ -79,7 +79,7 @@ def _refuse_names(tables: Sequence[Table], schemas: Mapping[str, str], dialect: 
 
 def _possible(name: str) -> bool:
     plain = name and not name.endswith(" ") and "\0" not in name and all(ord(c) <= 0xFFFF for c in name)
-    return bool(plain) and len(name) <= IDENTIFIER_CHARACTERS
+    return bool(plain) and CAPABILITIES.fits(name)
 
 
 class _TableConversion:
@@ -207,13 +207,17 @@ class _TableConversion:
     def _checks(self) -> Iterator[Check]:
         for check in self.source.checks:
             expression: str | None = check.expression
-            name = "" if self.family and _GENERATED_NAME.match(check.name) else check.name[:IDENTIFIER_CHARACTERS]
+            name = (
+                ""
+                if self.family and _GENERATED_NAME.match(check.name)
+                else check.name[: CAPABILITIES.identifier_length]
+            )
             if self.family and any(c.name == check.name for c in self.source.columns):
                 name = ""  # MariaDB names a column's own check after the column; MySQL wants it unique in the schema
             if not self.family:
                 expression = expressions.predicate(check.expression, self._types)
                 name = f"{self.name.table}_{check.name}"
-                name = "" if len(name) > IDENTIFIER_CHARACTERS else name
+                name = name if CAPABILITIES.fits(name) else ""
             if expression is None:
                 self.note(f"check {check.name} is left out: {check.expression}")
             else:

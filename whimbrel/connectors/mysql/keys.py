@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from whimbrel.connectors.mysql.connection import IDENTIFIER_CHARACTERS
+from whimbrel.connectors.mysql.capabilities import CAPABILITIES
 from whimbrel.connectors.mysql.dialect import Dialect
 from whimbrel.connectors.mysql.target_types import key_bytes
 from whimbrel.connectors.mysql.types import canonical
@@ -119,9 +119,9 @@ def _index_name(name: str) -> str:
 
 
 def _shortened(name: str) -> str:
-    if len(name) <= IDENTIFIER_CHARACTERS:
+    if CAPABILITIES.fits(name):
         return name
-    return f"{name[: IDENTIFIER_CHARACTERS - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return f"{name[: CAPABILITIES.identifier_length - 9]}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 @dataclass

@@ -42,7 +42,6 @@ _DEFAULT_SCHEMAS = {"postgres": "public", "sqlserver": "dbo"}
 class MySQLTarget:
     """See ``protocols.Target``. A database is a schema. Thread-safe: one session, one statement at a time."""
 
-    compares_keys = False
     pace = Pace()
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from whimbrel.connectors.mysql.capabilities import CAPABILITIES
 from whimbrel.connectors.mysql.connection import quote_literal
 from whimbrel.connectors.mysql.dialect import Dialect
 from whimbrel.connectors.mysql.types import ADDRESSES, base_of, canonical
@@ -133,7 +134,8 @@ def _plain(source: ColumnType, dialect: Dialect, characters: int | None) -> Mapp
     if arrow in INTEGERS:
         return Mapped(INTEGERS[arrow])
     if pa.types.is_decimal(arrow):
-        fits = arrow.precision <= 65 and 0 <= arrow.scale <= min(30, arrow.precision)
+        digits, scale = CAPABILITIES.decimal_digits or 0, CAPABILITIES.decimal_scale or 0
+        fits = arrow.precision <= digits and 0 <= arrow.scale <= min(scale, arrow.precision)
         return Mapped(f"decimal({arrow.precision},{arrow.scale})") if fits else None
     if pa.types.is_float32(arrow):
         return Mapped("float")

@@ -18,7 +18,6 @@ from whimbrel.errors import HostUnreachable, IdentifierRefused
 from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
 
-IDENTIFIER_BYTES = 63
 CONNECT_SECONDS = 15  # for an address to let us in, and again for its first answer
 ALLOW_CLEAR = "allow_cleartext_password"
 VERIFIED = ("verify-ca", "verify-full")

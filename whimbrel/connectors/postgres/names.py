@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from whimbrel.connectors.postgres.connection import IDENTIFIER_BYTES
+from whimbrel.connectors.postgres.capabilities import CAPABILITIES
 from whimbrel.errors import IdentifierRefused
 from whimbrel.model.table import Table
 
@@ -27,10 +27,11 @@ def require_names(tables: Sequence[Table]) -> None:
 
 
 def _unusable(where: str, name: str) -> list[str]:
-    size = len(name.encode())
     if not name or "\0" in name:
         return [f"{where!r}: empty or with a NUL"]
-    return [f"{where}: {size} bytes, PostgreSQL takes {IDENTIFIER_BYTES}"] if size > IDENTIFIER_BYTES else []
+    if CAPABILITIES.fits(name):
+        return []
+    return [f"{where}: {len(name.encode())} bytes, PostgreSQL takes {CAPABILITIES.identifier_length}"]
 
 
 class SchemaNames:
@@ -51,9 +52,9 @@ class SchemaNames:
 
 def fitting(name: str) -> str:
     """The name itself, or if it is too long its beginning and a hash of it all."""
-    return name if len(name.encode()) <= IDENTIFIER_BYTES else _hashed(name, salt="")
+    return name if CAPABILITIES.fits(name) else _hashed(name, salt="")
 
 
 def _hashed(name: str, salt: str) -> str:
     digest = hashlib.sha256(f"{name}\0{salt}".encode()).hexdigest()[:8]
-    return name.encode()[: IDENTIFIER_BYTES - 9].decode(errors="ignore") + "_" + digest
+    return name.encode()[: CAPABILITIES.identifier_length - 9].decode(errors="ignore") + "_" + digest

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 
+from whimbrel.connectors.postgres.capabilities import CAPABILITIES
 from whimbrel.connectors.postgres.connection import identifier, mapped, qualified
 from whimbrel.connectors.postgres.wire import Connection
 from whimbrel.errors import LogDisabled, ReplicaIdentityMissing, SlotBlocked, SourcePermissionDenied
@@ -14,15 +15,14 @@ from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
 WAIT_SECONDS = 30.0  # how long the source's open transactions may keep a publication or a slot from being made
-_NAME_LENGTH = 63
 
 
 def capture_name(migration: str) -> str:
     """The name of a migration's slot and publication: only what slot names may hold, and unique all the same."""
     clean = "whimbrel_" + re.sub(r"[^a-z0-9_]", "_", migration.lower())
-    if clean == f"whimbrel_{migration}" and len(clean) <= _NAME_LENGTH:
+    if clean == f"whimbrel_{migration}" and len(clean) <= CAPABILITIES.identifier_length:
         return clean
-    return f"{clean[: _NAME_LENGTH - 9]}_{hashlib.sha256(migration.encode()).hexdigest()[:8]}"
+    return f"{clean[: CAPABILITIES.identifier_length - 9]}_{hashlib.sha256(migration.encode()).hexdigest()[:8]}"
 
 
 def published(connection: Connection, name: str) -> set[TableName] | None:

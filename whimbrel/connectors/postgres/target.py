@@ -30,7 +30,6 @@ _GONE_SECONDS = 30.0
 class PostgresTarget:
     """See protocols.Target. Each call opens a connection of its own, so that calls may come from any thread."""
 
-    compares_keys = True
     pace = Pace()
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from whimbrel.connectors.protocols.checks import Checks
 from whimbrel.connectors.protocols.comparison import Comparison
@@ -16,22 +16,32 @@ from whimbrel.model.job import Endpoint, Role
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do, as data. Suites and matrix are driven by it."""
+    """What is true of an engine, as data. Each is read by the code that depends on it, and a test holds that."""
 
     source: bool
     target: bool
     reads: tuple[Format, ...] = ()  # what its snapshot readers can write, best first
     loads: tuple[Format, ...] = ()  # what its loaders take, best first
-    changes: bool = False  # can be captured
     layouts_in_log: bool = False  # the log says what a table looked like when its rows were written
-    apply: bool = False  # changes can be applied to it, with the position in the same transaction
-    compare: bool = False  # checksums can be made inside it
     prints_floats: bool = True  # its SQL can write a binary float's shortest exact text
-    finishes: bool = False  # keys, indexes and numbering are taken off and built around a load
     queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
-    transactional_ddl: bool = False
-    identifier_bytes: int = 63
-    parallel_snapshot: bool = True
+    identifier_length: int = 63  # of the longest name of a schema, table or column
+    identifier_unit: Literal["bytes", "characters"] = "characters"  # bytes are those of UTF-8
+    enforces_keys: bool = True  # of two rows with one primary or unique key it refuses the second
+    foreign_keys: Literal["none", "unchecked", "compared"] = "none"  # one that is added: whether rows are compared
+    indexes: bool = False  # those that are no keys
+    decimal_digits: int | None = None  # of the widest decimal that a column can be declared with
+    decimal_scale: int | None = None  # how many of them may stand behind the point
+    batch_seconds: float = 0.0  # how long changes are gathered before they are applied, unless the endpoint says it
+
+    @property
+    def finishes(self) -> bool:
+        """Whether something stands around the rows of a load: then its target has a ``Finisher``."""
+        return self.indexes or self.foreign_keys != "none"
+
+    def fits(self, name: str) -> bool:
+        """Whether a name is short enough."""
+        return len(name.encode() if self.identifier_unit == "bytes" else name) <= self.identifier_length
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from whimbrel.model.table import Table
 
 
 class Target(Catalogue, Definer, Protocol):
-    compares_keys: bool  # a foreign key that is added is compared with the rows
     pace: Pace
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from whimbrel.connectors.snowflake.capabilities import CAPABILITIES
 from whimbrel.connectors.snowflake.types import TYPES
 from whimbrel.connectors.sql.dialect import SqlDialect
 from whimbrel.connectors.sql.ledger import TABLES
@@ -18,9 +19,8 @@ class SnowflakeDialect(SqlDialect):
 
     title = "Snowflake"
     types = TYPES
-    name_characters = 255
-    enforces_keys = False
-    enforces_nothing_note = "keys are written down, and not enforced: Snowflake holds none"
+    capabilities = CAPABILITIES
+    unenforced_note = "keys are written down, and not enforced: Snowflake holds none"
 
     def identifier(self, name: str) -> str:
         if not name or "\0" in name:

@@ -6,13 +6,14 @@ from typing import Final
 
 import pyarrow as pa
 
+from whimbrel.connectors.snowflake.capabilities import CAPABILITIES
 from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
 from whimbrel.model.table import Annotation, ColumnType
 
 LONGEST_TEXT: Final = 16_777_216  # characters of a VARCHAR without a length
 LONGEST_BYTES: Final = 8_388_608  # of a BINARY without a length
-_DIGITS: Final = 38
-_SCALE: Final = 37
+_DIGITS: Final = CAPABILITIES.decimal_digits or 0
+_SCALE: Final = CAPABILITIES.decimal_scale or 0
 _WHOLE: Final = {8: "NUMBER(3,0)", 16: "NUMBER(5,0)", 32: "NUMBER(10,0)", 64: "NUMBER(19,0)"}
 _DOCUMENT: Final = "numbers beyond 38 digits become floating point, and keys are sorted"
 

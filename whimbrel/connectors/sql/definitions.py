@@ -50,10 +50,11 @@ def _require_names(dialect: SqlDialect, tables: Sequence[Table], schemas: Mappin
             bad.append(f"{table.name} and {seen[target]} would both be {target}: give them different schemas")
         seen[target] = table.name
         names = (target.schema, target.table, *(c.name for c in table.columns))
+        longest = f"{dialect.capabilities.identifier_length} {dialect.capabilities.identifier_unit}"
         bad += [
-            f"{table.name}: {name[:40]}… is longer than {dialect.name_characters} characters"
+            f"{table.name}: {name[:40]}… is longer than {longest}"
             for name in names
-            if len(name) > dialect.name_characters
+            if not dialect.capabilities.fits(name)
         ]
         if target.schema.lower() == "whimbrel":
             bad.append(f"{table.name}: the schema 'whimbrel' keeps the progress there")
@@ -70,6 +71,7 @@ def _table(
 ) -> Table:
     columns = tuple(_column(dialect, table, c, findings) for c in table.columns)
     _note_left_out(dialect, table, findings)
+    held = dialect.capabilities.foreign_keys != "none"
     return replace(
         table,
         name=table.name.renamed(schemas),
@@ -77,7 +79,7 @@ def _table(
         indexes=tuple(
             i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)
         ),
-        foreign_keys=tuple(_foreign_keys(table, schemas, migrated, findings)),
+        foreign_keys=tuple(_foreign_keys(table, schemas, migrated, findings, held)),
         checks=(),
         options={},
     )
@@ -104,10 +106,14 @@ def _column(dialect: SqlDialect, table: Table, column: Column, findings: _Findin
 
 
 def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> None:
-    if (table.primary_key or any(i.unique for i in table.indexes)) and dialect.enforces_nothing_note:
-        findings.notes.append(f"{table.name}: {dialect.enforces_nothing_note}")
+    has_keys = bool(table.primary_key) or any(i.unique for i in table.indexes)
+    if has_keys and not dialect.capabilities.enforces_keys:
+        findings.notes.append(f"{table.name}: {dialect.unenforced_note}")
+    if table.foreign_keys and dialect.capabilities.foreign_keys == "none":
+        names = ", ".join(k.name for k in table.foreign_keys)
+        findings.notes.append(f"{table.name}: foreign key {names} left out: {dialect.title} holds none")
     plain = [i.name for i in table.indexes if not i.unique or i.expression is not None or any(i.prefixes)]
-    if plain:
+    if plain and not dialect.capabilities.indexes:
         findings.notes.append(
             f"{table.name}: indexes {', '.join(plain)} left out: {dialect.title} has none of this kind"
         )
@@ -115,9 +121,9 @@ def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> No
 
 
 def _foreign_keys(
-    table: Table, schemas: Mapping[str, str], migrated: set[TableName], findings: _Findings
+    table: Table, schemas: Mapping[str, str], migrated: set[TableName], findings: _Findings, held: bool
 ) -> Iterator[ForeignKey]:
-    for key in table.foreign_keys:
+    for key in table.foreign_keys if held else ():
         if key.parent in migrated:
             yield replace(key, parent=key.parent.renamed(schemas))
         else:

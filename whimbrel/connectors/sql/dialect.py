@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
+from whimbrel.connectors.protocols import Capabilities
 from whimbrel.connectors.sql.typemap import TypeMap
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column
@@ -15,9 +16,8 @@ class SqlDialect(ABC):
 
     title: str  # as people write the engine's name
     types: TypeMap
-    name_characters: int
-    enforces_keys: bool  # of two rows with one key it refuses the second
-    enforces_nothing_note: str  # told for tables with keys where it does not; '' otherwise
+    capabilities: Capabilities
+    unenforced_note: str = ""  # told for tables with keys where it enforces none
 
     @abstractmethod
     def identifier(self, name: str) -> str: ...

@@ -27,7 +27,6 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
-BATCH_SECONDS = 5  # between two batches of changes, unless the endpoint says otherwise
 IDLE_SECONDS = 60.0  # between stored positions without changes: each wakes a warehouse up
 _IDLE_BATCHES = 12
 _REHEARSED = 20  # tables that are made and taken back by a check; each takes a statement of some tenths of a second
@@ -37,13 +36,12 @@ class SqlTarget(ABC):
     """See ``protocols.Target``. Questions and DDL share one session, one statement at a time, as opening one takes a
     second; ledgers, loaders and appliers have sessions of their own."""
 
-    compares_keys = False
     finisher = None  # keys stand in CREATE TABLE; there is no index, no foreign key and no numbering
     dialect: SqlDialect
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self._endpoint, self._operation = endpoint, operation
-        gather = float(endpoint.parameters.get("batch_seconds", BATCH_SECONDS))
+        gather = float(endpoint.parameters.get("batch_seconds", self.dialect.capabilities.batch_seconds))
         self._lock = threading.RLock()
         self._shared: Session | None = None
         self.pace = Pace(gather, min(IDLE_SECONDS, gather * _IDLE_BATCHES))
