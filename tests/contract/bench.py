@@ -14,7 +14,7 @@ from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Target
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.model.change import Segment
+from whimbrel.model.change import INSERT, Segment
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -154,6 +154,11 @@ class Bench:
         found = [self.at_source[key] for key in asked if key in self.at_source]
         values = [pa.array([row[n] for row in found], pa.binary()) for n in range(len(columns))]
         return pa.RecordBatch.from_arrays(values, names=columns)
+
+    def apply_one(self, line: str) -> None:
+        """Put a row, given as ``rows`` tells it, and see it there."""
+        self.apply(self.applier(), self.segment((INSERT, tuple(line.split("|")))))
+        assert self.rows() == [line]
 
     def drop_tables(self) -> None:
         self.target.reset([t.name for t in self.targets], "drop")

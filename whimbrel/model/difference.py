@@ -29,5 +29,16 @@ class Difference:
     text: str
     fatal: bool = False
 
+    @classmethod
+    def extra(cls, table: TableName, column: str, *, given: bool) -> Difference:
+        """A column that the source does not have; ``given``: rows that do not name it get a value, or NULL."""
+        text = "is not in the source" + ("" if given else ", and has neither a default nor NULL")
+        return cls(table, column, Kind.EXTRA, text, fatal=not given)
+
+    @property
+    def touches_rows(self) -> bool:
+        """Whether rows of the source may not go in as they are: a column more that is filled by itself does not."""
+        return self.kind is not Kind.EXTRA or self.fatal
+
     def __str__(self) -> str:
         return f"{self.table}.{self.column}: {self.text}"

@@ -73,7 +73,7 @@ class Pair:
             raise InvalidRequest(f"{self.job.source.type} and {self.job.target.type} share no format for rows")
         if best == lenient:
             return {source.name: _quicker(best, reads, source, target) for source, target in self.both}
-        differing = {d.table for d in self.target.differences(self.target_tables)}
+        differing = {d.table for d in self.target.differences(self.target_tables) if d.touches_rows}
         return {
             source.name: lenient if _must_convert(source, target, differing) else best for source, target in self.both
         }

@@ -73,7 +73,8 @@ def _follow_layouts(pair: Pair, ledger: Ledger, epoch: int, control: Control, ch
     if not changed:
         return
     targets = {source.name: target for source, target in pair.both}
-    differing = {d.table for d in pair.target.differences([targets[t.name] for t in changed])}
+    differences = pair.target.differences([targets[t.name] for t in changed])
+    differing = {d.table for d in differences if d.touches_rows}
     followed = [t for t in changed if targets[t.name].name not in differing]
     require_filled(pair, control, followed)
     accepted = set(pair.source.accept_columns(pair.job, followed))

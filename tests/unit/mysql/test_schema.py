@@ -172,22 +172,6 @@ def test_differences_name_columns(server: MySQL, target: MySQLTarget, tables: tu
     ]
 
 
-def test_existing_and_nonempty(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
-    names = [t.name for t in tables] + [TableName(ORIGIN, "nothing")]
-    server.client("INSERT INTO parent VALUES (1, 'x')", ORIGIN)
-    assert target.existing(names) == tuple(names[:2])
-    assert target.nonempty(names) == (TableName(ORIGIN, "parent"),)
-
-
-def test_reset(server: MySQL, target: MySQLTarget, tables: tuple[Table, ...]) -> None:
-    server.client("INSERT INTO parent VALUES (1, 'x'); INSERT INTO `Child x` (pid) VALUES (1)", ORIGIN)
-    names = [t.name for t in tables]
-    assert target.reset([*names, TableName(ORIGIN, "nothing")], "truncate") == (2, 1)
-    assert target.nonempty(names) == ()
-    assert target.reset(names[::-1], "drop") == (2, 0)
-    assert target.existing(names) == ()
-
-
 def test_a_failing_script_says_what_stays(server: MySQL, target: MySQLTarget) -> None:
     server.create_database(COPY)
     create = f"CREATE TABLE {COPY}.a (x TEXT DEFAULT NULL COMMENT ';')"

@@ -132,5 +132,4 @@ def _difference(table: TableName, wanted: Column, actual: Column | None) -> Iter
 
 def _extra(table: TableName, column: Column) -> Difference:
     given = column.nullable or column.default is not None or column.identity or column.generated is not None
-    text = "is not in the source" + ("" if given else ", and has neither a default nor NULL")
-    return Difference(table, column.name, Kind.EXTRA, text, fatal=not given)
+    return Difference.extra(table, column.name, given=bool(given))

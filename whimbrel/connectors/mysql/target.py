@@ -162,10 +162,10 @@ class MySQLTarget:
 
     def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
         done = failed = 0
-        verb = "DROP TABLE IF EXISTS" if mode == "drop" else "TRUNCATE TABLE"
+        verb = "DROP TABLE" if mode == "drop" else "TRUNCATE TABLE"
         with closing(connect(self.endpoint.parameters, self.operation, role="target")) as session, mapped("target"):
             execute(session, "SET SESSION foreign_key_checks = 0")
-            for name in names:
+            for name in self.existing(names):
                 try:
                     execute(session, f"{verb} {qualified(name)}")
                 except pymysql.MySQLError as e:

@@ -48,7 +48,7 @@ def convert(tables: Sequence[Table], schemas: Mapping[str, str], source_type: st
     """
     findings = _Findings(notes=[f"{t.name}: {sentence}" for t in tables for sentence in t.lost])
     targets = [t.on_target(t.name.renamed(schemas)) for t in tables]
-    require_names(targets)
+    require_names(tables, targets)
     if source_type == "postgres":
         converted = [_from_postgres(s, t, schemas, findings) for s, t in zip(tables, targets, strict=True)]
     else:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from whimbrel.connectors.postgres import sequences, usertypes
 from whimbrel.connectors.postgres.connection import identifier, identifiers, literal, qualified
 from whimbrel.connectors.postgres.convert import Converted
+from whimbrel.connectors.postgres.names import fitting
 from whimbrel.connectors.postgres.usertypes import unless_exists
 from whimbrel.connectors.protocols import Rendered
 from whimbrel.model.names import TableName
@@ -109,7 +110,7 @@ def key_constraints(table: Table) -> list[tuple[str, str]]:
     """(name, definition) of the primary key and of the unique and exclusion constraints."""
     keys: list[tuple[str, str]] = []
     if table.primary_key:
-        name = table.primary_key_name or f"{table.name.table}_pkey"
+        name = table.primary_key_name or fitting(f"{table.name.table}_pkey")
         keys.append((name, _definition(table, name) or f"PRIMARY KEY ({identifiers(table.primary_key)})"))
     for index in table.indexes:
         if index.constraint:

@@ -51,9 +51,7 @@ def _differences(want: Table, have: Table) -> Iterator[Difference]:
         elif c.nullable and not actual.nullable:
             yield Difference(want.name, c.name, Kind.NULLABILITY, "does not take NULL")
     for extra in columns.values():
-        if _must_be_given(extra):
-            text = "is not in the source, and has neither a default nor NULL"
-            yield Difference(want.name, extra.name, Kind.EXTRA, text, fatal=True)
+        yield Difference.extra(want.name, extra.name, given=not _must_be_given(extra))
 
 
 def _holds(actual: ColumnType, wanted: ColumnType) -> bool:

@@ -11,9 +11,12 @@ from whimbrel.errors import IdentifierRefused
 from whimbrel.model.table import Table
 
 
-def require_names(tables: Sequence[Table]) -> None:
+def require_names(sources: Sequence[Table], tables: Sequence[Table]) -> None:
     """Raise IdentifierRefused listing every schema, table and column that PostgreSQL cannot hold under its name."""
-    offences = [f"{name}: two source tables end here" for name, n in Counter(t.name for t in tables).items() if n > 1]
+    offences = []
+    for name in (name for name, n in Counter(t.name for t in tables).items() if n > 1):
+        both = [str(s.name) for s, t in zip(sources, tables, strict=True) if t.name == name]
+        offences.append(f"{', '.join(both)}: two source tables that would be {name}")
     for schema in sorted({t.name.schema for t in tables}):
         if schema.startswith("pg_") or schema == "information_schema":
             offences.append(f"{schema}: PostgreSQL keeps this schema name for itself")

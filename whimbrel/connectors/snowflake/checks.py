@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.snowflake.connection import SnowflakeSession, connect
 from whimbrel.connectors.snowflake.dialect import DIALECT, SCHEMA
-from whimbrel.connectors.verdicts import offenders, schemas_of, verdict
+from whimbrel.connectors.verdicts import needs_changes, offenders, schemas_of, verdict
 from whimbrel.errors import InvalidRequest, WhimbrelError
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
@@ -25,6 +25,7 @@ class SnowflakeChecks:
         self, endpoint: Endpoint, role: Literal["source", "target"], mode: str, tables: Sequence[TableName]
     ) -> tuple[Statement, ...]:
         _require_target(role)
+        needs_changes(mode)
         return tuple(_statements(endpoint.parameters, tables))
 
     def run(
@@ -32,6 +33,7 @@ class SnowflakeChecks:
     ) -> tuple[CheckResult, ...]:
         """Connect and check. Raises a ConnectionRefused leaf when that is not possible."""
         _require_target(role)
+        needs_changes(mode)
         with closing(connect(endpoint.parameters, "checks")) as session:
             return tuple(_checks(session, endpoint.parameters, tables))
 

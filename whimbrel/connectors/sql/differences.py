@@ -32,9 +32,8 @@ def _of_table(want: Table, have: Table, read: Callable[[str], ColumnType]) -> It
         elif column.nullable and not actual.nullable:
             yield Difference(want.name, column.name, Kind.NULLABILITY, "does not take NULL")
     for extra in columns.values():
-        if not (extra.nullable or extra.default or extra.identity or extra.generated):
-            text = "is not in the source, and has neither a default nor NULL"
-            yield Difference(want.name, extra.name, Kind.EXTRA, text, fatal=True)
+        given = bool(extra.nullable or extra.default or extra.identity or extra.generated)
+        yield Difference.extra(want.name, extra.name, given=given)
 
 
 def holds(actual: ColumnType, wanted: ColumnType) -> bool:
