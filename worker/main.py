@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 
 from temporalio.client import Client
+from temporalio.common import VersioningBehavior
 from temporalio.runtime import Runtime
-from temporalio.worker import Worker
+from temporalio.worker import Worker, WorkerDeploymentConfig, WorkerDeploymentVersion
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.idle import most_held
@@ -75,10 +76,23 @@ def _build(client: Client, settings: Settings, queue: str, count: int, threads: 
         max_concurrent_activities=count,
         workflow_runner=workflow_runner(),
         interceptors=[CleaningGuard(client), CurrentDetails()],
+        deployment_config=_version(settings),
         graceful_shutdown_timeout=timedelta(seconds=settings.grace_seconds),
         # A cancel comes back with a heartbeat, so heartbeats must not be held back for long.
         max_heartbeat_throttle_interval=timedelta(seconds=1),
         default_heartbeat_throttle_interval=timedelta(seconds=1),
+    )
+
+
+def _version(settings: Settings) -> WorkerDeploymentConfig | None:
+    """Operations run for weeks, so none is pinned to the build that began it: their workflows go on under the current
+    one, which tests/replay makes sure of."""
+    if settings.build_id is None:
+        return None
+    return WorkerDeploymentConfig(
+        WorkerDeploymentVersion(settings.deployment, settings.build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
@@ -122,6 +136,15 @@ async def _poll(workers: Sequence[Worker], settings: Settings, stopping: asyncio
     told = asyncio.create_task(stopping.wait())
     queues = " and ".join(worker.task_queue for worker in workers)
     logger.info("polling %s, namespace %s, task queues %s", settings.address, settings.namespace, queues)
+    if settings.build_id is not None:
+        logger.info(
+            "as build %s of deployment %s; work comes once that is its current version: temporal worker deployment "
+            "set-current-version --deployment-name %s --build-id %s",
+            settings.build_id,
+            settings.deployment,
+            settings.deployment,
+            settings.build_id,
+        )
     await asyncio.wait((*running, told), return_when=asyncio.FIRST_COMPLETED)
     told.cancel()
     if all(not task.done() for task in running):

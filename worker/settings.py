@@ -23,6 +23,9 @@ class Settings:
     ``activities`` is how many long steps run at once in this process, one for each operation; ``control_activities``
     how many of the short ones that somebody waits for; ``lanes`` how many processes copy rows, for all loads together;
     ``metrics`` is the ``host:port`` on which Prometheus may scrape the worker.
+
+    With a ``build_id`` the worker is a version of ``deployment`` and takes only what Temporal gives to that version;
+    without one it takes what there is for workers without versions.
     """
 
     address: str = "127.0.0.1:7233"
@@ -36,6 +39,8 @@ class Settings:
     activities: int = 64
     control_activities: int = 32
     lanes: int | None = None
+    deployment: str = "whimbrel"
+    build_id: str | None = None
     metrics: str | None = None
     grace_seconds: float = 30.0
 
@@ -60,6 +65,8 @@ class Settings:
             activities=_number(environment, "WHIMBREL_WORKER_ACTIVITIES", cls.activities),
             control_activities=_number(environment, "WHIMBREL_WORKER_CONTROL_ACTIVITIES", cls.control_activities),
             metrics=_address(environment, METRICS),
+            deployment=environment.get("WHIMBREL_WORKER_DEPLOYMENT") or cls.deployment,
+            build_id=environment.get("WHIMBREL_WORKER_BUILD_ID") or None,
             lanes=_number(environment, LANES, 1) if environment.get(LANES) else None,
             grace_seconds=float(_number(environment, "WHIMBREL_WORKER_GRACE_SECONDS", int(cls.grace_seconds))),
         )
