@@ -20,9 +20,8 @@ from demo.shop import DATABASE, make_shop
 from demo.stack import Stack
 from demo.story import MIGRATION, DemoFailed, Moved, Story
 from tests.servers.fleet import Missing, Server, server
-from tests.servers.mysql import ClientFailed
+from tests.servers.mysql import ClientFailed, MySQL
 from tests.servers.postgres import Postgres
-from tests.servers.snowflake import Snowflake
 from whimbrel.errors import WhimbrelError
 
 PLAIN_WIDTH = 120  # where there is no terminal to ask
@@ -77,8 +76,8 @@ def run(options: argparse.Namespace, folder: Path, screen: Screen) -> Moved:
     with ExitStack() as running:
         screen.say(f"{TITLES[options.source]}: starting both servers in {folder}", "bold")
         source, target = (start(running, name, folder / role) for role, name in roles(options.source))
-        if not isinstance(target, Postgres) or isinstance(source, Snowflake):
-            raise TypeError("the target is PostgreSQL, and Snowflake is no source")
+        if not isinstance(target, Postgres) or not isinstance(source, Postgres | MySQL):
+            raise TypeError("the target is PostgreSQL, and a warehouse is no source")
         target.create_database(DATABASE)
         shop = make_shop(source, options.source, options.scale)
         screen.say(f"the shop: {shop.rows:,} rows in {len(shop.tables)} tables, awkward on purpose")

@@ -65,6 +65,24 @@ get_snowflake() {
     lacks snowflake "its stand-in could not be installed: $(tail -n 1 .cache/snowflake.log) (see .cache/snowflake.log)"
 }
 
+# The stand-ins on DuckDB, and sqlfluff, which reads what they are sent: one environment of their own for all of them.
+get_stands() {
+    folder=.cache/stands
+    pins=tests/emulators/stands-requirements.txt
+    new=$({ pwd && .venv/bin/python -c 'import sys; print(sys.version, sys.base_prefix)' && cat "$pins"; } | cksum)
+    [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
+    say "installing the stand-in for Databricks (about a minute the first time)"
+    rm -rf "$folder"
+    if .venv/bin/python -m venv "$folder" >.cache/stands.log 2>&1 &&
+        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile --no-deps \
+            -r "$pins" >>.cache/stands.log 2>&1; then
+        printf '%s\n' "$new" >"$folder/made"
+        return
+    fi
+    rm -rf "$folder"
+    lacks databricks "its stand-in could not be installed: $(tail -n 1 .cache/stands.log) (see .cache/stands.log)"
+}
+
 mkdir -p .cache
 : >"$missing"
 if [ "${1:-}" = --for-demo ]; then
@@ -78,7 +96,8 @@ if [ "${1:-}" = --for-demo ]; then
         die "the demo with SOURCE=$SOURCE needs that server." "make demo alone runs from PostgreSQL and needs nothing installed."
     fi
 else
-    get_snowflake & # it downloads while the others are installed
+    get_snowflake & # these download while the others are installed
+    get_stands &
     get_postgres15
     get_mariadb
     get_mysql

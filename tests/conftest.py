@@ -7,6 +7,7 @@ the summary ends with a section that names each such engine and the reason.
 from __future__ import annotations
 
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any, cast
 
 import pytest
 
-from tests.dialects import snowflake as dialects
+from tests.dialects import databricks as databricks_dialect
+from tests.dialects import snowflake as snowflake_dialect
 from tests.emulators.kafka import EmulatorMissing, Kafka
+from tests.servers.databricks import Databricks
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.snowflake import Snowflake
+from whimbrel.connectors.registry import known_types
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_HERE = "NOT TESTED HERE: "
@@ -29,6 +33,7 @@ SERVER_MISSING = (
     "MariaDB:",
     "MySQL:",
     "Snowflake:",
+    "Databricks:",
     "Kafka:",
 )  # how reasons begin that name a missing server
 
@@ -50,6 +55,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"compiled codecs older than their source: {', '.join(stale)}. Run 'make setup' (or delete the .so files): "
             "the tests would run yesterday's code"
+        )
+    missing = unknown_connectors()
+    if missing:
+        raise pytest.UsageError(
+            f"the installed package does not know {', '.join(missing)} yet. Run 'make setup' (or '.venv/bin/python "
+            "setup.py --quiet egg_info'): pyproject.toml is newer"
         )
 
 
@@ -83,6 +94,12 @@ def stale_codecs(folder: Path = ROOT / "whimbrel" / "codecs") -> list[str]:
     )
 
 
+def unknown_connectors() -> list[str]:
+    """Connectors of pyproject.toml that the installed package's metadata lacks, as after a pull."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["whimbrel.connectors"]
+    return sorted(set(declared) - known_types())
+
+
 def reasons_of_setup(file: Path = ROOT / ".cache" / "servers-missing") -> dict[str, str]:
     """Why scripts/servers.sh could not get a server, by name; empty when it was not run or got them all."""
     if not file.exists():
@@ -101,8 +118,12 @@ def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
         yield servers
         stand = servers.running("snowflake")
         if isinstance(stand, Snowflake):
-            unknown = dialects.refused(sql for _, sql in stand.statements("whimbrel"))
+            unknown = snowflake_dialect.READER.refused(sql for _, sql in stand.statements("whimbrel"))
             assert not unknown, f"sent to Snowflake, and not its SQL as sqlfluff knows it: {unknown}"
+        stand = servers.running("databricks")
+        if isinstance(stand, Databricks):
+            unknown = databricks_dialect.READER.refused(stand.statements("whimbrel"))
+            assert not unknown, f"sent to Databricks, and not its SQL as sqlfluff knows it: {unknown}"
 
 
 def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:
@@ -162,6 +183,12 @@ def running_kafka(folder: Path) -> Iterator[Kafka]:
 def snowflake(fleet: Fleet) -> Snowflake:
     """The stand-in for Snowflake; each test makes databases or schemas of its own."""
     return cast(Snowflake, running_end(fleet, "snowflake"))
+
+
+@pytest.fixture(scope="session")
+def databricks(fleet: Fleet) -> Databricks:
+    """The stand-in for Databricks; each test makes a catalog of its own."""
+    return cast(Databricks, running_end(fleet, "databricks"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.engines import Side
 from tests.staged import staged
@@ -14,6 +15,7 @@ from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Target
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
+from whimbrel.errors import ReplicaIdentityMissing
 from whimbrel.model.change import INSERT, Segment
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
@@ -25,6 +27,9 @@ SCHEMA = "contract"
 MISSING = object()  # a value that the log left out
 WHOLE, TEXT = ColumnType(pa.int64(), "bigint"), ColumnType(pa.string(), "text")
 SHORT = ColumnType(pa.string(), "character varying(40)", length=40)
+KEYLESS = pytest.mark.differs(
+    "databricks", ReplicaIdentityMissing, "each table is a transaction of its own: changes without a key are refused"
+)
 Value = str | None | object
 Row = tuple[Value, ...]
 

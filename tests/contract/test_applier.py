@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.contract.bench import MISSING, Bench, position, table
+from tests.contract.bench import KEYLESS, MISSING, Bench, position, table
 from whimbrel.errors import Fenced, TargetInterrupted, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE
 
@@ -113,6 +113,7 @@ def test_values_left_out_are_kept_or_asked_of_the_source(bench: Make) -> None:
     assert [sorted(asked) for asked in b.refetched] == [[b"7", b"8"]]  # type: ignore[type-var]
 
 
+@KEYLESS
 def test_of_equal_rows_exactly_as_many_go_as_were_deleted(bench: Make) -> None:
     b = bench(table("t", key=()))
     b.put(*[("1", "same", "1")] * 5, ("1", None, "1"), (None, None, None), (None, None, None))
@@ -130,6 +131,7 @@ def test_of_equal_rows_exactly_as_many_go_as_were_deleted(bench: Make) -> None:
     assert b.rows() == ["1|NULL|1", *["1|same|1"] * 2, "2|same|1", "NULL|NULL|NULL"]
 
 
+@KEYLESS
 def test_a_row_that_is_not_there_as_the_source_had_it_stops_with_its_table(bench: Make) -> None:
     b = bench(table("t", key=()))
     b.put(("1", "x", None))

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import pyarrow as pa
 import pytest
 
-from tests.contract.bench import SHORT, WHOLE, Bench, Row, table
+from tests.contract.bench import KEYLESS, SHORT, WHOLE, Bench, Row, table
 from whimbrel.connectors.protocols import Comparison, Scope
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.change import INSERT
@@ -84,6 +84,7 @@ def test_buckets_of_the_hash_add_up(opened: Opened, key: bool) -> None:
     same_everywhere(f"words, key: {key}", parts)
 
 
+@KEYLESS
 def test_equal_rows_without_a_key_are_one_hash_and_their_number(opened: Opened) -> None:
     _, comparison, scope = opened(table("t", key=()), [("1", "same", None)] * 3 + [("2", "other", "2")])
     found = comparison.hashes(scope, 99)

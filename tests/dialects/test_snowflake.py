@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import NOT_HERE
-from tests.dialects.snowflake import EXEMPT, read, refused, shape
+from tests.dialects.reader import shape
+from tests.dialects.snowflake import EXEMPT, READER
 from tests.servers.snowflake import PYTHON
 
 BROKEN = (
@@ -31,10 +32,10 @@ SOUND = (
 def test_broken_statements_are_refused_and_sound_ones_understood() -> None:
     if not PYTHON.exists():
         pytest.skip(f"{NOT_HERE}sqlfluff is not installed (make servers)")
-    said = read([*BROKEN, *SOUND, *(e.example for e in EXEMPT)])
+    said = READER.read([*BROKEN, *SOUND, *(e.example for e in EXEMPT)])
     assert [sql for sql in (*BROKEN, *(e.example for e in EXEMPT)) if said[sql] is None] == []
     assert {sql: said[sql] for sql in SOUND} == dict.fromkeys(SOUND)
-    assert set(refused([*BROKEN, *SOUND, *(e.example for e in EXEMPT)])) == set(BROKEN)
+    assert set(READER.refused([*BROKEN, *SOUND, *(e.example for e in EXEMPT)])) == set(BROKEN)
 
 
 def test_statements_that_differ_in_values_only_are_read_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.engines.databricks import DatabricksSide
 from tests.engines.mysql import MySQLSide
 from tests.engines.postgres import PostgresSide
 from tests.engines.side import SCHEMA, TABLES, Server, Side
@@ -14,6 +15,7 @@ SIDES: dict[str, type[Side]] = {
     "mysql": MySQLSide,
     "mariadb": MySQLSide,
     "snowflake": SnowflakeSide,
+    "databricks": DatabricksSide,
 }
 
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tests.servers.databricks import Databricks
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake
+Server = Postgres | MySQL | Snowflake | Databricks
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 
@@ -40,6 +41,9 @@ class Side(ABC):
 
     numbers_rows: ClassVar[bool] = True
     """Whether columns that the source numbers are numbered there too; else new rows must bring their numbers."""
+
+    follows_keyless: ClassVar[bool] = True
+    """Whether changes of tables without a key can be applied to it."""
 
     @property
     def is_postgres(self) -> bool:

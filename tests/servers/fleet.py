@@ -7,22 +7,25 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from tests.servers.databricks import Databricks
+from tests.servers.databricks import StandMissing as DatabricksMissing
 from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
 from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL | Snowflake
+Server = Postgres | MySQL | Snowflake | Databricks
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
     "mariadb": "mariadb",
     "mysql": "mysql",
     "snowflake": "snowflake",
+    "databricks": "databricks",
 }
 
-STANDS = frozenset({"snowflake"})  # servers that only stand in for the engine
+STANDS = frozenset({"snowflake", "databricks"})  # servers that only stand in for the engine
 
 
 class Missing(Exception):
@@ -38,8 +41,10 @@ def server(name: str, folder: Path) -> Server:
             return MySQL(folder, "mysql")
         if name == "snowflake":
             return Snowflake(folder)
+        if name == "databricks":
+            return Databricks(folder)
         return Postgres(folder, name.removeprefix("postgres"))
-    except (PostgresMissing, MySQLMissing, StandMissing) as e:
+    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing) as e:
         raise Missing(str(e)) from e
 
 

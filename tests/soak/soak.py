@@ -15,8 +15,8 @@ from tests.engines import Side, side_of
 from tests.faults.plant import Plant
 from tests.servers.fleet import SERVERS, Server, server
 from tests.servers.mysql import MySQL
+from tests.servers.postgres import Postgres
 from tests.servers.process import free_port
-from tests.servers.snowflake import Snowflake
 from tests.soak.observing import Forgetting, Observer, Validations, wait_for
 from tests.soak.plan import Fault, plan
 from tests.soak.relay import Relay
@@ -126,7 +126,7 @@ class Soak:
         rate = self.settings.rate / self.settings.writers
         seeds = itertools.count(self.settings.seed * 1000)
         server = self.source.server
-        assert not isinstance(server, Snowflake), "Snowflake is no source"
+        assert isinstance(server, Postgres | MySQL), "a warehouse is no source"
         self.writers = [
             Writer(server, DATABASE, rate, self.settings.rows, next(seeds)) for _ in range(self.settings.writers)
         ]

@@ -94,7 +94,7 @@ def test_every_capability_is_answered_for_every_pair() -> None:
 def test_states_are_what_engines_claim_and_the_suite_runs(capability: str) -> None:
     run = {
         f"{SERVERS[source]} → {SERVERS[target]}": "stand-in" if {source, target} & STANDS else "test"
-        for source, target in PAIRS
+        for source, target in (*PAIRS, *test_warehouse.FIRST, *test_warehouse.LATER)
     }
     by_contract = {SERVERS[name] for name in CONTRACT}
     for pair, states in matrix()["pairs"].items():

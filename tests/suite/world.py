@@ -25,13 +25,18 @@ class World:
         """Whether what is written to the target moves the log of the source."""
         return self.source.server is self.target.server
 
+    @property
+    def followed(self) -> tuple[str, ...]:
+        """The tables of the suite that can be followed here."""
+        return tuple(t for t in TABLES if t != "nokey" or self.target.follows_keyless)
+
     def job(self, operation: str, *, threads: int = 2, rows_per_file: int = 200_000) -> Job:
         return Job(
             migration=self.name,
             operation=operation,
             source=self.source.endpoint("source"),
             target=self.target.endpoint("target"),
-            tables=tuple(TableName(SCHEMA, t) for t in TABLES),
+            tables=tuple(TableName(SCHEMA, t) for t in self.followed),
             workdir=self.home / "migrations" / self.name,
             threads=threads,
             rows_per_file=rows_per_file,
@@ -45,10 +50,10 @@ class World:
     def differing(self) -> list[str]:
         """The tables whose rows differ between the two ends."""
         source, target = self.source.rows(), self.target.rows()
-        return [t for t in TABLES if source[t] != target[t]]
+        return [t for t in self.followed if source[t] != target[t]]
 
     def differences(self, most: int = 5) -> list[tuple[str, str]]:
         """The first rows that differ, as (source, target); for messages of failed tests."""
         source, target = self.source.rows(), self.target.rows()
-        pairs = [p for t in TABLES for p in itertools.zip_longest(source[t], target[t], fillvalue="(none)")]
+        pairs = [p for t in self.followed for p in itertools.zip_longest(source[t], target[t], fillvalue="(none)")]
         return [pair for pair in pairs if pair[0] != pair[1]][:most]

@@ -111,7 +111,11 @@ def test_what_is_imported_is_declared() -> None:
         for line in (ROOT / "pyproject.toml").read_text().splitlines()
         if line.startswith('    "')
     }
-    named = {"prometheus_client": "prometheus_client", "snowflake": "snowflake_connector_python"}
+    named = {
+        "prometheus_client": "prometheus_client",
+        "snowflake": "snowflake_connector_python",
+        "databricks": "databricks_sql_connector",
+    }
     found = set()
     for file in modules():
         for node in ast.walk(ast.parse(file.read_text())):

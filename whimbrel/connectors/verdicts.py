@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from whimbrel.connectors.protocols import CheckResult
-from whimbrel.errors import InvalidRequest
+from whimbrel.errors import InvalidRequest, ReplicaIdentityMissing
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Table
 
@@ -48,6 +48,16 @@ def definitions(engine: str, only: str, family: str, tables: Sequence[Table]) ->
         f"columns of types that only {only} has",
         f"They are copied to {family} targets only; leave the tables out, or change the types, for any other.",
         otherwise="warn",
+    )
+
+
+def keyless(tables: Sequence[str]) -> ReplicaIdentityMissing:
+    """What is raised of tables without a key where the target writes each table in a transaction of its own."""
+    return ReplicaIdentityMissing(
+        f"tables without a key: {listed(tables)}; the target writes each table in a transaction of its own, so that "
+        "their changes might come twice",
+        remedy="Give these tables a primary key, or leave them out of what is replicated; they can be loaded.",
+        tables=list(tables[:100]),
     )
 
 

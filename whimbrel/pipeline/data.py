@@ -63,6 +63,7 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
         pair.require_target_tables()
         if capture:
             pair.source.check_capture(pair.tables)
+            pair.require_keys()
             if job.queue is not None:
                 queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
         epoch = ledger.claim()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from whimbrel.codecs.copybinary import decodable
 from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
+from whimbrel.connectors.verdicts import keyless
 from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Job
@@ -50,6 +51,12 @@ class Pair:
                 remedy="Leave them out, or give them a column.",
                 tables=empty[:100],
             )
+
+    def require_keys(self) -> None:
+        """Raise ReplicaIdentityMissing naming tables whose changes might come twice, as they have no key."""
+        without_key = [str(t.name) for t in self.tables if not t.key]
+        if without_key and engine(self.job.target.type).capabilities.changes_need_key:
+            raise keyless(without_key)
 
     def require_target_tables(self) -> None:
         """Raise TableMissing naming every table that schema/apply has not made yet."""

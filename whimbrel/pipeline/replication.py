@@ -105,6 +105,7 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
                 pair = followed(pair, state, control)
             pair.require_target_tables()
             pair.source.check_capture(pair.tables)
+            pair.require_keys()
             epoch = ledger.claim()
             start = start_of_database(pair, ledger, epoch, control, resume=resume, position=position, handoff=handoff)
             state = ledger.state()

@@ -23,6 +23,7 @@ class Capabilities:
     reads: tuple[Format, ...] = ()  # what its snapshot readers can write, best first
     loads: tuple[Format, ...] = ()  # what its loaders take, best first
     layouts_in_log: bool = False  # the log says what a table looked like when its rows were written
+    changes_need_key: bool = False  # the delivery level is per table: a table without a key is refused for changes
     prints_floats: bool = True  # its SQL can write a binary float's shortest exact text
     queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
     identifier_length: int = 63  # of the longest name of a schema, table or column

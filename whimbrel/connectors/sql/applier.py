@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from whimbrel.codecs.compaction import Compacted, compact, net
-from whimbrel.codecs.typed import Text, typed
 from whimbrel.connectors.protocols import Refetch
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.dialect import SqlDialect
+from whimbrel.connectors.sql.images import in_order, stacked, staged, typed
 from whimbrel.connectors.sql.ledger import SqlLedger
-from whimbrel.connectors.sql.merge import GONE, PUT, Pair
+from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import ChangeFiles, Stage
-from whimbrel.errors import InternalError, LayoutChanged, TableMissing, ValueRefused
+from whimbrel.errors import InternalError, TableMissing, ValueRefused
 from whimbrel.model.change import Segment, TableChanges, Truncate
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
-from whimbrel.model.table import Column, Table
+from whimbrel.model.table import Table
 
 
 class SqlApplier:
@@ -152,7 +151,7 @@ class SqlApplier:
 
     def _apply(self, changes: TableChanges, refetch: Refetch) -> None:
         pair = self._pair(changes.table)
-        changes = _in_order(pair, changes)
+        changes = in_order(pair, changes)
         self._stage_for(pair)
         if pair.key:
             self._apply_keyed(pair, compact(changes, pair.source.key), refetch)
@@ -161,7 +160,7 @@ class SqlApplier:
 
     def _apply_keyed(self, pair: Pair, compacted: Compacted, refetch: Refetch) -> None:
         self._filled.add(pair.number)
-        self._load(pair, self._staged(pair, compacted), pair.staging)
+        self._load(pair, staged(pair, compacted), pair.staging)
         puts = compacted.upserts.num_rows
         if compacted.unchanged:
             puts -= self._fill(pair, compacted, refetch)
@@ -178,32 +177,6 @@ class SqlApplier:
                 table=str(pair.target.name),
             )
 
-    def _staged(self, pair: Pair, compacted: Compacted) -> pa.RecordBatch:
-        """Upserts, then deletes, with our own columns behind the table's."""
-        upserts, deletes = compacted.upserts, compacted.deletes
-        puts, gone = upserts.num_rows, deletes.num_rows
-        source, key = pair.source.loaded_columns, pair.source.key
-        loaded = [c.name for c in source]
-        columns = _typed(pair, upserts, loaded)
-        if gone:
-            removed = _typed(pair, deletes, list(key))
-            nothing = [pa.nulls(gone, c.type) for c in columns.columns]
-            there = dict(zip(pair.key, removed.columns, strict=True))
-            filled = [there.get(c.name, n) for c, n in zip(pair.columns, nothing, strict=True)]
-            columns = _stacked(columns, filled)
-        own: list[pa.Array] = [
-            pa.array([PUT, GONE]).take(pa.array(np.repeat([0, 1], [puts, gone]))),
-            pa.array(np.arange(puts + gone, dtype=np.int64)),
-            _padded(_mask(pair, compacted.unchanged, puts), gone),
-        ]
-        origins = compacted.origins
-        found = _typed(pair, origins, list(key)).columns if origins is not None else [None] * len(key)
-        for name, values in zip(pair.key, found, strict=True):
-            type = pair.target.column(name).type.arrow
-            own.append(pa.nulls(puts + gone, type) if values is None else _padded(values, gone))
-        names = [*columns.schema.names, *(name for name, _ in merge.own_columns(pair))]
-        return pa.RecordBatch.from_arrays([*columns.columns, *own], names=names)
-
     def _fill(self, pair: Pair, compacted: Compacted, refetch: Refetch) -> int:
         """Complete rows of which the source left values out: from the target's row, or from the source as it is now.
         Returns how many there are not: neither has them, and the change that removes them follows in the log."""
@@ -216,7 +189,7 @@ class SqlApplier:
         keys = compacted.upserts.select(list(pair.source.key)).take(pa.array(missing))
         found = refetch(pair.source.name, keys).select(list(names))
         whole = Compacted(compacted.deletes.slice(0, 0), found)
-        self._load(pair, self._staged(pair, whole), pair.staging)
+        self._load(pair, staged(pair, whole), pair.staging)
         return len(missing) - int(found.num_rows)
 
     def _apply_images(self, pair: Pair, changes: TableChanges) -> None:
@@ -226,7 +199,7 @@ class SqlApplier:
         if deletes.num_rows:
             inserts = self._delete_images(pair, deletes, inserts)
         if inserts.num_rows:
-            self._add(pair, _typed(pair, inserts, names))
+            self._add(pair, typed(pair, inserts, names))
 
     def _add(self, pair: Pair, rows: pa.RecordBatch) -> None:
         count = rows.num_rows
@@ -245,7 +218,7 @@ class SqlApplier:
         """All equal rows go, and those that were too many come back with the inserts, which are returned."""
         names = [c.name for c in pair.source.loaded_columns]
         copies = np.asarray(deletes.column("#count"))
-        rows = _typed(pair, deletes, names)
+        rows = typed(pair, deletes, names)
         own = [pa.array(np.arange(len(copies), dtype=np.int64)), pa.array(copies)]
         batch = pa.RecordBatch.from_arrays(
             [*rows.columns, *own], names=[*rows.schema.names, *(n for n, _ in merge.own_columns(pair))]
@@ -264,50 +237,4 @@ class SqlApplier:
             )
         self._session.execute(merge.remove_alike(pair))
         back = deletes.select(names).take(pa.array(np.repeat(np.arange(len(copies)), there - copies)))
-        return _stacked(inserts.select(names), back.columns)
-
-
-def _in_order(pair: Pair, changes: TableChanges) -> TableChanges:
-    """The columns that are written, in the table's order. Raises LayoutChanged when one is missing."""
-    names = [c.name for c in pair.source.loaded_columns]
-    missing = [name for name in names if name not in changes.data.schema.names]
-    if missing:
-        raise LayoutChanged(f"{changes.table}: changes came without {', '.join(missing)}", table=str(changes.table))
-    unchanged = {name: mask for name, mask in changes.unchanged.items() if name in names}
-    return TableChanges(changes.table, changes.ops, changes.data.select(names), unchanged)
-
-
-def _typed(pair: Pair, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
-    """These source columns of a batch of canonical text, named and typed as the target's."""
-    both: dict[str, tuple[Column, Column]] = {
-        s.name: (s, t) for s, t in zip(pair.source.columns, pair.target.columns, strict=True)
-    }
-    chosen = [both[name] for name in names]
-    return typed(
-        batch.select(list(names)),
-        [s for s, _ in chosen],
-        [t for _, t in chosen],
-        str(pair.target.name),
-        Text.CANONICAL,
-    )
-
-
-def _stacked(batch: pa.RecordBatch, more: Sequence[pa.Array]) -> pa.RecordBatch:
-    arrays = [pa.concat_arrays([a, b]) for a, b in zip(batch.columns, more, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
-
-
-def _padded(values: pa.Array, rows: int) -> pa.Array:
-    return pa.concat_arrays([values, pa.nulls(rows, values.type)]) if rows else values
-
-
-def _mask(pair: Pair, unchanged: Mapping[str, pa.BooleanArray], rows: int) -> pa.Array:
-    """For each row a digit a column, 1 where the target is to fill it; '' for rows that are whole."""
-    if not unchanged:
-        return pa.array([""], pa.string()).take(pa.array(np.zeros(rows, dtype=np.int64)))
-    none = np.zeros(rows, dtype=np.bool_)
-    names = [c.name for c in pair.source.loaded_columns]
-    masks = [np.asarray(unchanged[name]).astype(np.bool_) if name in unchanged else none for name in names]
-    digits = [pc.if_else(pa.array(m), "1", "0") for m in masks]
-    text = pc.binary_join_element_wise(*digits, "")
-    return pc.if_else(pa.array(np.logical_or.reduce(masks)), text, "")
+        return stacked(inserts.select(names), back.columns)

@@ -45,7 +45,7 @@ def _require_names(dialect: SqlDialect, tables: Sequence[Table], schemas: Mappin
     bad: list[str] = []
     seen: dict[TableName, TableName] = {}
     for table in tables:
-        target = table.name.renamed(schemas)
+        target = dialect.kept(table.name.renamed(schemas))
         if target in seen:
             bad.append(f"{table.name} and {seen[target]} would both be {target}: give them different schemas")
         seen[target] = table.name
@@ -56,6 +56,9 @@ def _require_names(dialect: SqlDialect, tables: Sequence[Table], schemas: Mappin
             for name in names
             if not dialect.capabilities.fits(name)
         ]
+        why = [dialect.refused_name(name) for name in (target.schema, target.table)]
+        why.append(dialect.refused_columns(c.name for c in table.columns))
+        bad += [f"{table.name}: {reason}" for reason in why if reason]
         if target.schema.lower() == "whimbrel":
             bad.append(f"{table.name}: the schema 'whimbrel' keeps the progress there")
     if bad:
@@ -71,15 +74,14 @@ def _table(
 ) -> Table:
     columns = tuple(_column(dialect, table, c, findings) for c in table.columns)
     _note_left_out(dialect, table, findings)
-    held = dialect.capabilities.foreign_keys != "none"
     return replace(
         table,
-        name=table.name.renamed(schemas),
+        name=dialect.kept(table.name.renamed(schemas)),
         columns=columns,
         indexes=tuple(
             i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)
         ),
-        foreign_keys=tuple(_foreign_keys(table, schemas, migrated, findings, held)),
+        foreign_keys=tuple(_foreign_keys(dialect, table, schemas, migrated, findings)),
         checks=(),
         options={},
     )
@@ -121,11 +123,12 @@ def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> No
 
 
 def _foreign_keys(
-    table: Table, schemas: Mapping[str, str], migrated: set[TableName], findings: _Findings, held: bool
+    dialect: SqlDialect, table: Table, schemas: Mapping[str, str], migrated: set[TableName], findings: _Findings
 ) -> Iterator[ForeignKey]:
+    held = dialect.capabilities.foreign_keys != "none"
     for key in table.foreign_keys if held else ():
         if key.parent in migrated:
-            yield replace(key, parent=key.parent.renamed(schemas))
+            yield replace(key, parent=dialect.kept(key.parent.renamed(schemas)))
         else:
             findings.notes.append(
                 f"{table.name}: foreign key {key.name} left out: {key.parent} is not part of the migration"
@@ -152,11 +155,9 @@ def render(dialect: SqlDialect, converted: Converted) -> Rendered:
 
 def create_table(dialect: SqlDialect, table: Table) -> str:
     """With its columns, and its keys as far as the engine knows keys."""
-    lines = [_definition(dialect, c) for c in columns_of(table)]
-    if table.primary_key:
-        lines.append(dialect.key_clause(table.primary_key, "PRIMARY KEY"))
-    lines += [dialect.key_clause(i.columns, "UNIQUE") for i in table.indexes]
-    return f"CREATE TABLE IF NOT EXISTS {dialect.qualified(table.name)} (\n  " + ",\n  ".join(lines) + "\n)"
+    lines = [*(_definition(dialect, c) for c in columns_of(table)), *dialect.keys(table)]
+    made = f"CREATE TABLE IF NOT EXISTS {dialect.qualified(table.name)} (\n  " + ",\n  ".join(lines) + "\n)"
+    return made + dialect.table_options(table)
 
 
 def columns_of(table: Table) -> tuple[Column, ...]:
@@ -175,4 +176,4 @@ def _comments(dialect: SqlDialect, table: Table) -> Iterator[str]:
         yield f"COMMENT ON TABLE {where} IS {dialect.literal(table.comment)}"
     for column in columns_of(table):
         if column.comment:
-            yield f"COMMENT ON COLUMN {where}.{dialect.identifier(column.name)} IS {dialect.literal(column.comment)}"
+            yield dialect.comment_on_column(where, column.name, column.comment)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from whimbrel.connectors.protocols import Capabilities
 from whimbrel.connectors.sql.typemap import TypeMap
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Column
+from whimbrel.model.table import Column, Table
 
 
 class SqlDialect(ABC):
@@ -57,6 +57,32 @@ class SqlDialect(ABC):
     @abstractmethod
     def create_staging(self, name: str, columns: Iterable[tuple[str, str]]) -> str:
         """CREATE of a table that only this session sees, or that it alone uses; no error if it is there."""
+
+    def kept(self, name: TableName) -> TableName:
+        """A table's name as the engine keeps it."""
+        return name
+
+    def refused_name(self, name: str) -> str:
+        """What keeps a name of a schema or table from being one there; '' when nothing does."""
+        return ""
+
+    def refused_columns(self, names: Iterable[str]) -> str:
+        """What keeps columns of these names from being in one table; '' when nothing does."""
+        return ""
+
+    def keys(self, table: Table) -> Iterator[str]:
+        """The lines of CREATE TABLE behind the columns."""
+        if table.primary_key:
+            yield self.key_clause(table.primary_key, "PRIMARY KEY")
+        for index in table.indexes:
+            yield self.key_clause(index.columns, "UNIQUE")
+
+    def table_options(self, table: Table) -> str:
+        """What stands behind the closing parenthesis of CREATE TABLE."""
+        return ""
+
+    def comment_on_column(self, table: str, column: str, text: str) -> str:
+        return f"COMMENT ON COLUMN {table}.{self.identifier(column)} IS {self.literal(text)}"
 
     def qualified(self, name: TableName) -> str:
         return f"{self.identifier(name.schema)}.{self.identifier(name.table)}"

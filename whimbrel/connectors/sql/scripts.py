@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 # what may hold a semicolon that ends nothing: comments, names and texts, with the quote doubled or behind a backslash
 _PIECE = re.compile(
-    r"--[^\n]*|/\*.*?\*/|'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"|\$\$.*?\$\$|;|[^;'\"/$-]+|.", re.DOTALL
+    r"--[^\n]*|/\*.*?\*/|'(?:[^'\\]|''|\\.)*'|\"(?:[^\"]|\"\")*\"|`(?:[^`]|``)*`|\$\$.*?\$\$|;|[^;'\"`/$-]+|.",
+    re.DOTALL,
 )
 
 

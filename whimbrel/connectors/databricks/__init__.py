@@ -1,0 +1,57 @@
+"""Databricks as target. Importing this imports no driver; its methods do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from whimbrel.connectors.databricks import config
+from whimbrel.connectors.databricks.capabilities import CAPABILITIES
+from whimbrel.connectors.protocols import Engine, ServerInfo
+from whimbrel.errors import InvalidRequest
+from whimbrel.model.job import Endpoint, Role
+
+if TYPE_CHECKING:
+    from whimbrel.connectors.protocols import Checks, Comparison, Source, Target
+
+
+class DatabricksEngine:
+    """The front door; see ``protocols.Engine``."""
+
+    types: tuple[str, ...] = ("databricks",)
+    capabilities = CAPABILITIES
+    secret_parameters = config.SECRETS
+    preload: tuple[str, ...] = ()  # its driver takes most of a second, which nobody else should pay
+
+    def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        return config.parse(parameters)
+
+    def test(self, endpoint: Endpoint) -> ServerInfo:
+        from whimbrel.connectors.databricks.connection import server_info
+
+        return server_info(endpoint.parameters)
+
+    def check_position(self, text: str) -> None:
+        raise InvalidRequest("Databricks is a target only: it has no positions to begin from", field="position")
+
+    def source(self, endpoint: Endpoint, operation: str) -> Source:
+        raise InvalidRequest("type: Databricks is a target only", field="type")
+
+    def target(self, endpoint: Endpoint, operation: str) -> Target:
+        from whimbrel.connectors.databricks.target import DatabricksTarget
+
+        return DatabricksTarget(endpoint, operation)
+
+    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
+        from whimbrel.connectors.databricks import compare
+
+        return compare.open_comparison(endpoint, operation, role)
+
+    @property
+    def checks(self) -> Checks:
+        from whimbrel.connectors.databricks import checks
+
+        return checks.CHECKS
+
+
+ENGINE: Engine = DatabricksEngine()

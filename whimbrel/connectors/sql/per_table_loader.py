@@ -1,0 +1,99 @@
+"""Loads staged files where the load of a file and its record are two transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow.parquet as pq
+
+from whimbrel.connectors.sql import per_table_merge
+from whimbrel.connectors.sql.dialect import SqlDialect
+from whimbrel.connectors.sql.merge import Pair
+from whimbrel.connectors.sql.per_table import ReadableStage, StatementSession
+from whimbrel.connectors.sql.per_table_ledger import PerTableLedger
+from whimbrel.connectors.staged import StagedFile
+from whimbrel.errors import InternalError, LoaderFailed
+from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Column, Table
+
+_BLOCK = 1 << 20
+
+
+class PerTableLoader:
+    """See ``protocols.Loader``. One session, for one thread.
+
+    A file is announced before it is loaded, and the engine loads each name once. Whoever comes after a death finds the
+    announced name and loads under it again: the rows are there once, whoever was faster. The fence is looked at after
+    the announcement, so that an older owner either has announced before the new one looks, or loads nothing.
+    """
+
+    def __init__(self, session: StatementSession, dialect: SqlDialect, stage: ReadableStage, migration: str) -> None:
+        self._session, self._dialect, self._stage = session, dialect, stage
+        self._ledger = PerTableLedger(session, dialect, migration)
+
+    def load(
+        self,
+        epoch: int,
+        source: Table,
+        target: Table,
+        columns: Sequence[Column],
+        chunk: Chunk,
+        format: Format,
+        file: StagedFile,
+        *,
+        upsert: bool,
+    ) -> int:
+        if format is not Format.PARQUET:
+            raise InternalError(f"{self._dialect.title} does not load {format.value}")
+        facts = self._ledger.facts(epoch, chunk)
+        if facts.loaded is not None:
+            return facts.loaded
+        for _ in file.blocks(_BLOCK, str(target.name)):
+            pass  # whole, and what was written
+        file.require_all(pq.read_metadata(file.path).num_rows, str(target.name))  # what is loaded cannot be undone
+        pair = Pair(0, source, target, self._dialect)
+        name = facts.file or self._stage.new_name()
+        if facts.file is None:
+            self._ledger.announce(epoch, facts.plan, chunk, name, file.rows)
+        try:
+            self._stage.put_as(self._session, file.path, name)
+            self._ledger.require(epoch)
+            if upsert and pair.key:
+                rows = self._replaced(epoch, pair, name, file)
+            else:
+                rows = self._loaded(pair, name, file, facts.file_rows)
+        finally:
+            self._stage.remove(self._session, name)
+        self._ledger.record(epoch, facts.plan, chunk, rows)
+        return rows
+
+    def _loaded(self, pair: Pair, name: str, file: StagedFile, earlier: int) -> int:
+        rows = self._stage.load(self._session, name, pair.table, [c.name for c in pair.columns])
+        if rows == 0 and earlier:
+            return earlier  # the engine knows the name: an attempt before this one has loaded it
+        file.require_all(rows, str(pair.target.name))
+        return rows
+
+    def _replaced(self, epoch: int, pair: Pair, name: str, file: StagedFile) -> int:
+        """Rows by their keys, which may be done again."""
+        statement = per_table_merge.put(pair, self._stage.rows(name), self._ledger.fence(epoch), removing=False)
+        written = self._session.merge(statement).put
+        if written == 0 and file.rows:
+            self._ledger.require(epoch)
+        if written != file.rows:
+            raise LoaderFailed(
+                f"{pair.target.name}: of {file.rows} rows that the source has, {written} came into the target",
+                remedy="Look for rows with equal keys on the target, which does not refuse them, and remove them.",
+            )
+        return written
+
+    def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
+        """What somebody else may still be about to load finds its file gone."""
+        self._ledger.require(epoch)
+        for name in self._ledger.announced(source):
+            self._stage.remove(self._session, name)
+        self._ledger.empty(epoch, source, target)
+
+    def close(self) -> None:
+        self._session.close()
