@@ -16,6 +16,7 @@ from whimbrel.errors import OperationNotFound, OperationTimeout
 
 WAIT_SECONDS = 14 * 60.0  # a little less than the API waits for a synchronous call
 POLL_EVERY = 0.1
+UNBEGUN_SECONDS = 3.0  # in which a step that had begun when it was asked has told its phase
 
 
 @activity.defn(no_thread_cancel_exception=True)
@@ -37,12 +38,17 @@ def _set_pause(step: SetPause) -> PauseAnswer:
     require_workflow(step.operation)
     catalog().request_pause(step.operation, step.wanted)
     action = "paused" if step.wanted else "resumed"
-    deadline = time.monotonic() + WAIT_SECONDS
+    asked = time.monotonic()
+    deadline = asked + WAIT_SECONDS
     while True:
         operation = known(step.operation)
         if operation.status is not Status.RUNNING:
             raise OperationNotFound(f"operation {step.operation} has ended meanwhile: {operation.status}")
         if operation.paused is step.wanted:
+            return PauseAnswer(action)
+        if operation.phase is None and time.monotonic() - asked > UNBEGUN_SECONDS:
+            # Its step has no place yet, and looks at what is wanted before it begins anything.
+            catalog().set_paused(step.operation, step.wanted)
             return PauseAnswer(action)
         if time.monotonic() > deadline:
             raise OperationTimeout(f"operation {step.operation} is not {action} yet", operation_id=step.operation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -13,7 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Ca
 from activities import running
 from activities.control import OperationControl
 from activities.errors import as_failure, classify, is_retryable
-from activities.jobs import build_job, catalog
+from activities.jobs import build_job, catalog, known
 from activities.patience import LIMIT, Trouble
 from activities.recorded import Addressed, require_step
 from whimbrel.errors import HostUnreachable, Interrupted, LoaderFailed, WhimbrelError
@@ -26,6 +27,7 @@ Result = TypeVar("Result")
 # Seconds for which a host that was never reached is tried: enough for a server that starts beside us, and then the
 # name or port is taken to be wrong. A host that was reached once is waited for much longer.
 FIRST_CONTACT = 3.0
+RESTING = 0.2  # seconds between two looks whether a pause is over
 
 
 def run_step(
@@ -43,11 +45,24 @@ def run_step(
             require_step(step)
             with running.alone(step.operation, control):
                 job = build_job(step.operation, step.migration)
+                if patient:
+                    _rest_before_it_begins(step.operation, control)
                 return _heard(job, work, control) if hears else work(job, control)
         except Interrupted:
             raise _interruption(control) from None
         except Exception as e:
             raise _failure(classify(e), control, patient) from None
+
+
+def _rest_before_it_begins(operation: str, control: OperationControl) -> None:
+    """One that was paused while it waited for a place begins nothing: it was told to be at rest."""
+    if known(operation).phase is not None:
+        return  # an earlier attempt has begun, and the work itself knows where to rest
+    while control.pause_wanted():
+        control.at_rest(True)
+        control.check()
+        time.sleep(RESTING)
+    control.at_rest(False)
 
 
 def _heard(job: Job, work: Callable[[Job, OperationControl], Result], control: OperationControl) -> Result:

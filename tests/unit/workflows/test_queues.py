@@ -11,7 +11,8 @@ from unittest.mock import patch
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from tests.unit.workflows.house import House, until_told
+from activities import running
+from tests.unit.workflows.house import House, until, until_told
 from whimbrel.catalog.records import Status
 from worker.polling import worker_polls
 from workflows import options
@@ -51,6 +52,35 @@ async def test_a_pause_and_a_stop_do_not_wait_for_a_place_of_long_steps(still_ho
         assert await queues(running[0]) == {"replicate": DATA_QUEUE, "set_pause": CONTROL_QUEUE}
         for handle in handles:
             await handle.terminate() if handle is not running[1] else None
+
+
+async def test_an_operation_that_has_no_place_yet_is_paused_at_once_and_begins_nothing(still_house: House) -> None:
+    house = still_house
+    house.actors.acts["copy_data"] = [until_told]
+    async with house.worker(activities=1):
+        first, second = [await house.begin("data", migration) for migration in house.migrations(2)]
+        await house.reached("copy_data")
+        await until(lambda: any(house.operation(h).phase for h in (first, second)), 10, "one to say its phase")
+        if house.operation(first).phase is None:
+            first, second = second, first
+        began = time.monotonic()
+        assert (await second.execute_update("pause"))["action"] == "paused"
+        assert time.monotonic() - began < SOON
+        assert house.operation(second).paused
+        assert (await second.execute_update("resume"))["action"] == "resumed"
+        assert not house.operation(second).paused
+        await second.execute_update("pause")
+        await first.cancel()
+        await house.ended(first)
+        await until(lambda: bool(running._running), 10, "the second to have the place")
+        await asyncio.sleep(1)
+        assert house.operation(second).paused
+        assert len(house.actors.called("copy_data")) == 1
+        await second.execute_update("resume")
+        await house.reached("copy_data", 2)
+        await second.execute_update("pause")
+        await second.cancel()
+        assert (await house.ended(second)).status is Status.CANCELLED
 
 
 async def test_a_long_step_that_an_earlier_version_has_put_on_its_one_queue_is_done(still_house: House) -> None:
