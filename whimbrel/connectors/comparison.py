@@ -22,6 +22,7 @@ from whimbrel.model.names import TableName
 from whimbrel.model.normal import CLIENT_FORMS, Columns, client_text, key_forms, ordered, row_hash
 from whimbrel.model.table import Column
 
+BLOCK_ROWS = 5000  # that ``stream`` gives at once
 SAMPLED_PER_PART = 64  # keys read for each cut, so that parts differ by some tens of percent at most
 FREE_TEXT = frozenset({"text", "padded", "set"})  # forms in which any character may stand, the separator too
 DIGESTED = frozenset({"long-text", "json-text", "own"})  # free too, and long: their own SHA-256 enters the row's text
@@ -63,7 +64,7 @@ class Dialect(ABC):
 
     @abstractmethod
     def number(self, text: str) -> str:
-        """The first 15 hex digits of a text's SHA-256 as a whole number."""
+        """The first ``HASH_DIGITS`` hex digits of a text's SHA-256 as a whole number."""
 
     @abstractmethod
     def quotient(self, number: str, divisor: int) -> str: ...

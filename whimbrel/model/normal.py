@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,6 +26,8 @@ from whimbrel.model.table import Annotation, ColumnType
 
 HASH_BITS: Final = 60  # of each row's SHA-256, kept as a whole number that every engine can add up
 HASH_END: Final = 1 << HASH_BITS
+HASH_DIGITS: Final = HASH_BITS // 4  # the same in hex, from the front
+DECIMAL_TEXT: Final = re.compile(r"-?\d+(\.\d+)?\Z")  # may stand as it is where SQL takes a number
 SHORT_TEXT: Final = 255  # characters; longer texts enter a row's hash as their own SHA-256
 
 CLIENT_FORMS: Final = frozenset({"json", "float64-exact", "float32-exact"})
@@ -101,7 +104,7 @@ def key_forms(key: Columns) -> tuple[tuple[str, str], ...]:
 def row_hash(database_hash: int, texts: Sequence[str]) -> int:
     """The hash of a row of which only a part could be hashed by the database: 60 bits of a SHA-256 again."""
     whole = "|".join((str(database_hash), *(f"{len(text)}:{text}" for text in texts)))
-    return int(hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:15], 16)
+    return int(hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_DIGITS], 16)
 
 
 def client_text(form: str, text: str | None) -> str:

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar
 
 from whimbrel.connectors.protocols import Buffer, Loader, Route, SnapshotReader
 from whimbrel.connectors.registry import engine
@@ -26,6 +26,8 @@ from whimbrel.model.job import Job
 from whimbrel.model.table import Table
 from whimbrel.pipeline.patience import patiently
 from whimbrel.pipeline.staging import Staging
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ class _Lane:
         with closing(self.source.open_reader(self.spec.job, token)) as reader:
             self.send(Opened())
             while (take := self.takes.get()) is not None:
-                extract = partial(self._extract, reader, take)
-                file = patiently(extract, (StagingFull,), partial(self.wait, "extractor"))
+                file = self._extract(reader, take)
                 self.send(Extracted(take.table, take.chunk, file.rows, file.size))
                 self.staged.put(_Staged(take, file))
         self.staged.put(None)
@@ -139,7 +140,11 @@ class _Lane:
     def _extract(self, reader: SnapshotReader, take: Take) -> StagedFile:
         source, target, route = self.spec.tables[take.table]
         name = f"{take.table}-{take.chunk.number}.{route.staged}"
-        return self.staging.write(name, partial(read_chunk, reader, source, target, route, take.chunk))
+        fill = partial(read_chunk, reader, source, target, route, take.chunk)
+        return self.staging.write(name, fill, self._once_there_is_room)
+
+    def _once_there_is_room(self, work: Callable[[], T]) -> T:
+        return patiently(work, (StagingFull,), partial(self.wait, "extractor"))
 
     def load_all(self) -> None:
         loader: Loader | None = None

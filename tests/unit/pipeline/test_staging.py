@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import resource
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from whimbrel.errors import StagingFull
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.pipeline.staging import Staging
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -73,3 +77,33 @@ def test_a_block_of_which_the_disk_takes_a_part_is_no_whole_file(staging: Stagin
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(staging.folder.iterdir()) == []
+
+
+def test_a_full_disk_is_waited_for_in_the_middle_of_a_file(staging: Staging) -> None:
+    """Whoever fills the file goes on where it was: a snapshot's reader has no second chance."""
+    filled, waited = 0, 0
+
+    def fill(write: object) -> int:
+        nonlocal filled
+        filled += 1
+        for block in (b"a" * 3000, b"b" * 3000, b"c" * 3000):
+            write(block)  # type: ignore[operator]
+        return 3
+
+    def until_there_is_room(work: Callable[[], T]) -> T:
+        nonlocal waited
+        try:
+            return work()
+        except StagingFull:
+            waited += 1
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            return work()
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        file = staging.write("0-0.x", fill, until_there_is_room)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (filled, waited) == (1, 1)
+    assert b"".join(file.blocks(1000, "t")) == b"a" * 3000 + b"b" * 3000 + b"c" * 3000

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pymysql.cursors import SSCursor
 
-from whimbrel.connectors.comparison import Dialect, SqlComparison
+from whimbrel.connectors.comparison import BLOCK_ROWS, Dialect, SqlComparison
 from whimbrel.connectors.mysql.connection import connect, execute, mapped, qualified, query, quote_identifier
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.rowtext import separate
@@ -17,15 +17,12 @@ from whimbrel.errors import ValidateFailed
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import split_form
+from whimbrel.model.normal import DECIMAL_TEXT, HASH_DIGITS, split_form
 from whimbrel.model.table import Column
-
-BLOCK_ROWS: Final = 5000
 
 TEXTS: Final = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 BINARIES: Final = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob")
 INTEGERS: Final = ("tinyint", "smallint", "mediumint", "int", "bigint")
-DECIMAL_TEXT: Final = re.compile(r"-?\d+(\.\d+)?\Z")
 
 COLUMNS: Final = (
     "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
@@ -70,7 +67,7 @@ class MySQLDialect(Dialect):
         return f"sha2({text}, 256)"
 
     def number(self, text: str) -> str:
-        return f"CAST(conv(left({self.digest(text)}, 15), 16, 10) AS SIGNED)"
+        return f"CAST(conv(left({self.digest(text)}, {HASH_DIGITS}), 16, 10) AS SIGNED)"
 
     def quotient(self, number: str, divisor: int) -> str:
         return f"{number} DIV {divisor}"

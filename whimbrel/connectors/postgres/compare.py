@@ -8,17 +8,16 @@ from typing import Any, Final
 
 import psycopg
 
-from whimbrel.connectors.comparison import Dialect, SqlComparison
+from whimbrel.connectors.comparison import BLOCK_ROWS, Dialect, SqlComparison
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped, qualified
 from whimbrel.connectors.postgres.locks import bound_waits
 from whimbrel.connectors.postgres.refetch import canonical
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import split_form
+from whimbrel.model.normal import DECIMAL_TEXT, HASH_BITS, HASH_DIGITS, split_form
 from whimbrel.model.table import Column
 
-BLOCK_ROWS: Final = 5000
 GROUP: Final = 40  # operands joined in one parenthesis, so that wide rows do not nest deeply
 
 INTEGERS: Final = frozenset({"smallint", "integer", "bigint"})
@@ -75,7 +74,7 @@ class PostgresDialect(Dialect):
             return str(int(text))
         if form == "hex":
             return f"'\\x{bytes.fromhex(text).hex()}'"
-        if form == "decimal" and _DECIMAL.match(text):
+        if form == "decimal" and DECIMAL_TEXT.match(text):
             return text  # quoted, it would have to be of the column's type, which may be an integer
         if form == "date":
             return literal(_DAY_ZERO.sub("01", text).replace("0000-", "0001-"))
@@ -96,7 +95,7 @@ class PostgresDialect(Dialect):
         return f"encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
 
     def number(self, text: str) -> str:
-        return f"('x' || left({self.digest(text)}, 15))::bit(60)::bigint"
+        return f"('x' || left({self.digest(text)}, {HASH_DIGITS}))::bit({HASH_BITS})::bigint"
 
     def quotient(self, number: str, divisor: int) -> str:
         return f"{number} / {divisor}"
@@ -111,7 +110,6 @@ class PostgresDialect(Dialect):
 # --- values in their normal forms -------------------------------------------------------------------------------------
 
 _ANY: Final = re.compile("")
-_DECIMAL: Final = re.compile(r"-?\d+(\.\d+)?\Z")
 _DAY_ZERO: Final = re.compile(r"(?<=-)00")  # MySQL has months and days of that number, before the first ones
 _POSSIBLE: Final = {
     "date": re.compile(r"(?!0000)\d+-(?!00)\d\d-(?!00)\d\d( BC)?\Z|-?infinity\Z"),

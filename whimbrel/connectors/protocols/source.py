@@ -172,7 +172,8 @@ class SnapshotReader(Protocol):
     ) -> int:
         """Write one chunk's rows in ``format`` as blocks of 64 KiB to 1 MiB and return how many rows there were.
 
-        COPY_BINARY includes header and trailer, so that the file is one complete COPY stream.
+        COPY_BINARY includes header and trailer, so that the file is one complete COPY stream. ``write`` may wait long.
+        After any error, one of ``write`` too, the reader is of no more use but to be closed.
         """
 
     def close(self) -> None: ...

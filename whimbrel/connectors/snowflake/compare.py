@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,11 +12,8 @@ from whimbrel.connectors.snowflake.target import SnowflakeTarget
 from whimbrel.errors import ValidateFailed
 from whimbrel.model.job import Endpoint, Role
 from whimbrel.model.names import TableName
-from whimbrel.model.normal import split_form
+from whimbrel.model.normal import DECIMAL_TEXT, HASH_DIGITS, split_form
 from whimbrel.model.table import Annotation, Column
-
-_DECIMAL_TEXT: Final = re.compile(r"-?\d+(\.\d+)?\Z")
-_HEX_DIGITS: Final = 15
 
 
 class SnowflakeComparisonDialect(Dialect):
@@ -40,7 +36,7 @@ class SnowflakeComparisonDialect(Dialect):
     def constant(self, text: str, form: str) -> str:
         if form == "integer":
             return str(int(text))
-        if form == "decimal" and _DECIMAL_TEXT.match(text):
+        if form == "decimal" and DECIMAL_TEXT.match(text):
             return text
         if form == "hex":
             return f"TO_BINARY('{bytes.fromhex(text).hex()}', 'HEX')"
@@ -59,7 +55,7 @@ class SnowflakeComparisonDialect(Dialect):
         return f"SHA2({text}, 256)"
 
     def number(self, text: str) -> str:
-        return f"TO_NUMBER(SUBSTR({self.digest(text)}, 1, {_HEX_DIGITS}), '{'X' * _HEX_DIGITS}')"
+        return f"TO_NUMBER(SUBSTR({self.digest(text)}, 1, {HASH_DIGITS}), '{'X' * HASH_DIGITS}')"
 
     def quotient(self, number: str, divisor: int) -> str:
         """Division would round in the seventh digit behind the point."""
