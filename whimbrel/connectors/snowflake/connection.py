@@ -32,7 +32,7 @@ BLOCK_ROWS: Final = 5000
 # What every session needs to read and write values as docs/formats.md has them, whatever is set for account or user.
 _SETTINGS: Final = {
     "TIMEZONE": "UTC",
-    "AUTOCOMMIT": True,
+    "AUTOCOMMIT": False,  # what follows a transaction that was ended from outside must not be kept
     "ABORT_DETACHED_QUERY": True,
     "LOCK_TIMEOUT": LOCK_SECONDS,
     "STATEMENT_TIMEOUT_IN_SECONDS": 0,
@@ -52,6 +52,7 @@ class SnowflakeSession(Session):
 
     def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role) -> None:
         self._parameters, self._operation, self._role = parameters, operation, role
+        self._transaction = ""
         self.tag = f"whimbrel:{session_name(operation, role)}"
         arguments: dict[str, Any] = {
             **{k: parameters[k] for k in _PASSED if k in parameters},
@@ -60,7 +61,7 @@ class SnowflakeSession(Session):
             "network_timeout": NETWORK_SECONDS,
             "client_session_keep_alive": True,
             "application": "whimbrel",
-            "autocommit": True,
+            "autocommit": False,
             "session_parameters": {**_SETTINGS, "QUERY_TAG": self.tag},
         }
         try:
@@ -69,6 +70,12 @@ class SnowflakeSession(Session):
             raise login_refusal(e, parameters) from e
 
     def execute(self, sql: str) -> int:
+        written = self._run(sql)
+        if not self.in_transaction:
+            self._run("COMMIT")
+        return written
+
+    def _run(self, sql: str) -> int:
         with mapped(), closing(self._link.cursor()) as cursor:
             cursor.execute(sql)
             return max(0, int(cursor.rowcount or 0))
@@ -98,13 +105,18 @@ class SnowflakeSession(Session):
         self.execute(f"ALTER SESSION SET LOCK_TIMEOUT = {int(seconds)}")
 
     def _begin(self) -> None:
-        self.execute(f"BEGIN TRANSACTION NAME {transaction_name(self._operation, self._role)}")
+        self._run(f"BEGIN TRANSACTION NAME {transaction_name(self._operation, self._role)}")
+        self._transaction = str(self.query("SELECT CURRENT_TRANSACTION()")[0][0])
+
+    def guard(self) -> str:
+        """Without it a session whose transaction was aborted might go on in a new one."""
+        return f"CURRENT_TRANSACTION() = '{self._transaction}'"
 
     def rollback(self) -> None:
         if self.in_transaction:
             self.in_transaction = False
             with suppress(Exception):
-                self.execute("ROLLBACK")
+                self._run("ROLLBACK")
 
     def cancel(self) -> None:
         with closing(connect(self._parameters, self._operation, self._role)) as other:

@@ -48,11 +48,12 @@ class SqlApplier:
     def apply(self, segment: Segment, refetch: Refetch) -> None:
         try:
             self._prepare(segment)
-            for step in segment.steps:
-                if isinstance(step, Truncate):
-                    self._truncate(step.tables)
-                else:
-                    self._apply(step, refetch)
+            with self._ledger.told_apart():
+                for step in segment.steps:
+                    if isinstance(step, Truncate):
+                        self._truncate(step.tables)
+                    else:
+                        self._apply(step, refetch)
         except BaseException:
             self.rollback()
             raise
@@ -62,6 +63,7 @@ class SqlApplier:
             self._session.begin()
             self._ledger.store_position(epoch, position)
             self._session.commit()
+            self._ledger.require_stored(position)
         except BaseException:
             self.rollback()
             raise

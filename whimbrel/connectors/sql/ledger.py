@@ -4,6 +4,9 @@ No unique key is relied on, as many warehouses enforce none, and no row of a chu
 a fact that is added, so lanes of one table are in nobody's way. The fence is an UPDATE of the migration's row that must
 find the epoch; it stands last in every transaction, so that its lock is held only until the commit, and a new owner
 never waits for an old one's long load.
+
+A transaction may be ended on the server by somebody else, and a server may then take the next statement as if nothing
+had been. So what is written here carries the session's guard, and what a commit kept is read again.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Any
 from whimbrel.connectors.protocols import LoadState, TableLoad
 from whimbrel.connectors.sql.dialect import SqlDialect
 from whimbrel.connectors.sql.session import Session
-from whimbrel.errors import Fenced, LoaderFailed
+from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -221,7 +224,33 @@ class SqlLedger:
         return None
 
     def record(self, chunk: Chunk, rows: int) -> None:
-        self._insert("loaded", [(*self._of(chunk.table), str(chunk.number), str(rows))])
+        values = ", ".join((*self._of(chunk.table), str(chunk.number), str(rows)))
+        guard = self._session.guard()
+        where = f" WHERE {guard}" if guard else ""
+        if self._session.execute(f"INSERT INTO {self._own('loaded')} SELECT {values}{where}") != 1:
+            raise self._ended()
+
+    @contextmanager
+    def told_apart(self) -> Iterator[None]:
+        """What is found wrong inside the block counts only if the transaction is still open: of one that was ended
+        from outside the staged rows are gone. Raises TargetInterrupted then."""
+        try:
+            yield
+        except WhimbrelError as e:
+            guard = self._session.guard() if self._session.in_transaction and not e.retryable else ""
+            if guard and not self._session.query(f"SELECT 1 WHERE {guard}"):
+                raise self._ended() from e
+            raise
+
+    def require_recorded(self, chunk: Chunk) -> None:
+        """After a commit: raise TargetInterrupted if it kept nothing."""
+        if self._session.guard() and self.recorded(chunk) is None:
+            raise self._ended()
+
+    def require_stored(self, position: Position) -> None:
+        """After a commit: raise TargetInterrupted if it kept nothing."""
+        if self._session.guard() and self.position() != position:
+            raise self._ended()
 
     def forget_loaded(self, table: TableName) -> None:
         """What was loaded of a table that is emptied in the same transaction."""
@@ -239,11 +268,18 @@ class SqlLedger:
             self.fence(epoch)
 
     def _require(self, epoch: int, assignment: str) -> None:
-        sql = f"UPDATE {self._own('progress')} SET {assignment} WHERE {self._mine} AND epoch = {int(epoch)}"  # noqa: S608
-        if self._session.execute(sql) != 1:
+        where = f"{self._mine} AND epoch = {int(epoch)}"
+        guard = self._session.guard()
+        guarded = f"{where} AND {guard}" if guard else where
+        if self._session.execute(f"UPDATE {self._own('progress')} SET {assignment} WHERE {guarded}") != 1:  # noqa: S608
+            if guard and self._session.query(f"SELECT epoch FROM {self._own('progress')} WHERE {where}"):  # noqa: S608
+                raise self._ended()
             raise Fenced(
                 f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more"
             )
+
+    def _ended(self) -> TargetInterrupted:
+        return TargetInterrupted(f"{self._dialect.title} has ended a transaction of {self._migration} before its time")
 
     def _set(self, assignments: str) -> None:
         self._session.execute(f"UPDATE {self._own('progress')} SET {assignments} WHERE {self._mine}")  # noqa: S608

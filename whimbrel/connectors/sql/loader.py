@@ -57,11 +57,12 @@ class SqlLoader:
         try:
             if staged:
                 self._prepare(pair)
-            with self._session.transaction():
+            with self._session.transaction(), self._ledger.told_apart():
                 rows = self._loaded(pair, name, staged=staged, replacing=replacing)
                 file.require_all(rows, str(target.name))
                 self._ledger.record(chunk, rows)
                 self._ledger.fence(epoch)
+            self._ledger.require_recorded(chunk)
         finally:
             self._stage.remove(self._session, name)
         return rows

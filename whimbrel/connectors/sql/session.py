@@ -47,6 +47,11 @@ class Session(ABC):
     @abstractmethod
     def _begin(self) -> None: ...
 
+    def guard(self) -> str:
+        """A condition that holds only inside the transaction in hand, which somebody may have ended on the server. ''
+        where the server itself refuses whatever follows."""
+        return ""
+
     def begin(self) -> None:
         """Begin a transaction unless one is open."""
         if not self.in_transaction:
