@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import pytest
-
 from tests.engines import Side
+from tests.faults.conftest import MARIADB, POSTGRES, runs_on, runs_on_each
 from tests.faults.plant import Migration
 from tests.faults.test_kills import CHANGES
 from tests.servers.process import wait_until
@@ -77,7 +76,7 @@ def assert_released(migration: Migration, operation: str, status: str) -> None:
     assert_clean(migration)
 
 
-@pytest.mark.parametrize("how", ENDINGS)
+@runs_on_each("how", {"cancel": POSTGRES, "stop": MARIADB})
 def test_mid_load(migration: Migration, how: str) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
@@ -92,8 +91,9 @@ def test_mid_load(migration: Migration, how: str) -> None:
     assert_clean(migration)
 
 
-@pytest.mark.parametrize(("how", "again"), [("cancel", "replication"), ("stop", "data-replication")])
-def test_while_changes_flow(migration: Migration, how: str, again: str) -> None:
+@runs_on_each("how", {"cancel": MARIADB, "stop": POSTGRES})
+def test_while_changes_flow(migration: Migration, how: str) -> None:
+    again = {"cancel": "replication", "stop": "data-replication"}[how]
     operation = migration.start()
     migration.wait_following(operation)
     assert_ended(migration, migration.end(operation, how), operation, ENDINGS[how])
@@ -104,6 +104,7 @@ def test_while_changes_flow(migration: Migration, how: str, again: str) -> None:
     assert_released(migration, operation, ENDINGS[how])
 
 
+@runs_on(POSTGRES)
 def test_cancelled_while_paused(migration: Migration) -> None:
     operation = migration.start()
     migration.wait_following(operation)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.engines import Side
+from tests.faults.conftest import MARIADB, POSTGRES, runs_on, runs_on_each
 from tests.faults.plant import Migration, Plant
 from whimbrel.cli.stack import START_SECONDS
 
@@ -20,6 +19,7 @@ def restart(side: Side) -> None:
     side.server.start()
 
 
+@runs_on(POSTGRES)
 def test_worker_killed_mid_load(migration: Migration, plant: Plant) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
@@ -31,6 +31,7 @@ def test_worker_killed_mid_load(migration: Migration, plant: Plant) -> None:
         migration.wait_equal(operation)
 
 
+@runs_on(MARIADB)
 def test_worker_killed_while_changes_flow(migration: Migration, plant: Plant) -> None:
     operation = migration.start()
     migration.wait_following(operation)
@@ -42,6 +43,7 @@ def test_worker_killed_while_changes_flow(migration: Migration, plant: Plant) ->
         migration.wait_equal(operation)
 
 
+@runs_on(MARIADB)
 def test_temporal_killed_mid_load_and_while_changes_flow(migration: Migration, plant: Plant) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
@@ -56,7 +58,7 @@ def test_temporal_killed_mid_load_and_while_changes_flow(migration: Migration, p
     migration.wait_equal(operation)
 
 
-@pytest.mark.parametrize("end", ["source", "target"])
+@runs_on_each("end", {"source": MARIADB, "target": POSTGRES})
 def test_server_killed_mid_load(migration: Migration, end: str) -> None:
     operation = migration.start_slowly()
     migration.wait_loading(operation)
@@ -66,7 +68,7 @@ def test_server_killed_mid_load(migration: Migration, end: str) -> None:
     migration.wait_equal(operation)
 
 
-@pytest.mark.parametrize("end", ["source", "target"])
+@runs_on_each("end", {"source": POSTGRES, "target": MARIADB})
 def test_server_killed_while_changes_flow(migration: Migration, end: str) -> None:
     operation = migration.start()
     migration.wait_following(operation)
