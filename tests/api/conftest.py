@@ -16,7 +16,7 @@ import pytest
 from fastapi import FastAPI
 
 from api import logins
-from api.app import create_app
+from api.app import furnish, routed
 from api.auth import create_key
 from api.results import Envelope
 from tests.api.fake import FakeOrchestrator
@@ -107,10 +107,18 @@ def temporal(catalog: Catalog) -> FakeOrchestrator:
     return FakeOrchestrator(catalog)
 
 
+@pytest.fixture(scope="session")
+def routes() -> FastAPI:
+    return routed()
+
+
 @pytest.fixture
-def app(catalog: Catalog, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
+def app(routes: FastAPI, catalog: Catalog, temporal: FakeOrchestrator, monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     monkeypatch.setattr(logins, "FIRST_SECONDS", 0.0)
-    return create_app(catalog, temporal, sync_seconds=2.0)
+    routes.user_middleware.clear()
+    routes.middleware_stack = None  # what was built of the test before
+    furnish(routes, catalog, temporal, sync_seconds=2.0)
+    return routes
 
 
 @pytest.fixture
