@@ -20,6 +20,7 @@ from api.app import furnish, routed
 from api.auth import create_key
 from api.results import Envelope
 from tests.api.fake import FakeOrchestrator
+from tests.catalogs import new_catalog
 from tests.servers.postgres import Postgres
 from whimbrel.catalog.home import api_keys_file
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord
@@ -93,7 +94,8 @@ def postgres_catalog(postgres18: Postgres) -> Iterator[str]:
 @pytest.fixture
 def catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalog]:
     url = request.getfixturevalue("postgres_catalog") if getattr(request, "param", "sqlite") == "postgres" else None
-    opened = Catalog.open(tmp_path / "home", url)
+    home = tmp_path / "home"
+    opened = Catalog.open(home, url) if url else new_catalog(home)
     if url is not None:
         with opened._database.write() as connection:
             for table in reversed(metadata.sorted_tables):

@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import running
 from activities.control import OperationControl
 from activities.patience import Trouble
+from tests.catalogs import new_catalog
 from tests.servers.process import wait_until
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
@@ -22,7 +23,7 @@ from whimbrel.model.progress import TableChangeTotals, TableProgress
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = Catalog.open(tmp_path)
+    opened = new_catalog(tmp_path)
     endpoint = {"host": "h", "user": "u", "password": "p", "database": "d"}
     opened.put_source(EndpointRecord("s", "postgres", endpoint))
     opened.put_target(EndpointRecord("t", "postgres", endpoint))

@@ -13,6 +13,7 @@ from temporalio.testing import ActivityEnvironment
 from activities import jobs
 from activities.idle import DEFAULT, look_at_idle, most_held
 from activities.messages import LookAtIdle, LookedAtIdle
+from tests.catalogs import new_catalog
 from tests.servers.postgres import Postgres
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
@@ -61,7 +62,7 @@ def catalog(tmp_path: Path, source: Source, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WHIMBREL_HOME", str(tmp_path))
     monkeypatch.setenv("WHIMBREL_HELD_BYTES", str(MOST))
     jobs._catalog.cache_clear()
-    opened = Catalog.open(tmp_path)
+    opened = new_catalog(tmp_path)
     dead = {**source.endpoint.parameters, "port": "1"}
     for name, parameters in (("s", source.endpoint.parameters), ("gone", dead)):
         opened.put_source(EndpointRecord(name, "postgres", dict(parameters)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities import jobs
+from tests.catalogs import new_catalog
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest
@@ -18,7 +19,7 @@ POSTGRES = {"host": "h", "user": "u", "password": "p", "database": "d"}
 
 @pytest.fixture
 def catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalog]:
-    opened = Catalog.open(tmp_path)
+    opened = new_catalog(tmp_path)
     opened.put_source(EndpointRecord("s", "postgres", POSTGRES))
     opened.put_target(EndpointRecord("t", "postgres", POSTGRES))
     opened.put_target(EndpointRecord("q", "kafka", {"brokers": "b:9092", "topic": "c"}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities.journal import Journal
+from tests.catalogs import new_catalog
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import CatalogUnreachable
@@ -18,7 +19,7 @@ CHANGE = ChangeProgress("0/10", "0/20", 1.5, 16, 3, 4, 5, 6, 1, 0, 12.5, 1_763_8
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Iterator[Catalog]:
-    opened = Catalog.open(tmp_path)
+    opened = new_catalog(tmp_path)
     endpoint = {"host": "h", "user": "u", "password": "p", "database": "d"}
     opened.put_source(EndpointRecord("s", "postgres", endpoint))
     opened.put_target(EndpointRecord("t", "postgres", endpoint))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalogs import new_catalog, new_database
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord
 from whimbrel.catalog.store import Catalog
 
@@ -20,13 +21,12 @@ def open_catalog(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     url = None
     if request.param == "postgres":
         server = request.getfixturevalue("postgres18")
-        database = f"catalog_{uuid.uuid4().hex[:12]}"
-        server.create_database(database)
-        url = f"postgresql://postgres:unused@127.0.0.1:{server.port}/{database}"
+        url = new_database(server, f"catalog_{uuid.uuid4().hex[:12]}")
     opened: list[Catalog] = []
 
     def open_again() -> Catalog:
-        opened.append(Catalog.open(tmp_path / "home", url))
+        home = tmp_path / "home"
+        opened.append(Catalog.open(home, url) if url else new_catalog(home))
         return opened[-1]
 
     yield open_again

@@ -18,6 +18,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.service import RPCError
 
 from activities import jobs
+from tests.catalogs import new_catalog
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord, Mode, OperationRecord, Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.connectors.protocols import Retained
@@ -236,7 +237,7 @@ async def open_house(address: str, home: Path) -> AsyncIterator[House]:
         stack.enter_context(patch.dict(os.environ, {"WHIMBREL_HOME": str(home)}))
         jobs._catalog.cache_clear()
         stack.callback(jobs._catalog.cache_clear)
-        catalog = Catalog.open(home)
+        catalog = new_catalog(home)
         stack.callback(catalog.close)
         parameters = {"host": "127.0.0.1", "user": "u", "password": SECRET, "database": "d"}
         catalog.put_source(EndpointRecord("s", "postgres", parameters))
