@@ -96,7 +96,7 @@ def test_a_chunk_is_neither_lost_nor_loaded_twice(bench: Bench, ending: Ending) 
         bench.plan()
 
     def load() -> None:
-        (chunk,) = bench.checkpoint.state().tables[bench.name].chunks
+        (chunk,) = bench.ledger.state().tables[bench.name].chunks
         assert bench.load(chunk, file, loader=bench.another_loader()) == 3
         assert bench.rows() == LOADED
 
@@ -110,10 +110,10 @@ def test_a_change_is_neither_lost_nor_applied_twice(bench: Bench, ending: Ending
     def ready() -> None:
         bench.side.change("delete from t")
         bench.put(("1", "a", None), ("2", "b", "7"))
-        bench.checkpoint.set_position(bench.epoch, position(1))
+        bench.ledger.set_position(bench.epoch, position(1))
 
     def apply() -> None:
-        if bench.checkpoint.position() != position(2):
+        if bench.ledger.position() != position(2):
             bench.apply(bench.applier(), changes)
         assert bench.rows() == CHANGED
 
