@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from api.auth import create_key
-from tests.engines import SCHEMA, TABLES
+from tests.engines import SCHEMA
 from tests.servers.mysql import MySQL
 from tests.servers.process import free_port, wait_until
 from tests.suite.running import position_order
@@ -78,7 +78,7 @@ class Migration:
         self.definition = {
             "source": f"{world.name}-sources",
             "fileTarget": f"{world.name}-targets",
-            "tables": [f"{SCHEMA}.{t}" for t in TABLES],
+            "tables": [f"{SCHEMA}.{t}" for t in world.followed],
             "threads": 2,
             "rows_per_file": rows_per_file,
         }

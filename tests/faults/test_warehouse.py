@@ -12,7 +12,10 @@ from tests.faults.test_kills import CHANGES, restart
 from tests.pairs import first
 from tests.servers.fleet import Fleet
 
-PAIRS = first([("postgres18", "snowflake")], [("mariadb", "snowflake")])
+PAIRS = first(
+    [("postgres18", "snowflake")],
+    [("mariadb", "snowflake"), ("postgres18", "databricks"), ("mariadb", "databricks")],
+)
 ROWS = 12_000  # in files of 1,500, each of which takes most of a second there
 
 

@@ -31,7 +31,7 @@ _TYPES = (
 )
 
 
-class LostLink(Exception):
+class LostLink(BaseException):  # which Thrift does not make an answer of
     """The answer is not to reach the client."""
 
 
@@ -86,8 +86,6 @@ class Service:
                 raise LostLink
         except Refused as e:
             return t.TExecuteStatementResp(status=_refused(e))
-        except LostLink:
-            raise
         except Exception as e:
             traceback.print_exc()
             return t.TExecuteStatementResp(status=_refused(Refused("INTERNAL_ERROR", f"the stand-in: {e}", "XX000")))

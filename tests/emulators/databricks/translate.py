@@ -83,7 +83,7 @@ def _require_known(tree: exp.Create) -> None:
     folded = [c.name.lower() for c in columns]
     if len(set(folded)) < len(folded):
         raise Refused("COLUMN_ALREADY_EXISTS", "a column is there twice", "42711")
-    if "UNIQUE" in tree.sql(dialect="databricks", identify=False).upper().replace("`UNIQUE`", ""):
+    if tree.find(exp.UniqueColumnConstraint):
         raise Refused("PARSE_SYNTAX_ERROR", "Syntax error at or near 'UNIQUE'", "42601")
     schema = tree.this
     if isinstance(schema, exp.Schema):

@@ -26,6 +26,7 @@ from whimbrel.errors import (
 
 _CLASS: Final = re.compile(r"\[([A-Z][A-Z0-9_]+)(?:\.([A-Z0-9_]+))?\]")
 _STATE: Final = re.compile(r"SQLSTATE:? ?([0-9A-Z]{5})")
+_PATIENCE: Final = re.compile(r"retry duration|too many (429|503)", re.IGNORECASE)  # of the driver, when it ends
 _HTTP: Final = re.compile(r"unsuccessful: (\d{3})")
 
 _DUPLICATES: Final = "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE"
@@ -97,7 +98,7 @@ def login_refusal(error: Any, parameters: Mapping[str, Any]) -> ConnectionRefuse
         )
     if name in _CATALOG:
         return missing_catalog(parameters)
-    if status in (429, 503) or type(error).__name__ == "MaxRetryDurationError" or name in _INTERRUPTED:
+    if status in (429, 503) or _PATIENCE.search(str(error)) or name in _INTERRUPTED:
         return HostUnreachable(
             f"the warehouse at {where} does not answer yet: it starts, or the service throttles ({text})",
             remedy="None needed while it is retried; otherwise start the warehouse, or let it start by itself.",
@@ -205,7 +206,7 @@ def _status(error: Any) -> int | None:
     code = context.get("http-code") if isinstance(context, dict) else None
     if code is None and (found := _HTTP.search(str(error))):
         code = found[1]
-    return int(code) if code else None
+    return int(code) if code and int(code) >= 300 else None
 
 
 def _said(error: Any) -> str:

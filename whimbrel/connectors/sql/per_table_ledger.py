@@ -260,6 +260,10 @@ class PerTableLedger:
     def record(self, epoch: int, plan: str, chunk: Chunk, rows: int) -> None:
         self._add(epoch, "loaded", f"{self._text(plan)}, {int(chunk.number)}, {int(rows)}")
 
+    def loaded_rows(self, plan: str) -> int:
+        """Of all chunks of a plan that are recorded."""
+        return sum(dict(self._of_plans("loaded", "number, loaded_rows", [plan])).values())
+
     def announced(self, table: TableName) -> list[str]:
         """The names of files that attempts to load the table have announced."""
         row = self.row()

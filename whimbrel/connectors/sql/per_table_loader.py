@@ -11,6 +11,7 @@ from whimbrel.connectors.sql.dialect import SqlDialect
 from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.per_table import ReadableStage, StatementSession
 from whimbrel.connectors.sql.per_table_ledger import PerTableLedger
+from whimbrel.connectors.sql.per_table_state import ChunkFacts
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import InternalError, LoaderFailed
 from whimbrel.model.chunk import Chunk, Format
@@ -62,17 +63,29 @@ class PerTableLoader:
             if upsert and pair.key:
                 rows = self._replaced(epoch, pair, name, file)
             else:
-                rows = self._loaded(pair, name, file, facts.file_rows)
+                rows = self._loaded(epoch, pair, name, file, facts)
         finally:
             self._stage.remove(self._session, name)
         self._ledger.record(epoch, facts.plan, chunk, rows)
         return rows
 
-    def _loaded(self, pair: Pair, name: str, file: StagedFile, earlier: int) -> int:
+    def _loaded(self, epoch: int, pair: Pair, name: str, file: StagedFile, facts: ChunkFacts) -> int:
         rows = self._stage.load(self._session, name, pair.table, [c.name for c in pair.columns])
-        if rows == 0 and earlier:
-            return earlier  # the engine knows the name: an attempt before this one has loaded it
+        if rows == 0 and file.rows:
+            # The engine knows the name: an earlier attempt has loaded it, or the driver has sent this one twice.
+            return self._replaced(epoch, pair, name, file) if pair.key else self._counted(pair, facts, file)
         file.require_all(rows, str(pair.target.name))
+        return rows
+
+    def _counted(self, pair: Pair, facts: ChunkFacts, file: StagedFile) -> int:
+        """The rows of a file that was loaded before. They cannot be told apart, but the table must be large enough."""
+        rows = facts.file_rows if facts.file else file.rows
+        there = int(self._session.query(f"SELECT COUNT(*) FROM {pair.table}")[0][0])  # noqa: S608
+        if there < self._ledger.loaded_rows(facts.plan) + rows:
+            raise LoaderFailed(
+                f"{pair.target.name}: the target says that a file of {rows} rows is loaded, but has {there} rows",
+                remedy="Reset the target table and load again; if it repeats, report it.",
+            )
         return rows
 
     def _replaced(self, epoch: int, pair: Pair, name: str, file: StagedFile) -> int:
