@@ -16,7 +16,7 @@ from whimbrel.catalog.secrets import MASK, is_secret, redact
 from whimbrel.connectors import live_sessions
 from whimbrel.connectors.deadline import within
 from whimbrel.connectors.protocols import CheckResult, Checks, Engine
-from whimbrel.connectors.queues import queue_engine
+from whimbrel.connectors.queues import queue_of
 from whimbrel.connectors.registry import DATABASE_TARGET_TYPES, QUEUE_TYPES, SOURCE_TYPES, engine, known_types
 from whimbrel.errors import ConnectionRefused, HostUnreachable, InternalError, InvalidRequest, WhimbrelError, printable
 from whimbrel.model.job import Endpoint, Job
@@ -197,9 +197,9 @@ def forget_progress(target: EndpointRecord, job: Job) -> None:
 
 
 def forget_in_queue(queue: EndpointRecord, job: Job) -> None:
-    """Remove what a migration keeps in its queue for itself. Raises as ``QueueEngine.forget`` does."""
+    """Remove what a migration keeps in its queue for itself. Raises as ``Queue.forget`` does."""
     with _without_secrets(queue.parameters):
-        queue_engine(queue.type).forget(_endpoint(queue), job)
+        queue_of(queue.type).forget(_endpoint(queue), job)
 
 
 def _checks(role: Role, record: EndpointRecord) -> Checks:

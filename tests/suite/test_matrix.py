@@ -138,7 +138,7 @@ def test_engines_have_what_they_claim(type: str) -> None:
     assert _refuses(lambda: found.open_comparison(here, "op", "source")) == (not has.source and not has.target)
     if has.target:
         assert (found.target(here, "op").finisher is not None) == has.finishes
-    assert found.capabilities.queue == hasattr(found, "writer")
+    assert (found.queue is not None) == has.queue
 
 
 def test_every_capability_is_read_by_the_product() -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import Final
 
 from whimbrel.connectors.protocols import Retained
-from whimbrel.connectors.queues import queue_engine
+from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
@@ -53,7 +53,7 @@ def clean_up(
 
     def clean_queue() -> None:
         if job.queue is not None:
-            queue_engine(job.queue.type).end_transactions(job.queue, job)
+            queue_of(job.queue.type).end_transactions(job.queue, job)
 
     def number_on() -> None:
         try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from whimbrel.connectors.protocols import Claim, Ledger, Snapshot
-from whimbrel.connectors.queues import queue_engine
+from whimbrel.connectors.registry import engine
 from whimbrel.errors import Interrupted, TargetFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TablePhase, TableProgress
@@ -65,7 +65,7 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
             pair.source.check_capture(pair.tables)
             pair.require_keys()
             if job.queue is not None:
-                queue_engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
+                engine(job.queue.type).test(job.queue)  # it is fed afterwards; better to know now
         epoch = ledger.claim()
         work = plan_load(pair, control, ledger, epoch, capture=capture, resume=resume)
         ledger.own([t.name for t in pair.target_tables])  # now that nobody else's rows are in them

@@ -8,8 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from whimbrel.codecs.ordering import after
-from whimbrel.connectors.protocols import Applier, Claim
-from whimbrel.connectors.queues import QueueWriter
+from whimbrel.connectors.protocols import Applier, Claim, QueueWriter
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.change import Segment
 from whimbrel.model.names import TableName

@@ -8,8 +8,8 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from whimbrel.codecs.ordering import after
-from whimbrel.connectors.protocols import Source
-from whimbrel.connectors.queues import QueueWriter, queue_engine
+from whimbrel.connectors.protocols import QueueWriter, Source
+from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import Interrupted, InvalidRequest
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Job
@@ -122,7 +122,7 @@ def _open_work(job: Job, control: Control, *, resume: bool, position: str | None
 @contextmanager
 def _writer(job: Job, tables: Sequence[Table]) -> Iterator[QueueWriter]:
     assert job.queue is not None
-    with closing(queue_engine(job.queue.type).writer(job.queue, job, tables)) as writer:
+    with closing(queue_of(job.queue.type).writer(job.queue, job, tables)) as writer:
         yield writer
 
 

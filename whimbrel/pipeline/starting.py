@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from whimbrel.connectors.protocols import Ledger, Source
-from whimbrel.connectors.queues import QueueState, QueueWriter
+from whimbrel.connectors.protocols import Ledger, QueueState, QueueWriter, Source
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import DataFailed, LayoutChanged, PositionLost, ReplicationFailed, WhimbrelError
 from whimbrel.model.job import Job

@@ -17,7 +17,8 @@ from tests.unit.kafka.test_envelope import KEYED, TABLES, Log, at
 from whimbrel.connectors.kafka import ENGINE, producer, sizes
 from whimbrel.connectors.kafka.position import position_topic
 from whimbrel.connectors.kafka.producer import KafkaWriter, end_transactions
-from whimbrel.connectors.queues import QueueState
+from whimbrel.connectors.protocols import QueueState
+from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, TopicMissing, ValueRefused
 from whimbrel.model.change import INSERT, Segment
 from whimbrel.model.job import Endpoint, Job
@@ -176,7 +177,7 @@ def test_forgetting_removes_the_position_and_nothing_else(kafka: Kafka) -> None:
         assert it.keeps_position_in.startswith(f"{name} on cluster ")
     assert name in kafka.topics()
     for _ in range(2):
-        ENGINE.forget(queue, job)
+        queue_of("kafka").forget(queue, job)
         assert name not in kafka.topics()
     assert len(kafka.read("told")) == 1
     others = Producer({"bootstrap.servers": kafka.brokers, "log_level": 0})
@@ -184,7 +185,7 @@ def test_forgetting_removes_the_position_and_nothing_else(kafka: Kafka) -> None:
     others.produce(name, b'{"somebody": "else"}')
     others.flush(10)
     with pytest.raises(LoaderFailed, match="no position of ours") as kept:
-        ENGINE.forget(queue, job)
+        queue_of("kafka").forget(queue, job)
     assert name in kept.value.how_to_fix
     assert name in kafka.topics()
 

@@ -16,7 +16,7 @@ from tests.servers.certificates import authority
 from tests.unit.kafka.test_envelope import Log, at
 from tests.unit.kafka.test_producer import transactions, writer
 from whimbrel.connectors.kafka import ENGINE
-from whimbrel.connectors.queues import QueueState
+from whimbrel.connectors.protocols import QueueState
 from whimbrel.errors import TlsFailed
 from whimbrel.model.job import Endpoint
 

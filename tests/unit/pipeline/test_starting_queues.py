@@ -10,7 +10,7 @@ import pytest
 
 from tests.suite.running import Watch
 from tests.unit.pipeline.test_starting import SWAPPED, TABLE
-from whimbrel.connectors.queues import QueueState
+from whimbrel.connectors.protocols import QueueState
 from whimbrel.errors import (
     LayoutChanged,
     PositionLost,

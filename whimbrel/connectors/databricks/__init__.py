@@ -22,6 +22,7 @@ class DatabricksEngine:
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
     preload: tuple[str, ...] = ()  # its driver takes most of a second, which nobody else should pay
+    queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(parameters)

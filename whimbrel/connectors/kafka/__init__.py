@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from whimbrel.connectors.kafka import config
 from whimbrel.connectors.kafka.capabilities import CAPABILITIES
-from whimbrel.connectors.protocols import Comparison, ServerInfo, Source, Target
-from whimbrel.connectors.queues import QueueEngine, QueueWriter
+from whimbrel.connectors.protocols import Comparison, Engine, Queue, QueueWriter, ServerInfo, Source, Target
 from whimbrel.errors import InvalidRequest
 from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.table import Table
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class KafkaEngine:
-    """The front door; see ``queues.QueueEngine``. Redpanda speaks the same protocol."""
+    """The front door; see ``protocols.Engine`` and ``protocols.Queue``. Redpanda speaks the same protocol."""
 
     types: tuple[str, ...] = ("kafka", "redpanda")
     capabilities = CAPABILITIES
@@ -47,6 +46,10 @@ class KafkaEngine:
             f"{endpoint.name}: {endpoint.type} is a queue, whose messages are not compared", field="type"
         )
 
+    @property
+    def queue(self) -> Queue:
+        return self
+
     def writer(self, endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> QueueWriter:
         from whimbrel.connectors.kafka.producer import KafkaWriter
 
@@ -69,4 +72,4 @@ class KafkaEngine:
         return checks.CHECKS
 
 
-ENGINE: QueueEngine = KafkaEngine()
+ENGINE: Engine = KafkaEngine()

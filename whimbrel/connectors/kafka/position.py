@@ -25,7 +25,7 @@ from whimbrel.connectors.kafka.connection import (
     mapped,
     metadata,
 )
-from whimbrel.connectors.queues import QueueState
+from whimbrel.connectors.protocols import QueueState
 from whimbrel.errors import LoaderFailed, TargetInterrupted, TopicMissing
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position

@@ -30,7 +30,7 @@ from whimbrel.connectors.kafka.sizes import (
     is_too_large,
     largest_batch,
 )
-from whimbrel.connectors.queues import QueueState
+from whimbrel.connectors.protocols import QueueState
 from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Endpoint, Job
@@ -46,7 +46,7 @@ _SERVE_EVERY = 1000  # messages between looks at what the client's threads have 
 
 
 class KafkaWriter:
-    """See ``queues.QueueWriter``."""
+    """See ``protocols.QueueWriter``."""
 
     def __init__(self, endpoint: Endpoint, job: Job, tables: Sequence[Table]) -> None:
         self._endpoint = endpoint

@@ -21,6 +21,7 @@ class MySQLEngine:
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
     preload: tuple[str, ...] = ("whimbrel.connectors.mysql.source", "whimbrel.connectors.mysql.target")
+    queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(type, parameters)

@@ -21,6 +21,7 @@ class PostgresEngine:
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
     preload: tuple[str, ...] = ("whimbrel.connectors.postgres.source", "whimbrel.connectors.postgres.target")
+    queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(parameters)

@@ -22,6 +22,7 @@ from whimbrel.connectors.protocols.engine import Capabilities, Engine, Route, Se
 from whimbrel.connectors.protocols.finisher import Finisher
 from whimbrel.connectors.protocols.ledger import Claim, Ledger, LoadState, TableLoad
 from whimbrel.connectors.protocols.loader import Loader
+from whimbrel.connectors.protocols.queue import Queue, QueueState, QueueWriter
 from whimbrel.connectors.protocols.source import (
     Buffer,
     ChangeSink,
@@ -54,6 +55,9 @@ __all__ = [
     "LoadState",
     "Loader",
     "Pace",
+    "Queue",
+    "QueueState",
+    "QueueWriter",
     "Refetch",
     "Rehearsal",
     "Rendered",

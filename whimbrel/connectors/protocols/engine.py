@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 from whimbrel.connectors.protocols.checks import Checks
 from whimbrel.connectors.protocols.comparison import Comparison
+from whimbrel.connectors.protocols.queue import Queue
 from whimbrel.connectors.protocols.source import Source
 from whimbrel.connectors.protocols.target import Target
 from whimbrel.model.chunk import Format
@@ -25,7 +26,7 @@ class Capabilities:
     layouts_in_log: bool = False  # the log says what a table looked like when its rows were written
     changes_need_key: bool = False  # the delivery level is per table: a table without a key is refused for changes
     prints_floats: bool = True  # its SQL can write a binary float's shortest exact text
-    queue: bool = False  # changes can be written to it as messages, see connectors/queues.py
+    queue: bool = False  # changes can be written to it as messages, see ``Queue``
     identifier_length: int = 63  # of the longest name of a schema, table or column
     identifier_unit: Literal["bytes", "characters"] = "characters"  # bytes are those of UTF-8
     enforces_keys: bool = True  # of two rows with one primary or unique key it refuses the second
@@ -66,6 +67,10 @@ class Engine(Protocol):
     @property
     def checks(self) -> Checks:
         """What is looked at before an operation begins, and the statements that put it right."""
+
+    @property
+    def queue(self) -> Queue | None:
+        """What it has as a queue; None for a database."""
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         """Check and normalise parameters (aliases, defaults, ports as text). Raises InvalidRequest naming the field."""
