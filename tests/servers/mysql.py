@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -38,6 +40,8 @@ MYSQL_SETTINGS = {
     "performance-schema": "OFF",
     "secure-file-priv": "NULL",
 }
+
+_initialised: dict[Flavor, Path] = {}  # new data of this process's first server, of which others get a copy
 
 
 class ClientFailed(Exception):
@@ -165,6 +169,19 @@ class MySQL:
     def _initialise(self) -> None:
         (self.folder / "tmp").mkdir(exist_ok=True)
         self._give(self.folder / "tmp")
+        if self.flavor in _initialised:
+            copied = subprocess.run(["cp", "-a", _initialised[self.flavor], self.data], capture_output=True, text=True)
+            if copied.returncode != 0:
+                raise RuntimeError(f"{self.flavor}: {copied.stderr}")
+            return
+        self._make_data()
+        place = Path(tempfile.mkdtemp(prefix="whimbrel-data-"))
+        atexit.register(shutil.rmtree, place, ignore_errors=True)
+        subprocess.run(["cp", "-a", self.data, place / "data"], check=True)
+        (place / "data" / "auto.cnf").unlink(missing_ok=True)  # each server makes its own identity
+        _initialised[self.flavor] = place / "data"
+
+    def _make_data(self) -> None:
         if self.flavor == "mysql":
             self.data.mkdir()
             self._give(self.data)
