@@ -238,8 +238,9 @@ class MySQLReader:
                 raise OSError("closed by the server")
             filled += count
             lines, taken = packets.scan(self._buffer, filled)
-            self._buffer[: filled - taken] = self._buffer[taken:filled]
-            filled -= taken
+            if taken:  # of a row larger than what comes at once nothing is moved until it is whole
+                self._buffer[: filled - taken] = self._buffer[taken:filled]
+                filled -= taken
             out += lines
             if len(out) >= OUT_BYTES:
                 write(out)
