@@ -157,26 +157,27 @@ def changes(b: Bench) -> list[Segment]:
 
 
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("first", "then"), [(False, False), (False, True), (True, False)])
 def test_changes_end_as_the_source_has_them(
-    stand: Databricks, mortal: Callable[[int], Any], tmp_path: Path, step: int
+    stand: Databricks, mortal: Callable[[int], Any], tmp_path: Path, first: bool, then: bool, step: int
 ) -> None:
+    """``first``, ``then``: whether the killed one and the next one get both batches as one."""
     b = a_bench(stand, tmp_path)
     b.at_source = {b"1": (b"1", b"two", b"5"), b"2": (b"2", b"one", b"1")}  # which has gone on meanwhile
 
-    def followed(b: Bench) -> None:
+    def followed(b: Bench, *, wide: bool) -> None:
         with closing(b.applier()) as applier:
-            for segment in changes(b):
-                stored = b.ledger.position()
-                if stored is None or stored.order < segment.position.order:
-                    b.apply(applier, segment)
+            stored = b.ledger.position()
+            left = [s for s in changes(b) if stored is None or stored.order < s.position.order]
+            b.apply(applier, *(wider(left) if wide and left else left))
 
     with closing(b):
         for limit in range(1, MOST * step, step):
             prepared(b)
             with mortal(limit) as reaper, suppress(Killed):
-                followed(b)
+                followed(b, wide=first)
             b.epoch = b.ledger.claim()
-            followed(b)
+            followed(b, wide=then)
             assert b.rows() == ["1|two|5", "2|one|1", "3|again|NULL", "4|four|44"], f"killed after statement {limit}"
             assert b.rows(1) == ["1|u|1", "2|u|2"], f"killed after statement {limit}"
             assert b.ledger.position() == position(3)
@@ -188,6 +189,12 @@ def test_changes_end_as_the_source_has_them(
         b.drop_tables()
     assert limit > 12, "the sweep has seen every statement of two batches"
     assert not [f for f in stand.staged() if f.startswith(f"kills/whimbrel/files/{b.job.operation}/")]
+
+
+def wider(segments: list[Segment]) -> list[Segment]:
+    """All as one, as it comes where more was gathered meanwhile."""
+    steps = tuple(step for segment in segments for step in segment.steps)
+    return [Segment(0, steps, segments[-1].position, True, 1, 0, {}, 0)]
 
 
 def prepared(b: Bench) -> None:

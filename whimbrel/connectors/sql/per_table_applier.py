@@ -82,7 +82,9 @@ class PerTableApplier:
         try:
             if self._steps:
                 row = self._ledger.require_free(epoch)
-                again = row.writing is not None and position.order <= row.writing.order
+                # Changes are gathered anew after a kill, so what begins before the noted end is written again.
+                stands = row.position.order if row.position else ()
+                again = row.writing is not None and stands < row.writing.order
                 if any(_moved(s) is not None for s in self._steps) and not again:
                     self._ledger.note_writing(epoch, position)
                 for step in self._steps:

@@ -215,10 +215,11 @@ class PerTableLedger:
     def store_position(self, epoch: int, position: Position, *, held: bool = False) -> bool:
         """Whether it was stored: it is not where the epoch is not the owner's, or (but for ``held``) a repair holds."""
         free = "" if held else " AND (held_until IS NULL OR held_until < CURRENT_TIMESTAMP())"
-        return self._update(f"position = {self._position(position)}, writing = NULL", f"epoch = {int(epoch)}{free}")
+        return self._update(f"position = {self._position(position)}", f"epoch = {int(epoch)}{free}")
 
     def note_writing(self, epoch: int, position: Position) -> None:
-        """That changes up to there are about to be written, which might be written again after a kill."""
+        """That changes up to there are about to be written, which might be written again after a kill: until the
+        position has come there."""
         if not self._update(f"writing = {self._position(position)}", f"epoch = {int(epoch)}"):
             raise self._fenced(epoch)
 
