@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from tests.engines import SCHEMA, TABLES
 from tests.pairs import first
 from tests.suite.running import Watch, replicating, settled
 from tests.suite.test_move import ROWS, prepare
 from tests.suite.world import World
-from whimbrel.errors import ValueRefused
+from whimbrel.errors import ReplicaIdentityMissing, ValueRefused
+from whimbrel.model.job import Job
+from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
 from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.fitting import check_fit
 from whimbrel.pipeline.repair import repair_data
 from whimbrel.pipeline.reset import reset_target
+from whimbrel.pipeline.schema import apply_schema, extract_schema
 from whimbrel.pipeline.validation import validate_data
 
 FIRST = (("postgres18", "snowflake"), ("postgres18", "databricks"))
@@ -69,3 +75,21 @@ def test_two_rows_for_one_key_are_refused_as_nothing_there_does(world: World) ->
 
     with pytest.raises(ValueRefused, match=r"suite\.parent"):
         followed()
+
+
+@pytest.mark.parametrize("world", first([("postgres18", "databricks")]), indirect=True)
+def test_a_table_without_a_key_is_refused_for_changes_before_its_rows_are_copied(world: World) -> None:
+    def whole(operation: str) -> Job:
+        return replace(world.job(operation), tables=tuple(TableName(SCHEMA, t) for t in TABLES))
+
+    world.make(10)
+    extract_schema(whole("schema"), Watch())
+    apply_schema(whole("schema"), Watch(), None)
+    found = {check.id: check for check in check_fit(whole("checks"), data=True, changes=True)}
+    assert found["target.definitions"].status == "fail"
+    assert "suite.nokey" in found["target.definitions"].message
+    with pytest.raises(ReplicaIdentityMissing, match=r"suite\.nokey"):
+        copy_data(whole("move"), Watch(), capture=True, resume=False)
+    assert world.target.lines("nokey", ["a", "b"]) == []
+    assert copy_data(whole("data"), Watch(), capture=False, resume=False).tables == len(TABLES)
+    assert world.target.lines("nokey", ["a", "b"]) == world.source.lines("nokey", ["a", "b"])
