@@ -106,8 +106,11 @@ def test_operations_and_their_end(up: Up, postgres18: Postgres) -> None:
     started = json.loads(up.run("--json", "data-replication", "m2"))
     assert "OPERATION_CONFLICT" in up.run("data", "m2", code=3)
     assert "running" in up.run("operations", "list", "--migration", "m2")
+    shown = ("--json", "operations", "get", started["operation_id"])
+    # The first load of a worker starts the fork server first, which takes seconds on a busy machine.
+    wait_until(lambda: "loader" in json.loads(up.run(*shown))["logs"], 60, "the load to tell of its table", every=0.5)
     assert "stopped" in up.run("operations", "stop", started["operation_id"])
-    found = json.loads(up.run("--json", "operations", "get", started["operation_id"]))
+    found = json.loads(up.run(*shown))
     assert found["status"] == "stopped"
     assert "public.a" in found["logs"]["loader"]
 
