@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from whimbrel.connectors.databricks import config
 from whimbrel.connectors.databricks.capabilities import CAPABILITIES
 from whimbrel.connectors.protocols import Engine, ServerInfo
-from whimbrel.errors import DriverMissing, InvalidRequest
+from whimbrel.connectors.sql.driver import require_driver
+from whimbrel.errors import InvalidRequest
 from whimbrel.model.job import Endpoint, Role
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class DatabricksEngine:
         return config.parse(parameters)
 
     def test(self, endpoint: Endpoint) -> ServerInfo:
-        _require_driver()
+        require_driver("databricks", "databricks.sql")
         from whimbrel.connectors.databricks.connection import server_info
 
         return server_info(endpoint.parameters)
@@ -41,35 +41,23 @@ class DatabricksEngine:
         raise InvalidRequest("type: Databricks is a target only", field="type")
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
-        _require_driver()
+        require_driver("databricks", "databricks.sql")
         from whimbrel.connectors.databricks.target import DatabricksTarget
 
         return DatabricksTarget(endpoint, operation)
 
     def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
-        _require_driver()
+        require_driver("databricks", "databricks.sql")
         from whimbrel.connectors.databricks import compare
 
         return compare.open_comparison(endpoint, operation, role)
 
     @property
     def checks(self) -> Checks:
-        _require_driver()
+        require_driver("databricks", "databricks.sql")
         from whimbrel.connectors.databricks import checks
 
         return checks.CHECKS
-
-
-def _require_driver() -> None:
-    try:
-        found = find_spec("databricks.sql") is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
-        raise DriverMissing(
-            "the driver of databricks is not installed",
-            remedy="Install the extra for this engine: pip install 'whimbrel[databricks]'.",
-        )
 
 
 ENGINE: Engine = DatabricksEngine()

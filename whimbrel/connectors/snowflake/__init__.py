@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from whimbrel.connectors.protocols import Engine, ServerInfo
 from whimbrel.connectors.snowflake import config
 from whimbrel.connectors.snowflake.capabilities import CAPABILITIES
+from whimbrel.connectors.sql.driver import require_driver
 from whimbrel.errors import InvalidRequest
 from whimbrel.model.job import Endpoint, Role
 
@@ -28,6 +29,7 @@ class SnowflakeEngine:
         return config.parse(parameters)
 
     def test(self, endpoint: Endpoint) -> ServerInfo:
+        require_driver("snowflake", "snowflake.connector")
         from whimbrel.connectors.snowflake.connection import server_info
 
         return server_info(endpoint.parameters)
@@ -39,17 +41,20 @@ class SnowflakeEngine:
         raise InvalidRequest("type: Snowflake is a target only", field="type")
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
+        require_driver("snowflake", "snowflake.connector")
         from whimbrel.connectors.snowflake.target import SnowflakeTarget
 
         return SnowflakeTarget(endpoint, operation)
 
     def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
+        require_driver("snowflake", "snowflake.connector")
         from whimbrel.connectors.snowflake import compare
 
         return compare.open_comparison(endpoint, operation, role)
 
     @property
     def checks(self) -> Checks:
+        require_driver("snowflake", "snowflake.connector")
         from whimbrel.connectors.snowflake import checks
 
         return checks.CHECKS
