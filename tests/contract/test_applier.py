@@ -113,6 +113,14 @@ def test_values_left_out_are_kept_or_asked_of_the_source(bench: Make) -> None:
     assert [sorted(asked) for asked in b.refetched] == [[b"7", b"8"]]  # type: ignore[type-var]
 
 
+def test_a_change_of_a_row_that_nobody_has_any_more_touches_no_other(bench: Make) -> None:
+    """All that a batch has for its table: nothing is left to write, and that is not the same as an empty table."""
+    b = bench(table("t"))
+    b.put(("1", "one", "1"))
+    b.apply(b.applier(), b.segment((UPDATE, ("8", MISSING, "80"))))
+    assert (b.rows(), b.ledger.position()) == (["1|one|1"], position(2))
+
+
 @KEYLESS
 def test_of_equal_rows_exactly_as_many_go_as_were_deleted(bench: Make) -> None:
     b = bench(table("t", key=()))

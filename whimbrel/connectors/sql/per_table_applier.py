@@ -36,11 +36,12 @@ from whimbrel.model.table import Table
 
 @dataclass(frozen=True)
 class _Step:
-    """A table's part of a batch, on the stage; without a ``name`` all its rows go. ``compacted`` is kept only where the
-    source left values out."""
+    """A table's part of a batch: a file on the stage (None: nothing is left to write), or that all rows go.
+    ``compacted`` is kept only where the source left values out."""
 
     pair: Pair
-    name: str = ""
+    name: str | None = None
+    empties: bool = False
     puts: int = 0
     compacted: Compacted | None = None
     refetch: Refetch | None = None
@@ -71,7 +72,7 @@ class PerTableApplier:
         try:
             for step in segment.steps:
                 if isinstance(step, Truncate):
-                    self._steps += [_Step(self._pair(name)) for name in step.tables]
+                    self._steps += [_Step(self._pair(name), empties=True) for name in step.tables]
                 else:
                     self._take(step, refetch)
         except BaseException:
@@ -130,7 +131,9 @@ class PerTableApplier:
         batch = staged(pair, compacted)
         if batch.num_rows:
             kept = (compacted, refetch) if compacted.unchanged else (None, None)
-            self._steps.append(_Step(pair, self._put(batch), compacted.upserts.num_rows, *kept))
+            self._steps.append(
+                _Step(pair, self._put(batch), puts=compacted.upserts.num_rows, compacted=kept[0], refetch=kept[1])
+            )
 
     def _put(self, batch: pa.RecordBatch) -> str:
         with self._files.written(batch) as path:
@@ -143,10 +146,12 @@ class PerTableApplier:
         pair = step.pair
         if step.compacted is not None:
             step = self._completed(step, again)
+        if step.empties:
+            self._session.execute(f"DELETE FROM {pair.table} WHERE {fence}")  # noqa: S608
+            return  # where it was fenced the position is too
+        if step.name is None:
+            return
         while True:
-            if not step.name:
-                self._session.execute(f"DELETE FROM {pair.table} WHERE {fence}")  # noqa: S608
-                return  # where it was fenced the position is too
             masked = step.compacted is not None
             sql = per_table_merge.put(pair, self._stage.rows(step.name), fence, removing=True, masked=masked)
             merged = self._session.merge(sql)
@@ -178,7 +183,8 @@ class PerTableApplier:
         assert compacted is not None
         assert refetch is not None
         numbers = {
-            int(row[0]) for row in self._session.query(per_table_merge.not_found(pair, self._stage.rows(step.name)))
+            int(row[0])
+            for row in self._session.query(per_table_merge.not_found(pair, self._stage.rows(step.name or "")))
         }
         moved = _moved(step)
         if again and moved is not None:
@@ -195,8 +201,8 @@ class PerTableApplier:
         whole = Compacted(compacted.deletes.slice(0, 0), found.select([c.name for c in pair.source.loaded_columns]))
         batch = pa.Table.from_batches([staged(pair, rest), staged(pair, whole)]).combine_chunks()
         puts = rest.upserts.num_rows + found.num_rows
-        name = self._put(batch.to_batches()[0]) if batch.num_rows else ""
-        return _Step(pair, name, puts, rest, refetch)
+        name = self._put(batch.to_batches()[0]) if batch.num_rows else None
+        return _Step(pair, name, puts=puts, compacted=rest, refetch=refetch)
 
     def _forget(self) -> None:
         self._steps.clear()
