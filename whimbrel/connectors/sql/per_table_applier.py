@@ -24,6 +24,7 @@ from whimbrel.connectors.sql.images import in_order, staged
 from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.per_table import ReadableStage, StatementSession
 from whimbrel.connectors.sql.per_table_ledger import PerTableLedger
+from whimbrel.connectors.sql.per_table_state import Row
 from whimbrel.connectors.sql.stage import ChangeFiles
 from whimbrel.connectors.verdicts import keyless
 from whimbrel.errors import TableMissing, TargetInterrupted, ValueRefused, WhimbrelError
@@ -67,6 +68,7 @@ class PerTableApplier:
         self._steps: list[_Step] = []
         self._left: list[str] = []  # files on the stage
         self._holder = ""
+        self._seen = ""  # who had held the target last, when it was seen free
 
     def apply(self, segment: Segment, refetch: Refetch) -> None:
         try:
@@ -82,7 +84,7 @@ class PerTableApplier:
     def commit(self, epoch: int, position: Position) -> None:
         try:
             if self._steps:
-                row = self._ledger.require_free(epoch)
+                row = self._free(epoch)
                 # Changes are gathered anew after a kill, so what begins before the noted end is written again.
                 stands = row.position.order if row.position else ()
                 again = row.writing is not None and stands < row.writing.order
@@ -143,38 +145,47 @@ class PerTableApplier:
 
     def _write(self, step: _Step, fence: str, epoch: int | None, again: bool) -> None:
         """Write one step, as often as somebody came between; ``epoch`` is None for who holds the target."""
-        pair = step.pair
-        if step.compacted is not None:
-            step = self._completed(step, again)
+        table = step.pair.table
         if step.empties:
-            self._session.execute(f"DELETE FROM {pair.table} WHERE {fence}")  # noqa: S608
-            return  # where it was fenced the position is too
-        if step.name is None:
+            # Nothing gone may mean that it was fenced.
+            while not self._session.execute(f"DELETE FROM {table} WHERE {fence}") and self._came_between(epoch):  # noqa: S608
+                pass
             return
         while True:
-            masked = step.compacted is not None
-            sql = per_table_merge.put(pair, self._stage.rows(step.name), fence, removing=True, masked=masked)
+            ready = self._completed(step, again) if step.compacted is not None else step
+            if ready.name is None:
+                return
+            masked = ready.compacted is not None
+            sql = per_table_merge.put(ready.pair, self._stage.rows(ready.name), fence, removing=True, masked=masked)
             merged = self._session.merge(sql)
             if merged.put or merged.removed or not self._came_between(epoch):
                 break
-        if merged.put != step.puts:
+        if merged.put != ready.puts:
             raise ValueRefused(
-                f"{pair.target.name}: {step.puts} rows were to be put, but {merged.put} were written",
+                f"{step.pair.target.name}: {ready.puts} rows were to be put, but {merged.put} were written",
                 remedy="Look for rows with equal keys on the target, which does not refuse them, and remove them.",
-                table=str(pair.target.name),
+                table=str(step.pair.target.name),
             )
 
     def _came_between(self, epoch: int | None) -> bool:
-        """Why nothing was written: a new owner (raises Fenced), a repair (True, once it is over), or nothing to do."""
+        """Why nothing was written: a new owner (raises Fenced), a repair (True, once it is over; it may have been over
+        before anybody looked, but has left its name), or nothing to do."""
         if epoch is None:
             row = self._ledger.row()
-            if row is None or not row.held:
+            if row is None or not row.held or row.holder != self._holder:
                 raise TargetInterrupted("the repair took too long, and lost its hold of the target")
             return False
-        held = self._ledger.require(epoch).held
-        if held:
-            self._ledger.require_free(epoch)
-        return held
+        row = self._ledger.require(epoch)
+        if not row.held and row.holder == self._seen:
+            return False
+        self._free(epoch)
+        return True
+
+    def _free(self, epoch: int) -> Row:
+        """The row, once no repair holds the target."""
+        row = self._ledger.require_free(epoch)
+        self._seen = row.holder
+        return row
 
     def _completed(self, step: _Step, again: bool) -> _Step:
         """With rows that the target cannot complete as the source has them now; those that it has not are left out,

@@ -58,14 +58,14 @@ class PerTableLedger:
         return epoch
 
     def row(self) -> Row | None:
-        columns = "epoch, version, position, writing, state, held_until > CURRENT_TIMESTAMP()"
+        columns = "epoch, version, position, writing, state, held_until > CURRENT_TIMESTAMP(), holder"
         found = self._session.query(f"SELECT {columns} FROM {self._own('progress')} WHERE {self._mine}")  # noqa: S608
         if not found:
             return None
-        epoch, version, position, writing, text, held = max(found, key=lambda row: int(row[0]))
-        return Row(
-            int(epoch), int(version), _position(position), _position(writing), State.from_json(text), text, bool(held)
-        )
+        epoch, version, position, writing, text, held, holder = max(found, key=lambda row: int(row[0]))
+        state = State.from_json(text)
+        place = _position(position), _position(writing)
+        return Row(int(epoch), int(version), *place, state, text, bool(held), holder or "")
 
     def state(self) -> LoadState:
         row = self.row()
@@ -187,7 +187,7 @@ class PerTableLedger:
 
     def free(self, epoch: int) -> str:
         """The same, and no repair holds the target."""
-        return self.fence(epoch)[:-1] + " AND (held_until IS NULL OR held_until < CURRENT_TIMESTAMP()))"
+        return self.fence(epoch)[:-1] + " AND (held_until IS NULL OR held_until <= CURRENT_TIMESTAMP()))"
 
     def holding(self, holder: str) -> str:
         """Holds for who holds the target."""
@@ -214,7 +214,7 @@ class PerTableLedger:
 
     def store_position(self, epoch: int, position: Position, *, held: bool = False) -> bool:
         """Whether it was stored: it is not where the epoch is not the owner's, or (but for ``held``) a repair holds."""
-        free = "" if held else " AND (held_until IS NULL OR held_until < CURRENT_TIMESTAMP())"
+        free = "" if held else " AND (held_until IS NULL OR held_until <= CURRENT_TIMESTAMP())"
         return self._update(f"position = {self._position(position)}", f"epoch = {int(epoch)}{free}")
 
     def note_writing(self, epoch: int, position: Position) -> None:
@@ -224,17 +224,17 @@ class PerTableLedger:
             raise self._fenced(epoch)
 
     def hold(self, holder: str) -> None:
-        """Keep appliers from writing until ``release``, or for HOLD_SECONDS. Raises TargetInterrupted when another one
-        holds."""
+        """Keep appliers from writing until ``release``, or for HOLD_SECONDS. ``holder`` is never used again: its name
+        stays, for who looks whether there was a hold. Raises TargetInterrupted when another one holds."""
         until = f"held_until = CURRENT_TIMESTAMP() + INTERVAL '{HOLD_SECONDS}' SECOND"
-        free = "(held_until IS NULL OR held_until < CURRENT_TIMESTAMP())"
+        free = "(held_until IS NULL OR held_until <= CURRENT_TIMESTAMP())"
         if self.row() is None:
             self.claim()
         if not self._update(f"holder = {self._text(holder)}, {until}", free):
             raise TargetInterrupted("another repair holds the target's tables")
 
     def release(self, holder: str) -> None:
-        self._update("holder = NULL, held_until = NULL", f"holder = {self._text(holder)}")
+        self._update("held_until = NULL", f"holder = {self._text(holder)}")
 
     def facts(self, epoch: int, chunk: Chunk) -> ChunkFacts:
         """Raises Fenced, and LoaderFailed for a chunk that is not in the plan."""

@@ -64,7 +64,8 @@ class State:
 
 @dataclass(frozen=True)
 class Row:
-    """A migration's row as it is now; ``held``: a repair keeps it just now."""
+    """A migration's row as it is now; ``held``: a repair keeps it just now. ``holder``: who keeps it, or kept it last;
+    it changes with each hold, and so tells of one that is over already."""
 
     epoch: int
     version: int
@@ -73,6 +74,7 @@ class Row:
     state: State
     text: str
     held: bool
+    holder: str
 
 
 @dataclass(frozen=True)
