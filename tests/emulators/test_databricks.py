@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.contract.bench import Bench, table
+from tests.contract.bench import MISSING, Bench, table
 from tests.engines import side_of
 from tests.servers.databricks import CLIENT, SECRET, Databricks
 from whimbrel.connectors.registry import engine
@@ -24,7 +24,7 @@ from whimbrel.errors import (
     TargetPermissionDenied,
     WhimbrelError,
 )
-from whimbrel.model.change import INSERT
+from whimbrel.model.change import INSERT, UPDATE, UPDATE_BEFORE
 from whimbrel.model.job import Endpoint
 
 errors = pytest.importorskip("databricks.sql.exc")
@@ -209,19 +209,69 @@ def test_a_load_that_is_refused_leaves_no_file_and_no_half_chunk(
     assert b.rows() == ["1|a|NULL"]
 
 
-def test_a_conflict_and_a_lost_answer_are_nothing_to_the_user(stand: Databricks, bench: Bench) -> None:
-    """Both are sent again, by us and by the driver: each is there once."""
+def interrupted(work: Callable[[], object]) -> None:
+    with pytest.raises(TargetInterrupted) as lost:
+        work()
+    assert lost.value.retryable
+
+
+def test_a_conflict_is_nothing_to_the_user_and_a_lost_answer_is_asked_for(stand: Databricks, bench: Bench) -> None:
+    """A conflict has done nothing, and the statement is sent again. What is done without an answer is not: whoever sent
+    it is told, and does it again from where the target stands."""
     b = bench
-    chunk = b.plan()[0]
+    chunk, file = b.plan()[0], b.staged(("1", "a", None))
     stand.order("statement", match="COPY INTO", error="DELTA_CONCURRENT_APPEND|files were added|2D521", times=2)
     stand.order("answered", match="COPY INTO")
     stand.order("answered", match="UPDATE `whimbrel`.`progress` SET state")
+    before = len(stand.statements())
     with closing(b.target.open_loader(b.job)) as loader:
-        assert b.load(chunk, b.staged(("1", "a", None)), loader=loader) == 1
+        interrupted(lambda: b.load(chunk, file, loader=loader))
+        sent = [s for s in stand.statements()[before:] if s.startswith("COPY INTO")]
+        assert len(sent) == 3, "two conflicts and one that was done"
+        assert b.load(chunk, file, loader=loader) == 1
     stand.order("statement", match="MERGE", error="DELTA_CONCURRENT_DELETE_READ|files were deleted|2D521")
     stand.order("answered", match="SET position")
+    segment = b.segment((INSERT, ("2", "b", "2")))
     with closing(b.applier()) as applier:
-        b.apply(applier, b.segment((INSERT, ("2", "b", "2"))))
+        interrupted(lambda: b.apply(applier, segment))
+        b.apply(applier, segment)
+    interrupted(lambda: b.ledger.data_complete(b.epoch))
     b.ledger.data_complete(b.epoch)
     assert b.rows() == ["1|a|NULL", "2|b|2"]
     assert b.ledger.state().data_complete
+
+
+def test_values_that_were_left_out_survive_a_merge_whose_answer_is_lost(stand: Databricks, bench: Bench) -> None:
+    """Sent again just like that, it would take them from rows that it has moved itself."""
+    b = bench
+    b.put(("1", "one", "1"), ("2", "two", "2"))
+    b.at_source = {b"1": (b"1", b"two", b"2"), b"2": (b"2", b"one", b"1")}
+    swapped = b.segment(
+        (UPDATE_BEFORE, ("1", None, None)),
+        (UPDATE, ("9", MISSING, "1")),
+        (UPDATE_BEFORE, ("2", None, None)),
+        (UPDATE, ("1", MISSING, "2")),
+        (UPDATE_BEFORE, ("9", None, None)),
+        (UPDATE, ("2", MISSING, "1")),
+    )
+    stand.order("answered", match=r"MERGE INTO `\w+`\.`t`")
+    with closing(b.applier()) as applier:
+        interrupted(lambda: b.apply(applier, swapped))
+        b.apply(applier, swapped)
+    assert b.rows() == ["1|two|2", "2|one|1"]
+
+
+def test_what_the_driver_sends_twice_counts_once(stand: Databricks, bench: Bench) -> None:
+    b = bench
+    chunks = b.plan(3)
+    columns = "plan, number, bounds, planned_rows, planned_bytes"
+    stand.run(f"INSERT INTO `whimbrel`.`chunks` SELECT {columns} FROM `whimbrel`.`chunks`", CATALOG)
+    assert b.ledger.state().tables[b.name].chunks == tuple(chunks)
+    ledger: Any = b.ledger
+    ledger.hold("mine")
+    ledger.hold("mine")
+    with pytest.raises(TargetInterrupted, match="another repair"):
+        ledger.hold("other")
+    ledger.release("mine")
+    ledger.hold("other")
+    ledger.release("other")

@@ -67,6 +67,9 @@ class DatabricksSession(StatementSession):
         policy = getattr(getattr(self._link.session, "backend", None), "retry_policy", None)
         if policy is not None:
             policy.stop_after_attempts_duration = WAIT_SECONDS
+            # A statement whose answer is lost may have been done, and not every one may be done again just like that.
+            # So it is an error, and whoever sent it looks where the target stands before it goes on.
+            policy.read = False
 
     def execute(self, sql: str) -> int:
         return self._repeated(lambda: self._affected(sql).get("num_affected_rows", 0))

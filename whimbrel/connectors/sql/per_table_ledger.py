@@ -83,17 +83,17 @@ class PerTableLedger:
 
     def _loads(self, state: State) -> dict[TableName, TableLoad]:
         tables = {entry.plan: name for name, entry in state.tables.items() if entry.plan}
-        chunks: dict[TableName, list[Chunk]] = {}
+        chunks: dict[TableName, dict[int, Chunk]] = {}  # by number, as a driver may send an INSERT twice
         loaded: dict[TableName, dict[int, int]] = {}
         for plan, number, bounds, rows, size in sorted(
             self._of_plans("chunks", "plan, number, bounds, planned_rows, planned_bytes", tables)
         ):
-            name = tables[plan]
-            chunks.setdefault(name, []).append(Chunk(name, int(number), json.loads(bounds), int(rows), int(size)))
+            name, n = tables[plan], int(number)
+            chunks.setdefault(name, {})[n] = Chunk(name, n, json.loads(bounds), int(rows), int(size))
         for plan, number, rows in self._of_plans("loaded", "plan, number, loaded_rows", tables):
             loaded.setdefault(tables[plan], {})[int(number)] = int(rows)
         return {
-            name: TableLoad(entry.fingerprint, tuple(chunks[name]), loaded.get(name, {}), entry.finished)
+            name: TableLoad(entry.fingerprint, tuple(chunks[name].values()), loaded.get(name, {}), entry.finished)
             for name, entry in state.tables.items()
             if name in chunks
         }
@@ -231,7 +231,9 @@ class PerTableLedger:
         if self.row() is None:
             self.claim()
         if not self._update(f"holder = {self._text(holder)}, {until}", free):
-            raise TargetInterrupted("another repair holds the target's tables")
+            row = self.row()
+            if row is None or not row.held or row.holder != holder:  # else it was sent twice, and found its own work
+                raise TargetInterrupted("another repair holds the target's tables")
 
     def release(self, holder: str) -> None:
         self._update("held_until = NULL", f"holder = {self._text(holder)}")
