@@ -23,11 +23,11 @@ EXEMPT = (
     Exemption(
         re.compile(
             r"COPY INTO `[^`]+`\.`[^`]+` FROM '/Volumes/[^']+' FILEFORMAT = PARQUET FILES = \('[^']+'\) "
-            r"COPY_OPTIONS \('mergeSchema' = 'false'\)\Z"
+            r"FORMAT_OPTIONS \('datetimeRebaseMode' = 'CORRECTED'\) COPY_OPTIONS \('mergeSchema' = 'false'\)\Z"
         ),
         "COPY INTO `s`.`t` FROM '/Volumes/c/s/v/f' FILEFORMAT = PARQUET FILES = ('x.parquet') "
-        "COPY_OPTIONS ('mergeSchema' = 'false')",
-        "sqlfluff has no COPY INTO; docs: COPY INTO t FROM source FILEFORMAT = s [ FILES = (…) ] [ COPY_OPTIONS (…) ]",
+        "FORMAT_OPTIONS ('datetimeRebaseMode' = 'CORRECTED') COPY_OPTIONS ('mergeSchema' = 'false')",
+        "sqlfluff has no COPY INTO; docs: COPY INTO t FROM source FILEFORMAT = s [ FILES = (…) ] …_OPTIONS (…)",
     ),
 )
 READER = Reader("databricks", PYTHON, EXEMPT)

@@ -25,7 +25,8 @@ SOUND = (
     "CREATE TABLE IF NOT EXISTS `s`.`t` (`id` BIGINT NOT NULL, `a b` STRING, `n` TIMESTAMP_NTZ, "
     "CONSTRAINT `t_pk` PRIMARY KEY (`id`)) TBLPROPERTIES ('delta.columnMapping.mode' = 'name')",
     "MERGE INTO `s`.`t` AS t USING (SELECT r.`id` AS `id`, r.`#o` AS `#o` FROM READ_FILES('/Volumes/c/s/v/f.parquet', "
-    "format => 'parquet') AS r WHERE EXISTS (SELECT 1 FROM `whimbrel`.`progress` WHERE epoch = 7)) AS s "
+    "format => 'parquet', datetimeRebaseMode => 'CORRECTED') AS r "
+    "WHERE EXISTS (SELECT 1 FROM `whimbrel`.`progress` WHERE epoch = 7)) AS s "
     "ON t.`id` = s.`id` WHEN MATCHED AND s.`#o` = 'D' THEN DELETE WHEN MATCHED THEN UPDATE SET `id` = s.`id` "
     "WHEN NOT MATCHED THEN INSERT (`id`) VALUES (s.`id`)",
     "SELECT CAST(CONV(SUBSTR(SHA2(`a`, 256), 1, 15), 16, 10) AS DECIMAL(38, 0)) FROM `s`.`t`",

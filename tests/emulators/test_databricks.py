@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,23 @@ def test_a_path_is_loaded_once_into_a_table_whatever_the_file_is_by_then(stand: 
     put(stand, tmp_path, "g.parquet", {"a": ["1"], "b": ["z"]})
     with pytest.raises(errors.Error, match="DELTA_FAILED_TO_MERGE_FIELDS"):
         copied(stand, "`s`.`once`", "g.parquet")
+
+
+def test_days_before_1582_are_taken_only_as_they_are_written(stand: Databricks, tmp_path: Path) -> None:
+    from whimbrel.connectors.databricks.connection import connect
+    from whimbrel.connectors.databricks.stage import DatabricksStage
+
+    stand.run("CREATE TABLE `s`.`days` (`d` DATE, `t` TIMESTAMP_NTZ)", CATALOG)
+    old = {"d": [date(1500, 2, 28), None], "t": [datetime(1, 1, 1), datetime(2026, 1, 1)]}
+    put(stand, tmp_path, "old.parquet", old)
+    with pytest.raises(errors.Error, match="ANCIENT_DATETIME"):
+        copied(stand, "`s`.`days`", "old.parquet")
+    with closing(connect(stand.parameters(CATALOG), "days")) as session:
+        stage, name = DatabricksStage(f"/Volumes/{CATALOG}/s/v", "days"), f"/Volumes/{CATALOG}/s/v/old.parquet"
+        assert stage.load(session, name, "`s`.`days`", ["d", "t"]) == 2
+        read = session.query(f"SELECT MIN(d), MIN(t) FROM {stage.rows(name)}")
+    loaded = stand.query("SELECT MIN(d), MIN(t) FROM `s`.`days`", CATALOG)
+    assert read == loaded == [(date(1500, 2, 28), datetime(1, 1, 1))]
 
 
 @pytest.mark.parametrize(

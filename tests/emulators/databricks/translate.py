@@ -11,7 +11,10 @@ from sqlglot import exp
 
 from tests.emulators.databricks.errors import Refused
 
-READ_FILES = re.compile(r"READ_FILES\(\s*'((?:[^'\\]|\\.)*)'\s*,\s*format\s*=>\s*'parquet'\s*\)", re.IGNORECASE)
+_AS_WRITTEN = r"(\s*,\s*datetimeRebaseMode\s*=>\s*'CORRECTED')?"
+READ_FILES = re.compile(
+    rf"READ_FILES\(\s*'((?:[^'\\]|\\.)*)'\s*,\s*format\s*=>\s*'parquet'{_AS_WRITTEN}\s*\)", re.IGNORECASE
+)
 _WORDS = (
     "BOOLEAN TINYINT SMALLINT INT BIGINT FLOAT DOUBLE DECIMAL TEXT VARCHAR CHAR BINARY DATE TIMESTAMP TIMESTAMPTZ "
     "TIMESTAMPNTZ TIMESTAMPLTZ"
@@ -32,9 +35,10 @@ WHERE database_name = current_database() AND schema_name <> '_stand')"""
 _CATALOG = {"columns": COLUMNS, "tables": TABLES, "schemata": SCHEMATA}
 
 
-def parsed(sql: str, path_of: Callable[[str], str]) -> Any:
-    """One statement, with names folded, files found and what Databricks does not have refused."""
-    sql = READ_FILES.sub(lambda m: f"read_parquet('{path_of(m[1])}')", sql)
+def parsed(sql: str, path_of: Callable[[str, bool], str]) -> Any:
+    """One statement, with names folded, files found and what Databricks does not have refused. ``path_of`` is told
+    whether days are to be taken as written."""
+    sql = READ_FILES.sub(lambda m: f"read_parquet('{path_of(m[1], bool(m[2]))}')", sql)
     try:
         tree = sqlglot.parse_one(sql, read="databricks")
     except sqlglot.errors.ParseError as e:

@@ -6,12 +6,14 @@ import json
 import re
 import threading
 import warnings
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from sqlglot import exp
 
 from tests.emulators.databricks.errors import Refused, of_duckdb
@@ -22,7 +24,7 @@ from tests.emulators.databricks.volumes import Volumes
 _NAME = r"`(?:[^`]|``)+`|\w+"
 _COPY = re.compile(
     rf"COPY\s+INTO\s+((?:{_NAME})(?:\.(?:{_NAME}))*)\s+FROM\s+'([^']+)'\s+FILEFORMAT\s*=\s*PARQUET\s+FILES\s*=\s*"
-    r"\('([^']+)'\)\s+COPY_OPTIONS\s*\('mergeSchema'\s*=\s*'false'\)\s*\Z",
+    r"\('([^']+)'\)\s+(FORMAT_OPTIONS\s*\('datetimeRebaseMode'\s*=\s*'CORRECTED'\)\s+)?COPY_OPTIONS\s*\('mergeSchema'\s*=\s*'false'\)\s*\Z",
     re.IGNORECASE,
 )
 _VOLUME = re.compile(rf"CREATE\s+VOLUME\s+(IF\s+NOT\s+EXISTS\s+)?({_NAME})\.({_NAME})\s*\Z", re.IGNORECASE)
@@ -81,7 +83,7 @@ class Warehouse:
         if re.match(r"(BEGIN|START)\s+TRANSACTION|COMMIT|ROLLBACK", sql, re.IGNORECASE):
             raise Refused("UNSUPPORTED_FEATURE.TRANSACTION", "transactions are not supported here", "0A000")
         if found := _COPY.match(sql):
-            return self._copy(session, _parts(found[1]), f"{found[2].rstrip('/')}/{found[3]}")
+            return self._copy(session, _parts(found[1]), f"{found[2].rstrip('/')}/{found[3]}", bool(found[4]))
         if re.match(r"COPY\s+INTO", sql, re.IGNORECASE):
             raise Refused("PARSE_SYNTAX_ERROR", "Syntax error at or near 'COPY'", "42601")
         if found := _COMMENT.match(sql):
@@ -95,7 +97,7 @@ class Warehouse:
         return self._translated(session, sql)
 
     def _translated(self, session: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
-        tree = parsed(sql, lambda name: str(self._there(name)))
+        tree = parsed(sql, lambda name, as_written: str(self._there(name, as_written)))
         if isinstance(tree, exp.Merge):
             return self._merge(session, tree)
         if isinstance(tree, exp.Drop) and tree.kind == "TABLE":
@@ -113,10 +115,14 @@ class Warehouse:
             return pa.table({name: [count] for name in names})
         return pa.table({}) if isinstance(tree, exp.Create | exp.Drop | exp.Comment | exp.TruncateTable) else table
 
-    def _there(self, name: str) -> Path:
+    def _there(self, name: str, as_written: bool) -> Path:
+        """Where a file lies. Databricks moves days before 1582 unless it is told to take them as they are written,
+        which is refused here."""
         path = self.volumes.path(name)
         if not path.is_file():
             raise Refused("CF_PATH_DOES_NOT_EXIST_FOR_READ_FILES", f"Path does not exist: {name}", "42K03")
+        if not as_written and _has_ancient_days(path):
+            raise Refused("INCONSISTENT_BEHAVIOR_CROSS_VERSION.READ_ANCIENT_DATETIME", "days before 1582", "42K0B")
         return path
 
     def _merge(self, session: duckdb.DuckDBPyConnection, tree: exp.Merge) -> pa.Table:
@@ -143,7 +149,7 @@ class Warehouse:
         }
         return pa.table({name: [count] for name, count in counts.items()})
 
-    def _copy(self, session: duckdb.DuckDBPyConnection, table: list[str], path: str) -> pa.Table:
+    def _copy(self, session: duckdb.DuckDBPyConnection, table: list[str], path: str, as_written: bool) -> pa.Table:
         """Load a path once into a table, its columns by name and in their own types."""
         schema, name = (part.lower() for part in table[-2:])
         where = f"schema_name = '{schema}' AND table_name = '{name}'"
@@ -154,7 +160,7 @@ class Warehouse:
         known = session.execute(f"SELECT 1 FROM _stand.loads WHERE {where} AND path = ?", [path]).fetchone()
         rows = 0
         if not known:
-            file = self._there(path)
+            file = self._there(path, as_written)
             for column, type, *_ in session.execute(f"DESCRIBE SELECT * FROM read_parquet('{file}')").fetchall():
                 if columns.get(column) != type:
                     raise Refused(
@@ -218,6 +224,12 @@ def _table(session: duckdb.DuckDBPyConnection) -> pa.Table:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a copy that does not matter here
         return session.to_arrow_table()
+
+
+def _has_ancient_days(file: Path) -> bool:
+    columns = [c for c in pq.read_table(file).columns if pa.types.is_date(c.type) or pa.types.is_timestamp(c.type)]
+    first = [pc.min(c).cast(pa.date32()).as_py() for c in columns if c.null_count < len(c)]
+    return any(day < date(1582, 10, 15) for day in first)
 
 
 def _parts(name: str) -> list[str]:

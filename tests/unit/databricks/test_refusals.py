@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from whimbrel.connectors.databricks.refusals import is_conflict, login_refusal, server_refusal
@@ -99,3 +101,28 @@ def test_a_token_that_ends_under_way_says_what_to_do() -> None:
 def test_a_script_is_cut_where_a_statement_ends() -> None:
     script = "-- a; b\nCREATE TABLE `a;'b` (a INT);COMMENT ON TABLE `t` IS 'it\\'s;'"
     assert list(statements(script)) == ["CREATE TABLE `a;'b` (a INT)", "COMMENT ON TABLE `t` IS 'it\\'s;'"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Max retries exceeded with url: /shop/f?X-Amz-Signature=s3cret&X-Amz-Security-Token=s3cret (Caused by x)",
+        "Error during request to server: https://store.example.net/f?sig=s3cret",
+        "Staging operation over HTTP was unsuccessful: 403-see https://store.example.net/f?sig=s3cret",
+        "[FAILED_READ_FILE] cannot read 'abfss://c@store/f?sv=1&sig=s3cret' SQLSTATE: KD001",
+    ],
+)
+def test_what_opens_an_address_is_not_told(text: str) -> None:
+    told = [server_refusal(DatabaseError(text)), login_refusal(RequestError(text), WHERE)]
+    assert [str(e.to_json()) for e in told if "s3cret" in str(e.to_json())] == []
+    assert any("?…" in e.message for e in told)
+
+
+def test_the_driver_logs_no_addresses(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("databricks.sql")
+    import whimbrel.connectors.databricks.connection  # noqa: F401
+
+    for name in ("databricks.sql.common.unified_http_client", "databricks.sql.cloudfetch.downloader"):
+        logging.getLogger(name).error("HTTP request failed: %s", "https://store.example.net/f?sig=s3cret")
+    logging.getLogger("urllib3.connectionpool").warning("Retrying: %s", "/f?sig=s3cret")
+    assert caplog.text == ""

@@ -22,6 +22,7 @@ LONGEST_BATCH = 3600  # seconds
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,255}")
 _PATH = re.compile(r"/?[A-Za-z0-9._/-]{1,512}")
 _VOLUME = re.compile(r"/Volumes/([^/'\\\x00]+)/([^/'\\\x00]+)/([^/'\\\x00]+)/?")
+_SECRET = re.compile(r"[!-~]+")  # what a header can carry: one that does not would be told with the driver's error
 _LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -57,6 +58,9 @@ def _check(parsed: Mapping[str, Any]) -> None:
         raise _refuse("server_hostname", "must be a host like 'dbc-0a1b2c3d.cloud.databricks.com', not a URL")
     if not _PATH.fullmatch(parsed["http_path"]):
         raise _refuse("http_path", "must be a path like '/sql/1.0/warehouses/0123456789abcdef'")
+    for field in ("access_token", "client_id", "client_secret"):
+        if field in parsed and not _SECRET.fullmatch(parsed[field]):
+            raise _refuse(field, "must be of letters, digits and signs of ASCII, without blanks or ends of lines")
     by_client = "client_id" in parsed or "client_secret" in parsed
     if by_client and not ("client_id" in parsed and "client_secret" in parsed):
         raise _refuse("client_secret" if "client_id" in parsed else "client_id", "is required beside the other one")

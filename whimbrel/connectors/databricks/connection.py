@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,11 @@ from whimbrel.connectors.protocols import ServerInfo
 from whimbrel.connectors.sql.per_table import Merged, StatementSession
 from whimbrel.errors import HostUnreachable, TargetInterrupted
 from whimbrel.model.job import Role, session_name
+
+# The driver logs the addresses of uploads, which open them for whoever has them, when something fails; so does its
+# transport with each repetition. What fails comes as an error, and is told without them.
+logging.getLogger("databricks").setLevel(logging.CRITICAL)
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 START_SECONDS: Final = 60  # for a warehouse to answer; the step that waits says so, and tries again
 WAIT_SECONDS: Final = 120  # for a throttled or restarted service, within a session

@@ -27,6 +27,7 @@ from whimbrel.errors import (
 _CLASS: Final = re.compile(r"\[([A-Z][A-Z0-9_]+)(?:\.([A-Z0-9_]+))?\]")
 _STATE: Final = re.compile(r"SQLSTATE:? ?([0-9A-Z]{5})")
 _PATIENCE: Final = re.compile(r"retry duration|too many (429|503)", re.IGNORECASE)  # of the driver, when it ends
+_SIGNED: Final = re.compile(r"(/[^\s?]*)\?[^\s)>\]}]*")  # of an address: what follows may be a signature or a token
 _HTTP: Final = re.compile(r"unsuccessful: (\d{3})")
 
 _DUPLICATES: Final = "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE"
@@ -210,8 +211,8 @@ def _status(error: Any) -> int | None:
 
 
 def _said(error: Any) -> str:
-    """The first line of the vendor's own words."""
+    """The first line of the vendor's own words, addresses without what may open them."""
     context = getattr(error, "context", None) or {}
     inner = context.get("error-message") if isinstance(context, dict) else None
     lines = [line.strip() for line in str(inner or error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
+    return _SIGNED.sub(r"\1?…", lines[0])[:300] if lines else type(error).__name__

@@ -12,6 +12,9 @@ from whimbrel.connectors.databricks.dialect import DIALECT
 from whimbrel.connectors.sql.session import Session
 from whimbrel.errors import TableMissing
 
+# Its reader of Parquet takes days before 1582 in a file that Spark did not write for days of the Julian calendar.
+_AS_WRITTEN = "'datetimeRebaseMode' = 'CORRECTED'"
+
 
 class DatabricksStage:
     """See ``sql.per_table.ReadableStage``. Each operation has a folder of its own; an announced file belongs to its
@@ -38,11 +41,11 @@ class DatabricksStage:
         assert isinstance(session, DatabricksSession)
         return session.written(
             f"COPY INTO {table} FROM {DIALECT.literal(folder)} FILEFORMAT = PARQUET FILES = ({DIALECT.literal(file)}) "
-            "COPY_OPTIONS ('mergeSchema' = 'false')"
+            f"FORMAT_OPTIONS ({_AS_WRITTEN}) COPY_OPTIONS ('mergeSchema' = 'false')"
         )
 
     def rows(self, name: str) -> str:
-        return f"READ_FILES({DIALECT.literal(name)}, format => 'parquet')"
+        return f"READ_FILES({DIALECT.literal(name)}, format => 'parquet', datetimeRebaseMode => 'CORRECTED')"
 
     def remove(self, session: Session, name: str) -> None:
         assert isinstance(session, DatabricksSession)
