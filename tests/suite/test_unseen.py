@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from tests.engines import SCHEMA
-from tests.suite.conftest import PAIRS
 from tests.suite.running import Running, Watch, replicating
 from tests.suite.world import World
 from whimbrel.errors import Interrupted, LayoutChanged, SourceInterrupted, TargetNotEmpty, WhimbrelError
@@ -96,7 +95,7 @@ def parted(world: World) -> Iterator[Parted]:
             running.end()
 
 
-on_postgres = pytest.mark.parametrize("world", PAIRS[:1], indirect=True)
+on_postgres = pytest.mark.parametrize("world", [("postgres15", "postgres18")], indirect=True)
 
 
 class Once(Watch):
