@@ -96,7 +96,9 @@ def _failure(error: WhimbrelError, control: OperationControl, patient: bool) -> 
     if activity.is_cancelled() or not is_retryable(error) or _is_last_attempt():
         control.log(role, f"{attempt} failed: {error.message}")
         return as_failure(error)
-    if isinstance(error, HostUnreachable) and not control.begun and _tried_for() > FIRST_CONTACT:
+    # an operation that waited for a place, or paused before it began, has had no second try yet
+    again = activity.info().attempt > 1
+    if isinstance(error, HostUnreachable) and not control.begun and again and _tried_for() > FIRST_CONTACT:
         control.log(role, f"{attempt} failed, nothing was begun yet: {error.message}")
         return as_failure(error, retryable=False)
     if not patient:

@@ -9,8 +9,10 @@ from dataclasses import replace
 import pytest
 
 from tests.contract.bench import Bench, position, table
+from whimbrel.connectors.protocols import LoadState
 from whimbrel.errors import Fenced
 from whimbrel.model.position import Position
+from whimbrel.pipeline.cleanup import forget_progress
 
 Make = Callable[..., Bench]
 
@@ -135,3 +137,13 @@ def test_tables_are_owned_until_they_are_disowned(bench: Make) -> None:
     b.ledger.clear(b.epoch, "next")
     b.ledger.disown(names[:1])
     assert b.ledger.owned() == frozenset(names[1:])
+
+
+def test_of_a_migration_that_is_deleted_nothing_is_kept(bench: Make) -> None:
+    b = bench(table("t"))
+    b.plan()
+    b.ledger.own([b.targets[0].name])
+    assert b.target.has_ledger()
+    forget_progress(b.job)
+    assert b.ledger.state() == LoadState(0, "", None, False, 0)
+    assert (b.ledger.owned(), b.ledger.position()) == (frozenset(), None)

@@ -1,4 +1,5 @@
-"""A warehouse ends our transaction between any two statements and takes the next one as if nothing had been."""
+"""A warehouse ends our transaction between any two statements, and says so with the next one or takes it as if nothing
+had been."""
 
 from __future__ import annotations
 
@@ -47,17 +48,18 @@ class Ending:
             self.statements += 1
 
 
-@pytest.fixture
-def bench(fleet: Fleet, tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture(params=["silent", pytest.param("told", marks=pytest.mark.long)])
+def bench(request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path) -> Iterator[Bench]:
     server = running_end(fleet, "snowflake")
     assert isinstance(server, Snowflake)
     side = side_of(server, "snowflake", "aborted", "ends")
     side.drop_leftovers()
     silent = server.folder / "silent"
-    silent.touch()
+    if request.param == "silent":
+        silent.touch()
     with closing(Bench(side, [table("t", key=())], tmp_path, "aborted")) as made:
         yield made
-    silent.unlink()
+    silent.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -118,3 +120,40 @@ def test_a_change_is_neither_lost_nor_applied_twice(bench: Bench, ending: Ending
         assert bench.rows() == CHANGED
 
     assert at_every_statement(ending, ready, apply) >= 4
+
+
+def test_a_repair_whose_hold_has_ended_writes_nothing(bench: Bench, ending: Ending) -> None:
+    """What it read may be older by then than what the applier it kept waiting has written."""
+    older = bench.segment((DELETE, ("1", "a", None)), (INSERT, ("1", "older", None)))
+
+    def ready() -> None:
+        bench.side.change("delete from t")
+        bench.put(("1", "a", None))
+
+    def repair() -> None:
+        with closing(bench.target.open_holder(bench.job, bench.tables, bench.targets)) as holder:
+            holder.hold()
+            holder.apply(older, bench.refetch)
+            holder.release()
+
+    def refused() -> None:
+        try:
+            repair()
+        except TargetInterrupted:
+            assert bench.rows() == ["1|a|NULL"]
+            raise
+
+    assert at_every_statement(ending, ready, refused) >= 4
+    ready()
+    repair()
+    assert bench.rows() == ["1|older|NULL"]
+
+
+def test_an_epoch_is_given_to_one_only(bench: Bench, ending: Ending) -> None:
+    given: list[int] = []
+
+    def claim() -> None:
+        given.append(bench.ledger.claim())
+
+    assert at_every_statement(ending, lambda: None, claim) >= 2
+    assert len(set(given)) == len(given)

@@ -10,11 +10,9 @@ from whimbrel.connectors.protocols import Retained
 from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
-from whimbrel.model.names import TableName
 from whimbrel.pipeline.pair import open_pair, open_source, open_target
 from whimbrel.pipeline.staging import Staging
 
-_PROGRESS = TableName("whimbrel", "progress")
 NUMBERING_SECONDS: Final = 5  # to wait for a locked table: who ends an operation waits for this
 
 
@@ -75,7 +73,7 @@ def held(job: Job) -> Retained | None:
 def forget_progress(job: Job) -> None:
     """Remove what the target keeps of a migration that is deleted: position, plans, layouts. Its rows stay."""
     with open_target(job) as target:
-        if target.existing([_PROGRESS]):
+        if target.has_ledger():
             with closing(target.ledger(job.migration)) as ledger:
                 ledger.remove()
 
@@ -90,7 +88,7 @@ def _number_on(job: Job) -> None:
     """Let the target number its own rows, however the operation ended: whoever followed the changes may have been
     killed. Nothing to do where none were followed."""
     with open_target(job) as target:
-        if not target.existing([_PROGRESS]):
+        if not target.has_ledger():
             return
         with closing(target.ledger(job.migration)) as ledger:
             state = ledger.state()
@@ -107,7 +105,7 @@ def _capture_is_useless(job: Job) -> bool:
     Its slot would only make the source keep its log for nobody.
     """
     with open_target(job) as target:
-        if not target.existing([_PROGRESS]):
+        if not target.has_ledger():
             return False
         with closing(target.ledger(job.migration)) as ledger:
             state = ledger.state()

@@ -254,6 +254,9 @@ class Target:
     def nonempty(self, names: Sequence[TableName]) -> tuple[TableName, ...]:
         return tuple(n for n in names if self.world.target.get(n))
 
+    def has_ledger(self) -> bool:
+        return True
+
     def ledger(self, migration: str) -> Progress:
         return self.world.progress
 

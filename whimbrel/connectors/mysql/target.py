@@ -35,6 +35,7 @@ from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
+_PROGRESS = TableName("whimbrel", "progress")
 _AT_ONCE = 200  # tables asked about in one statement
 _DEFAULT_SCHEMAS = {"postgres": "public", "sqlserver": "dbo"}
 
@@ -148,6 +149,9 @@ class MySQLTarget:
 
     def ledger(self, migration: str) -> Ledger:
         return MySQLLedger(self.endpoint.parameters, self.operation, migration)
+
+    def has_ledger(self) -> bool:
+        return bool(self.existing([_PROGRESS]))
 
     def open_loader(self, job: Job) -> Loader:
         return MySQLLoader(self.endpoint.parameters, job)

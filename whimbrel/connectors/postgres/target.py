@@ -23,6 +23,7 @@ from whimbrel.model.job import Endpoint, Job, session_name
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
+_PROGRESS = TableName("whimbrel", "progress")
 _VIRTUAL_COLUMNS_SINCE = 180000
 _GONE_SECONDS = 30.0
 
@@ -98,6 +99,9 @@ class PostgresTarget:
 
     def ledger(self, migration: str) -> Ledger:
         return PostgresLedger(self._connect(), migration)
+
+    def has_ledger(self) -> bool:
+        return bool(self.existing([_PROGRESS]))
 
     def open_loader(self, job: Job) -> Loader:
         return PostgresLoader(self._connect(), job.migration)

@@ -25,6 +25,9 @@ class Target(Catalogue, Definer, Protocol):
     def ledger(self, migration: str) -> Ledger:
         """The migration's progress kept in the target itself (schema or database 'whimbrel'). Made when absent."""
 
+    def has_ledger(self) -> bool:
+        """Whether there is anything in which progress could be kept; nothing is made by asking."""
+
     def open_loader(self, job: Job) -> Loader: ...
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Applier: ...

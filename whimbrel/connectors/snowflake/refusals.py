@@ -40,7 +40,7 @@ _NETWORK: Final = frozenset(
 )
 _SESSION_GONE: Final = frozenset({390110, 390111, 390112, 390114, 390195, 390318})
 _INTERRUPTED: Final = frozenset(
-    {604, 625, 630, 1200, 90031, 300002, 300005, 370001}
+    {604, 625, 630, 670, 1200, 90031, 300002, 300005, 370001}
 )  # aborted, cancelled, locked, busy
 _LOCKED: Final = frozenset({625, 1200})
 _SUSPENDED: Final = frozenset({606, 90073, 90064})

@@ -30,6 +30,7 @@ class SnowflakeTarget(SqlTarget):
     """See ``protocols.Target``."""
 
     dialect = DIALECT
+    progress = TableName(SCHEMA, "PROGRESS")
 
     def connect(self) -> SnowflakeSession:
         return connect(self._endpoint.parameters, self._operation)

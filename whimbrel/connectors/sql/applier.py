@@ -78,6 +78,7 @@ class SqlApplier:
         try:
             for pair in self._pairs.values():
                 self._stage_for(pair)
+            self._session.bound_waits(1)
             self._session.begin()
             self._ledger.lock()
         except BaseException:
@@ -85,7 +86,9 @@ class SqlApplier:
             raise
 
     def release(self) -> None:
+        """What was written is older than what others may have written since, if the hold has ended before."""
         try:
+            self._ledger.require_open()
             self._session.commit()
         except BaseException:
             self.rollback()

@@ -66,7 +66,15 @@ class SqlLedger:
                 "WHEN NOT MATCHED THEN INSERT (migration, epoch, operation, data_complete, snapshots) "
                 f"VALUES (q.m, {first}, '', FALSE, 0)"
             )
-            return int(self._session.query(f"SELECT MAX(epoch) FROM {self._own('progress')} WHERE {self._mine}")[0][0])  # noqa: S608
+            epoch = self._newest()
+            self.fence(epoch)
+        if self._session.guard() and self._newest() < epoch:
+            raise self._ended()  # a commit of nothing: the epoch is still somebody else's
+        return epoch
+
+    def _newest(self) -> int:
+        """0 before the first claim."""
+        return int(self._session.query(f"SELECT MAX(epoch) FROM {self._own('progress')} WHERE {self._mine}")[0][0] or 0)  # noqa: S608
 
     def state(self) -> LoadState:
         rows = self._select("progress", "epoch, operation, position, data_complete, snapshots")
@@ -208,9 +216,8 @@ class SqlLedger:
         self._require(epoch, f"position = {self._position(position)}")
 
     def lock(self) -> None:
-        """Keep every other transaction that would end with the fence from ending. Waits about a second for those that
-        are at it: raises TargetInterrupted."""
-        self._session.bound_waits(1)
+        """Keep every other transaction that would end with the fence from ending. Waits for those that are at it as
+        long as the session would: raises TargetInterrupted."""
         self._set("epoch = epoch")
 
     def recorded(self, chunk: Chunk) -> int | None:
@@ -237,10 +244,15 @@ class SqlLedger:
         try:
             yield
         except WhimbrelError as e:
-            guard = self._session.guard() if self._session.in_transaction and not e.retryable else ""
-            if guard and not self._session.query(f"SELECT 1 WHERE {guard}"):
-                raise self._ended() from e
+            if not e.retryable:
+                self.require_open()
             raise
+
+    def require_open(self) -> None:
+        """Raise TargetInterrupted unless the transaction in hand is the one that was begun, if one was."""
+        guard = self._session.guard() if self._session.in_transaction else ""
+        if guard and not self._session.query(f"SELECT 1 WHERE {guard}"):
+            raise self._ended()
 
     def require_recorded(self, chunk: Chunk) -> None:
         """After a commit: raise TargetInterrupted if it kept nothing."""
@@ -272,8 +284,7 @@ class SqlLedger:
         guard = self._session.guard()
         guarded = f"{where} AND {guard}" if guard else where
         if self._session.execute(f"UPDATE {self._own('progress')} SET {assignment} WHERE {guarded}") != 1:  # noqa: S608
-            if guard and self._session.query(f"SELECT epoch FROM {self._own('progress')} WHERE {where}"):  # noqa: S608
-                raise self._ended()
+            self.require_open()
             raise Fenced(
                 f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more"
             )

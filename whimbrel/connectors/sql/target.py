@@ -38,6 +38,7 @@ class SqlTarget(ABC):
 
     finisher = None  # keys stand in CREATE TABLE; there is no index, no foreign key and no numbering
     dialect: SqlDialect
+    progress: TableName = TableName("whimbrel", "progress")  # where the ledger stands, as the catalog writes it
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
         self._endpoint, self._operation = endpoint, operation
@@ -172,6 +173,9 @@ class SqlTarget(ABC):
 
     def ledger(self, migration: str) -> Ledger:
         return SqlLedger(self._opened(), self.dialect, migration)
+
+    def has_ledger(self) -> bool:
+        return bool(self.existing([self.progress]))
 
     def open_loader(self, job: Job) -> Loader:
         return SqlLoader(self._opened(), self.dialect, self.stage(), job.migration)
