@@ -40,6 +40,7 @@ class TableWork:
     loaded: dict[int, int] = field(default_factory=dict)
     finished: bool = False
     upsert: bool = False
+    started: bool = False  # rows of the plan may be there, or may still come
 
     @property
     def waiting(self) -> list[Chunk]:
@@ -121,7 +122,7 @@ def _cannot_join(pair: Pair, state: LoadState) -> TableNotLoaded:
 
 
 def _start_over(pair: Pair, ledger: Ledger, epoch: int, state: LoadState) -> None:
-    """Empty what an unfinished load of ours left, refuse rows of anybody else's, forget the rest."""
+    """Empty what an unfinished load of ours left or may still bring, refuse rows of anybody else's, forget the rest."""
     filled = set(pair.target.nonempty([t.name for t in pair.target_tables]))
     begun = state.snapshots > 0 and not state.data_complete
     ours = {t.name for s, t in pair.both if begun and s.name in state.tables}
@@ -135,7 +136,8 @@ def _start_over(pair: Pair, ledger: Ledger, epoch: int, state: LoadState) -> Non
         )
     with closing(pair.target.open_loader(pair.job)) as loader:
         for source, target in pair.both:
-            if target.name in filled:
+            load = state.tables.get(source.name)
+            if target.name in filled or (target.name in ours and load is not None and load.started):
                 loader.truncate(epoch, source.name, target.name)
     ledger.clear(epoch, pair.job.operation)
     remove_packet(pair.job.workdir)
@@ -159,9 +161,11 @@ def _table_work(
             remedy=_AFRESH,
         )
     work = load and TableWork(number, source, target, load.chunks, dict(load.loaded), load.finished)
+    if work and load:
+        work.started = load.started
     if work and (not work.waiting or pair.source.plan_holds(source, work.chunks)):
         return work
-    if work and work.loaded:  # its rows lie elsewhere by now: what is left of the plan would miss some
+    if work and work.started:  # its rows lie elsewhere by now: what is left of the plan would miss some
         with closing(pair.target.open_loader(pair.job)) as loader:
             loader.truncate(epoch, source.name, target.name)
     chunks = pair.source.plan(source, pair.job.rows_per_file, CHUNK_BYTES)
@@ -202,7 +206,7 @@ def _unique(table: Table) -> set[tuple[str, ...]]:
 def _prepare_mixing(pair: Pair, control: Control, epoch: int, work: list[TableWork]) -> None:
     """Give half-loaded tables their key now, so that the second snapshot's rows can replace the first one's."""
     for table in work:
-        if table.waiting and table.loaded:
+        if table.waiting and table.started:
             control.log("loader", f"{table.source.name}: {len(table.waiting)} of {len(table.chunks)} chunks are left")
             if (finisher := pair.target.finisher) is not None:
                 finisher.indexes(table.source, table.target, lambda: False, Claim(pair.job.migration, epoch))

@@ -50,6 +50,12 @@ class TableLoad:
     chunks: tuple[Chunk, ...]
     loaded: Mapping[int, int]  # chunk number -> rows
     finished: bool  # indexes and keys are built
+    announced: bool = False  # where a load and its record are two transactions: one has begun that may still come in
+
+    @property
+    def started(self) -> bool:
+        """Whether rows of this plan may be in the table, or may still come into it."""
+        return bool(self.loaded) or self.announced
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,15 @@ class PerTableLedger:
             chunks.setdefault(name, {})[n] = Chunk(name, n, json.loads(bounds), int(rows), int(size))
         for plan, number, rows in self._of_plans("loaded", "plan, number, loaded_rows", tables):
             loaded.setdefault(tables[plan], {})[int(number)] = int(rows)
+        begun = {plan for (plan,) in self._of_plans("announced", "DISTINCT plan", tables)}
         return {
-            name: TableLoad(entry.fingerprint, tuple(chunks[name].values()), loaded.get(name, {}), entry.finished)
+            name: TableLoad(
+                entry.fingerprint,
+                tuple(chunks[name].values()),
+                loaded.get(name, {}),
+                entry.finished,
+                announced=entry.plan in begun,
+            )
             for name, entry in state.tables.items()
             if name in chunks
         }
@@ -267,12 +274,14 @@ class PerTableLedger:
         """Of all chunks of a plan that are recorded."""
         return sum(dict(self._of_plans("loaded", "number, loaded_rows", [plan])).values())
 
-    def announced(self, table: TableName) -> list[str]:
-        """The names of files that attempts to load the table have announced."""
+    def in_flight(self, table: TableName) -> list[str]:
+        """The names of files that attempts to load the table have announced, of chunks that are not recorded."""
         row = self.row()
         entry = row.state.tables.get(table) if row else None
-        found = self._of_plans("announced", "file", [entry.plan] if entry and entry.plan else [])
-        return sorted({str(file) for (file,) in found})
+        plans = [entry.plan] if entry and entry.plan else []
+        done = {int(number) for (number,) in self._of_plans("loaded", "number", plans)}
+        found = self._of_plans("announced", "number, file", plans)
+        return sorted({str(file) for number, file in found if int(number) not in done})
 
     def empty(self, epoch: int, table: TableName, target: TableName) -> None:
         """Take all rows out of the target table and forget what was loaded of it. What is cut between the two, the

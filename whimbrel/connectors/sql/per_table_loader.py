@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whimbrel.connectors.sql import per_table_merge
@@ -12,6 +15,7 @@ from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.per_table import ReadableStage, StatementSession
 from whimbrel.connectors.sql.per_table_ledger import PerTableLedger
 from whimbrel.connectors.sql.per_table_state import ChunkFacts
+from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import InternalError, LoaderFailed
 from whimbrel.model.chunk import Chunk, Format
@@ -27,10 +31,20 @@ class PerTableLoader:
     A file is announced before it is loaded, and the engine loads each name once. Whoever comes after a death finds the
     announced name and loads under it again: the rows are there once, whoever was faster. The fence is looked at after
     the announcement, so that an older owner either has announced before the new one looks, or loads nothing.
+
+    Before rows come another way, or all of them go, a name that was announced and not recorded is used up: a file
+    without rows is loaded under it, so that a load of it that is still under way is refused or passed over.
     """
 
-    def __init__(self, session: StatementSession, dialect: SqlDialect, stage: ReadableStage, migration: str) -> None:
-        self._session, self._dialect, self._stage = session, dialect, stage
+    def __init__(
+        self,
+        session: StatementSession,
+        dialect: SqlDialect,
+        stage: ReadableStage,
+        migration: str,
+        reflect: Callable[[Session, Sequence[TableName]], Mapping[TableName, Table]],
+    ) -> None:
+        self._session, self._dialect, self._stage, self._reflect = session, dialect, stage, reflect
         self._ledger = PerTableLedger(session, dialect, migration)
 
     def load(
@@ -54,13 +68,19 @@ class PerTableLoader:
             pass  # whole, and what was written
         file.require_all(pq.read_metadata(file.path).num_rows, str(target.name))  # what is loaded cannot be undone
         pair = Pair(0, source, target, self._dialect)
-        name = facts.file or self._stage.new_name()
+        by_key = upsert and bool(pair.key)
         if facts.file is None:
+            name = self._stage.new_name()
             self._ledger.announce(epoch, facts.plan, chunk, name, file.rows)
+        elif by_key:
+            self._use_up(facts.file, target.name)
+            name = self._stage.new_name()
+        else:
+            name = facts.file
         try:
             self._stage.put_as(self._session, file.path, name)
             self._ledger.require(epoch)
-            if upsert and pair.key:
+            if by_key:
                 rows = self._replaced(epoch, pair, name, file)
             else:
                 rows = self._loaded(epoch, pair, name, file, facts)
@@ -102,11 +122,23 @@ class PerTableLoader:
         return written
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
-        """What somebody else may still be about to load finds its file gone."""
+        """What somebody else may still be about to load is passed over."""
         self._ledger.require(epoch)
-        for name in self._ledger.announced(source):
-            self._stage.remove(self._session, name)
+        for name in self._ledger.in_flight(source):
+            self._use_up(name, target)
         self._ledger.empty(epoch, source, target)
+
+    def _use_up(self, name: str, target: TableName) -> None:
+        """Load no rows under a name, unless it is loaded already; the file is gone afterwards."""
+        columns = self._reflect(self._session, [target])[target].columns[:1]  # a file needs one
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "none.parquet"
+            pq.write_table(pa.table({c.name: pa.array([], c.type.arrow) for c in columns}), path)
+            try:
+                self._stage.put_as(self._session, path, name)
+                self._stage.load(self._session, name, self._dialect.qualified(target), [c.name for c in columns])
+            finally:
+                self._stage.remove(self._session, name)
 
     def close(self) -> None:
         self._session.close()

@@ -29,7 +29,7 @@ class PerTableTarget(SqlTarget):
         return PerTableLedger(self._opened(), self.dialect, migration)
 
     def open_loader(self, job: Job) -> Loader:
-        return PerTableLoader(self._statements(), self.dialect, self.stage(), job.migration)
+        return PerTableLoader(self._statements(), self.dialect, self.stage(), job.migration, self.reflected)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
         return PerTableApplier(self._statements(), self.dialect, self.stage(), job, source, target)
