@@ -11,6 +11,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 READ_SECONDS = 300
+_ALIKE = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"'(?:[^'\\]|''|\\.)*'", "''"),
+        (r'"(?:[^"]|"")*"', '"x"'),
+        (r"`(?:[^`]|``)*`", "`x`"),
+        (r"\b[0-9a-f]{32}\b", "0"),
+        (r"(?<![A-Za-z])\d+(?:\.\d+)?\b", "0"),
+        (r"\b(?:NULL|TRUE|FALSE|0)\b|''", "0"),
+        (r"([^,()]+)(?:,\s*\1)+(?=[,)]|\s|$)", r"\1"),
+        (r"(\([^()]*\))(?:,\s*\1)+", r"\1"),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -23,11 +36,10 @@ class Exemption:
 
 
 def shape(sql: str) -> str:
-    """The statement without its values, by which those that are alike are read once."""
-    sql = re.sub(r"'(?:[^'\\]|''|\\.)*'", "''", sql)
-    sql = re.sub(r"\b[0-9a-f]{32}\b", "0", sql)
-    sql = re.sub(r"\b\d+(?:\.\d+)?\b", "0", sql)
-    sql = re.sub(r"(\b0|'')(?:\s*,\s*(?:0\b|''))+", r"\1", sql)
+    """The statement without its names and values, and with one of equal neighbours in a list: statements that are
+    alike in this are read once."""
+    for pattern, instead in _ALIKE:
+        sql = pattern.sub(instead, sql)
     return " ".join(sql.split())
 
 
