@@ -19,9 +19,11 @@ from tests.servers.mysql import MySQL
 from tests.suite.running import Watch, replicating, settled
 from tests.suite.world import World
 from whimbrel.connectors.mysql.target import MySQLTarget
-from whimbrel.errors import HostUnreachable, TargetInterrupted
+from whimbrel.connectors.postgres.target import PostgresTarget
+from whimbrel.errors import HostUnreachable, SourceInterrupted, TargetInterrupted, WhimbrelError
 from whimbrel.model.table import Table
 from whimbrel.pipeline import stalls
+from whimbrel.pipeline.cleanup import clean_up
 from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
@@ -36,52 +38,65 @@ def frozen(server: MySQL) -> Iterator[None]:
         os.kill(server.process.pid, signal.SIGCONT)
 
 
-@pytest.fixture
-def world(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@pytest.fixture(params=["target"])
+def world(
+    request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """``param`` is the side with a server of its own, which may be frozen."""
     for name, value in (("QUIET", 1.0), ("LOOK", 0.2), ("ANSWER", 0.5)):
         monkeypatch.setattr(stalls, name, value)
     monkeypatch.setattr("whimbrel.connectors.mysql.connection.CONNECT_SECONDS", 2)
-    source = side_of(running_server(fleet, "postgres18"), "postgres", "frozen_source")
+    shared = side_of(running_server(fleet, "postgres18"), "postgres", "frozen")
     running_server(fleet, "mariadb")  # or the test is skipped
     with tempfile.TemporaryDirectory(prefix="whimbrel-frozen-") as name:
         folder = Path(name)
         folder.chmod(0o711)
         server = MySQL(folder / "s", "mariadb", server_id="7")
         server.start()
-        source.drop_leftovers()
-        world = World(source, side_of(server, "mariadb", SCHEMA), tmp_path, "frozen")
+        shared.drop_leftovers()
+        own = side_of(server, "mariadb", SCHEMA)
+        ends = (shared, own) if request.param == "target" else (own, shared)
+        world = World(*ends, tmp_path, "frozen")
         try:
             world.make(3000)
             extract_schema(world.job("schema"), Watch())
             apply_schema(world.job("schema"), Watch(), None)
             yield world
         finally:
-            source.drop_leftovers()
+            shared.drop_leftovers()
             server.stop()
 
 
-def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world: World) -> None:
-    server = world.target.server
-    assert isinstance(server, MySQL)
-    process = server.process
+class AtData(Watch):
+    """Freezes a server once the load has begun."""
 
-    class AtData(Watch):
-        """Freezes the target once the load has begun."""
+    def __init__(self, server: MySQL) -> None:
+        super().__init__()
+        self.server = server
 
-        def phase(self, name: str) -> None:
-            super().phase(name)
-            if name == "data":
-                os.kill(process.pid, signal.SIGSTOP)
+    def phase(self, name: str) -> None:
+        super().phase(name)
+        if name == "data":
+            os.kill(self.server.process.pid, signal.SIGSTOP)
 
-    watch = AtData()
-    job = world.job("op", rows_per_file=500)
+
+def frozen_in_a_load(world: World, server: MySQL, *errors: type[WhimbrelError]) -> AtData:
+    """What was heard of a load whose server froze; done again it is whole."""
+    watch, job = AtData(server), world.job("op", rows_per_file=500)
     try:
-        with pytest.raises((TargetInterrupted, HostUnreachable)):
+        with pytest.raises((*errors, HostUnreachable)):
             copy_data(job, watch, capture=True, resume=False)
     finally:
         os.kill(server.process.pid, signal.SIGCONT)
     copy_data(job, Watch(), capture=True, resume=False)
     assert world.differing() == []
+    return watch
+
+
+def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world: World) -> None:
+    server = world.target.server
+    assert isinstance(server, MySQL)
+    frozen_in_a_load(world, server, TargetInterrupted)
 
     with replicating(world, "op") as running:
         running.wait(lambda: running.watch.caught_up, 20, "the replication to catch up")
@@ -93,6 +108,17 @@ def test_a_target_that_hangs_ends_load_and_replication_and_nothing_is_lost(world
         running.error = None
     with replicating(world, "op", resume=True, handoff=False) as running:
         settled(world, running)
+
+
+@pytest.mark.parametrize("world", ["source"], indirect=True)
+def test_a_source_that_hangs_is_given_up_beside_a_target_that_cannot_be_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PostgresTarget, "at_work", lambda *_: None)
+    assert isinstance(world.source.server, MySQL)
+    watch = frozen_in_a_load(world, world.source.server, SourceInterrupted)
+    assert any("the source does not answer" in line for _, line in watch.lines)
+    clean_up(world.job("op"), remove_capture=True)
 
 
 def test_a_target_that_hangs_before_anything_moves_ends_the_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,10 @@ step ends as after any lost connection: retryable, and with what happened in the
 
 Before a step moves anything it reads catalogs, plans, and waits for others, while the servers may well be at rest.
 Until its first sign of progress a server therefore counts as dead only if it does not even answer.
+
+A target may have no way to be asked: its statement may take as long as it likes, and its driver finds a silent link by
+itself. The source is then given up only if it does not answer; one that answers and does nothing may well be waited for
+by nobody, while the target works.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from types import TracebackType
 
 from whimbrel.connectors import live_sessions
 from whimbrel.connectors.registry import engine
-from whimbrel.errors import HostUnreachable, TargetInterrupted, WhimbrelError
+from whimbrel.errors import HostUnreachable, SourceInterrupted, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Job, Role
 from whimbrel.pipeline.control import Control
 
@@ -29,7 +34,16 @@ LOOKS = 3  # in a row that must find nobody at work
 ANSWER = 20.0  # seconds in which a server answers, or counts as not at work
 TOLD = 600.0  # seconds between lines about a server that has been at work for that long
 
-Side = Callable[[], int]
+Side = Callable[[], int | None]
+
+
+class State(Enum):
+    """What a server does for the operation, as far as it says."""
+
+    BUSY = auto()
+    IDLE = auto()
+    SILENT = auto()  # it does not answer
+    UNKNOWN = auto()  # it cannot be asked
 
 
 class Stalls:
@@ -76,38 +90,39 @@ class Stalls:
                 looks = 0
                 continue
             moved, found = self._sign is not None, self._look()
-            busy = [side for side, sessions in found.items() if sessions]
-            silent = [side for side, sessions in found.items() if sessions is None]
+            dead = _dead(found) if moved else _having(found, State.SILENT)
             if self._ended.is_set() or self._quiet() < QUIET:
                 looks = 0
-            elif busy if moved else not silent:
+            elif not dead:
                 looks = 0
-                self._tell(quiet, busy)
+                self._tell(quiet, found)
             else:
                 looks += 1
                 if looks >= LOOKS:
-                    self._cut(quiet, list(found) if moved else silent)
+                    self._cut(quiet, dead)
                     looks = 0
 
     def _quiet(self) -> float:
         return time.monotonic() - (self._began if self._sign is None else self._sign)
 
-    def _look(self) -> dict[Role, int | None]:
-        """How many sessions each server works for; None where it does not answer."""
+    def _look(self) -> dict[Role, State]:
         return {side: _within(ANSWER, count) for side, count in self._sides.items()}
 
-    def _tell(self, quiet: float, busy: list[Role]) -> None:
-        if busy and quiet >= TOLD and time.monotonic() - self._told >= TOLD:
-            self._told = time.monotonic()
-            self._control.log(
-                "orchestrator", f"nothing has moved for {quiet:.0f} s; the {' and the '.join(busy)} still works on it"
-            )
+    def _tell(self, quiet: float, found: dict[Role, State]) -> None:
+        busy, unknown = _having(found, State.BUSY), _having(found, State.UNKNOWN)
+        if not (busy or unknown) or quiet < TOLD or time.monotonic() - self._told < TOLD:
+            return
+        self._told = time.monotonic()
+        works = f"the {' and the '.join(busy)} still works on it" if busy else "the source does nothing for it"
+        unasked = f"; the {unknown[0]} cannot be asked" if unknown else ""
+        self._control.log("orchestrator", f"nothing has moved for {quiet:.0f} s; {works}{unasked}")
 
     def _cut(self, quiet: float, sides: list[Role]) -> None:
         if not live_sessions.cut(self._operation, sides) and self._sign is None:
             return  # nobody waits for that server
-        idle = "neither server does anything" if len(sides) > 1 else f"the {' and the '.join(sides)} does not answer"
-        error = TargetInterrupted(
+        idle = "neither server does anything" if len(sides) > 1 else f"the {sides[0]} does not answer"
+        leaf = SourceInterrupted if sides == ["source"] else TargetInterrupted
+        error = leaf(
             f"nothing has moved for {quiet:.0f} s, and {idle} for the operation: its connections are dead and were "
             "given up",
             remedy="It is tried again by itself; if it repeats, look at the network and for a server that hangs.",
@@ -117,20 +132,32 @@ class Stalls:
         self._control.waits_for(error)
 
 
-def _within(seconds: float, ask: Side) -> int | None:
-    """The answer, or None when there is none in time. A server that refuses to say has answered: it is not at work."""
-    answer: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+def _dead(found: dict[Role, State]) -> list[Role]:
+    """The sides from which no answer can come any more, once something has moved."""
+    if State.BUSY in found.values():
+        return []
+    return _having(found, State.SILENT) if State.UNKNOWN in found.values() else list(found)
+
+
+def _having(found: dict[Role, State], state: State) -> list[Role]:
+    return [side for side, seen in found.items() if seen is state]
+
+
+def _within(seconds: float, ask: Side) -> State:
+    """What it answers in time. A server that refuses to say has answered: it is not at work."""
+    answer: queue.SimpleQueue[State] = queue.SimpleQueue()
 
     def run() -> None:
         try:
-            answer.put(ask())
+            sessions = ask()
+            answer.put(State.UNKNOWN if sessions is None else State.BUSY if sessions else State.IDLE)
         except HostUnreachable:
-            answer.put(None)
+            answer.put(State.SILENT)
         except WhimbrelError:
-            answer.put(0)
+            answer.put(State.IDLE)
 
     threading.Thread(target=run, name="asks a server", daemon=True).start()
     try:
         return answer.get(timeout=seconds)
     except queue.Empty:
-        return None
+        return State.SILENT

@@ -10,7 +10,7 @@ import pytest
 from tests.servers.process import wait_until
 from tests.suite.running import Watch
 from whimbrel.connectors import live_sessions
-from whimbrel.errors import HostUnreachable, TargetInterrupted
+from whimbrel.errors import HostUnreachable, SourceInterrupted, TargetInterrupted
 from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.pipeline import stalls
 from whimbrel.pipeline.stalls import Stalls
@@ -113,7 +113,23 @@ def test_before_the_first_sign_servers_may_rest_but_must_answer(tmp_path: Path, 
         found.check()
         dead.set()
         wait_until(lambda: read.ended, 5, "the session to be cut")
-        with pytest.raises(TargetInterrupted, match="the source does not answer"):
+        with pytest.raises(SourceInterrupted, match="the source does not answer"):
+            found.check()
+    assert not written.ended
+
+
+def test_beside_a_target_that_cannot_be_asked_a_silent_source_is_given_up(tmp_path: Path, watch: Watch) -> None:
+    """One that answers is not: the target may be at work, and the source at rest for as long."""
+    dead = threading.Event()
+    read, written = Session("op"), Session("op", "target")
+    with watching(tmp_path, watch, source=lambda: silent() if dead.is_set() else 0, target=lambda: None) as found:
+        wait_until(lambda: len(watch.lines) > 1, 5, "two lines about it")
+        found.check()
+        assert "the source does nothing for it; the target cannot be asked" in watch.lines[0][1]
+        assert not read.ended
+        dead.set()
+        wait_until(lambda: read.ended, 5, "the session to be cut")
+        with pytest.raises(SourceInterrupted, match="the source does not answer"):
             found.check()
     assert not written.ended
 

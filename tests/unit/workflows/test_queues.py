@@ -11,7 +11,7 @@ from unittest.mock import patch
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from activities import running
+from activities.control import OperationControl
 from tests.unit.workflows.house import House, until, until_told
 from whimbrel.catalog.records import Status
 from worker.polling import worker_polls
@@ -70,10 +70,17 @@ async def test_an_operation_that_has_no_place_yet_is_paused_at_once_and_begins_n
         assert (await second.execute_update("resume"))["action"] == "resumed"
         assert not house.operation(second).paused
         await second.execute_update("pause")
-        await first.cancel()
-        await house.ended(first)
-        await until(lambda: bool(running._running), 10, "the second to have the place")
-        await asyncio.sleep(1)
+        looks: list[str] = []
+        check = OperationControl.check
+
+        def seen(control: OperationControl) -> None:
+            looks.append(control._operation)
+            check(control)
+
+        with patch.object(OperationControl, "check", seen):
+            await first.cancel()
+            await house.ended(first)
+            await until(lambda: looks.count(second.id) > 2, 10, "the second to have the place, and to look again")
         assert house.operation(second).paused
         assert len(house.actors.called("copy_data")) == 1
         await second.execute_update("resume")

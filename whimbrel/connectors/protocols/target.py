@@ -34,9 +34,10 @@ class Target(Catalogue, Definer, Protocol):
 
     def open_holder(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder: ...
 
-    def at_work(self, job: Job) -> int:
+    def at_work(self, job: Job) -> int | None:
         """How many sessions of the job's operation the server works for just now; those that are idle or that wait for
-        us do not count. Opens a session of its own for the question."""
+        us do not count. Opens a session of its own for the question. None where no server can be asked that: then its
+        driver must end by itself what waits on a link that has gone silent."""
 
     def cleanup(self, job: Job) -> None:
         """End every other connection of this job's operation and drop what it staged. Called twice it is no error."""

@@ -43,10 +43,10 @@ class PerTableTarget(SqlTarget):
         refused = [keyless(without_key).message] if without_key else []
         return replace(found, refused=(*refused, *found.refused))
 
-    def at_work(self, job: Job) -> int:
+    def at_work(self, job: Job) -> int | None:
         """Nobody can be asked which statements run: a silent link is found by the driver, which asks after each
-        statement again and again, so it is never taken for dead here."""
-        return 1
+        statement again and again."""
+        return None
 
     def end_sessions(self, session: Session, job: Job) -> None:
         """What another session has in hand ends by itself: every statement looks for its epoch, and a file is loaded

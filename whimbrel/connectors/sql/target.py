@@ -64,7 +64,7 @@ class SqlTarget(ABC):
         """Definitions of those that exist: columns with their types, and whether they take NULL."""
 
     @abstractmethod
-    def at_work(self, job: Job) -> int: ...
+    def at_work(self, job: Job) -> int | None: ...
 
     @abstractmethod
     def end_sessions(self, session: Session, job: Job) -> None:
