@@ -8,53 +8,41 @@ from typing import TYPE_CHECKING, Any
 from whimbrel.connectors.databricks import config
 from whimbrel.connectors.databricks.capabilities import CAPABILITIES
 from whimbrel.connectors.protocols import Engine, ServerInfo
-from whimbrel.connectors.sql.driver import require_driver
-from whimbrel.errors import InvalidRequest
+from whimbrel.connectors.sql.engine import TargetEngine
 from whimbrel.model.job import Endpoint, Role
 
 if TYPE_CHECKING:
-    from whimbrel.connectors.protocols import Checks, Comparison, Source, Target
+    from whimbrel.connectors.protocols import Checks, Comparison, Target
 
 
-class DatabricksEngine:
+class DatabricksEngine(TargetEngine):
     """The front door; see ``protocols.Engine``."""
 
     types: tuple[str, ...] = ("databricks",)
+    title = "Databricks"
+    driver = "databricks.sql"
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
-    preload: tuple[str, ...] = ()  # its driver takes most of a second, which nobody else should pay
-    queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
         return config.parse(parameters)
 
-    def test(self, endpoint: Endpoint) -> ServerInfo:
-        require_driver("databricks", "databricks.sql")
+    def server_info(self, endpoint: Endpoint) -> ServerInfo:
         from whimbrel.connectors.databricks.connection import server_info
 
         return server_info(endpoint.parameters)
 
-    def check_position(self, text: str) -> None:
-        raise InvalidRequest("Databricks is a target only: it has no positions to begin from", field="position")
-
-    def source(self, endpoint: Endpoint, operation: str) -> Source:
-        raise InvalidRequest("type: Databricks is a target only", field="type")
-
-    def target(self, endpoint: Endpoint, operation: str) -> Target:
-        require_driver("databricks", "databricks.sql")
+    def opened_target(self, endpoint: Endpoint, operation: str) -> Target:
         from whimbrel.connectors.databricks.target import DatabricksTarget
 
         return DatabricksTarget(endpoint, operation)
 
-    def open_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
-        require_driver("databricks", "databricks.sql")
+    def opened_comparison(self, endpoint: Endpoint, operation: str, role: Role) -> Comparison:
         from whimbrel.connectors.databricks import compare
 
         return compare.open_comparison(endpoint, operation, role)
 
-    @property
-    def checks(self) -> Checks:
-        require_driver("databricks", "databricks.sql")
+    def opened_checks(self) -> Checks:
         from whimbrel.connectors.databricks import checks
 
         return checks.CHECKS

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,36 +16,24 @@ from whimbrel.connectors.databricks.connection import DatabricksSession, connect
 from whimbrel.connectors.databricks.dialect import DIALECT
 from whimbrel.connectors.databricks.target import DatabricksTarget
 from whimbrel.connectors.protocols import CheckResult, Statement
-from whimbrel.connectors.verdicts import needs_changes, offenders, schemas_of, verdict
-from whimbrel.errors import InvalidRequest, WhimbrelError
+from whimbrel.connectors.sql.trials import RUN, TargetChecks, schemas_and_tables, trial_name
+from whimbrel.connectors.verdicts import schemas_of, verdict
+from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
 
-_RUN: Final = "Run the target statements that POST /v1/prereqs lists."
 
-
-class DatabricksChecks:
+class DatabricksChecks(TargetChecks):
     """See ``protocols.Checks``."""
 
-    def statements(
-        self, endpoint: Endpoint, role: Literal["source", "target"], mode: str, tables: Sequence[TableName]
-    ) -> tuple[Statement, ...]:
-        _require_target(role)
-        needs_changes(mode)
-        return tuple(_statements(endpoint.parameters, tables))
+    title = "Databricks"
 
-    def run(
-        self, endpoint: Endpoint, role: Literal["source", "target"], mode: str, tables: Sequence[TableName]
-    ) -> tuple[CheckResult, ...]:
-        """Connect and check. Raises a ConnectionRefused leaf when that is not possible."""
-        _require_target(role)
+    def needed(self, endpoint: Endpoint, tables: Sequence[TableName]) -> Iterator[Statement]:
+        return _statements(endpoint.parameters, tables)
+
+    def results(self, endpoint: Endpoint, changes: bool, tables: Sequence[TableName]) -> Iterator[CheckResult]:
         with closing(connect(endpoint.parameters, "checks")) as session:
-            return tuple(_checks(session, endpoint, needs_changes(mode), tables))
-
-
-def _require_target(role: str) -> None:
-    if role != "target":
-        raise InvalidRequest("type: Databricks is a target only", field="type")
+            yield from _checks(session, endpoint, changes, tables)
 
 
 def _statements(parameters: Any, tables: Sequence[TableName]) -> Iterator[Statement]:
@@ -82,21 +69,9 @@ def _checks(
     yield CheckResult("databricks.warehouse", "ok", "the warehouse runs statements")
     there = {str(row[0]) for row in session.query("SELECT schema_name FROM information_schema.schemata")}
     wanted = [parameters.get("schema", s).lower() for s in schemas_of(tables)]
-    absent = [s for s in dict.fromkeys((OWN_SCHEMA, *wanted)) if s not in there]
-    refusal = _refusal(session, *_trial_schema()) if absent else ""
-    yield verdict(
-        "databricks.progress_schema",
-        not (refusal and OWN_SCHEMA in absent),
-        f"the schema {OWN_SCHEMA}, which keeps the progress, is there or can be made",
-        f"the schema {OWN_SCHEMA}, which keeps the progress, cannot be made: {refusal}",
-        _RUN,
-    )
-    problems = [f"the schema {s} cannot be made" for s in absent if refusal and s != OWN_SCHEMA]
-    for schema in (s for s in dict.fromkeys((*wanted, OWN_SCHEMA)) if s in there):
-        why = _refusal(session, *_trial_table(schema))
-        problems += [f"no table in schema {schema}: {why}"] if why else []
-    yield offenders("databricks.schema_create", problems, "tables can be made", "tables cannot be made", _RUN)
-    if problems or (refusal and OWN_SCHEMA in absent):
+    made = list(schemas_and_tables(session, "databricks", OWN_SCHEMA, wanted, there, DIALECT.identifier))
+    yield from made
+    if any(result.status == "fail" for result in made):
         return
     why = _staging_refusal(session, endpoint)
     yield verdict(
@@ -104,7 +79,7 @@ def _checks(
         not why,
         f"files can be put into {volume(parameters)}, read there and removed",
         f"a file cannot be put into {volume(parameters)}, read there and removed: {why}",
-        f"{_RUN} The machine of the worker must reach the storage of the volume, too.",
+        f"{RUN} The machine of the worker must reach the storage of the volume, too.",
     )
     if changes:
         yield _transactions(session)
@@ -112,7 +87,7 @@ def _checks(
 
 def _transactions(session: DatabricksSession) -> CheckResult:
     """Whether several statements can be one transaction: tried with two tables of ours that the catalog manages."""
-    id, names = "databricks.transactions", [DIALECT.own(f"trial_{uuid.uuid4().hex[:12]}") for _ in range(2)]
+    id, names = "databricks.transactions", [DIALECT.own(trial_name()) for _ in range(2)]
     try:
         for name in names:
             session.execute(f"CREATE TABLE {name} (a INT) TBLPROPERTIES ('delta.feature.catalogManaged' = 'supported')")
@@ -157,30 +132,6 @@ def _staging_refusal(session: DatabricksSession, endpoint: Endpoint) -> str:
         return e.message
     finally:
         target.close()
-    return ""
-
-
-def _trial_schema() -> tuple[str, str]:
-    name = DIALECT.identifier(f"whimbrel_trial_{uuid.uuid4().hex[:12]}")
-    return f"CREATE SCHEMA {name}", f"DROP SCHEMA IF EXISTS {name}"
-
-
-def _trial_table(schema: str) -> tuple[str, str]:
-    name = f"{DIALECT.identifier(schema)}.{DIALECT.identifier(f'whimbrel_trial_{uuid.uuid4().hex[:12]}')}"
-    return f"CREATE TABLE {name} (a INT)", f"DROP TABLE IF EXISTS {name}"
-
-
-def _refusal(session: DatabricksSession, make: str, undo: str) -> str:
-    """Why something of our own could not be made and taken back; '' when it could."""
-    try:
-        session.execute(make)
-    except WhimbrelError as e:
-        if e.retryable:
-            raise
-        return e.message
-    finally:
-        with suppress(WhimbrelError):
-            session.execute(undo)
     return ""
 
 

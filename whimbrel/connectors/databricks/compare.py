@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.databricks.connection import connect
 from whimbrel.connectors.databricks.dialect import DIALECT
 from whimbrel.connectors.databricks.target import DatabricksTarget
-from whimbrel.errors import ValidateFailed
+from whimbrel.connectors.sql.comparison import SqlComparisonDialect, TargetComparison
 from whimbrel.model.job import Endpoint, Role
-from whimbrel.model.names import TableName
-from whimbrel.model.normal import split_form
+from whimbrel.model.normal import HASH_DIGITS, split_form
 from whimbrel.model.table import Column
 
-_DECIMAL_TEXT: Final = re.compile(r"-?\d+(\.\d+)?\Z")
-_HEX_DIGITS: Final = 15
 _WHOLE: Final = ("TINYINT", "SMALLINT", "INT", "BIGINT")
 _MICROS: Final = "yyyy-MM-dd HH:mm:ss.SSSSSS"
 
 
-class DatabricksComparisonDialect(Dialect):
+class DatabricksComparisonDialect(SqlComparisonDialect):
     """``native`` is a type as ``DatabricksTarget.reflected`` has it: ``DECIMAL(12,2)``."""
 
-    def table(self, name: TableName) -> str:
-        return DIALECT.qualified(name)
-
-    def column(self, name: str) -> str:
-        return DIALECT.identifier(name)
+    sql = DIALECT
 
     def value(self, column: str, native: str, form: str) -> str:
         name, digits = split_form(form)
@@ -39,20 +29,8 @@ class DatabricksComparisonDialect(Dialect):
     def operand(self, column: str, native: str, form: str) -> str | None:
         return column if _base(native) in _DIRECT.get(form, ()) else None
 
-    def constant(self, text: str, form: str) -> str:
-        if form == "integer":
-            return str(int(text))
-        if form == "decimal" and _DECIMAL_TEXT.match(text):
-            return text
-        if form == "hex":
-            return f"X'{bytes.fromhex(text).hex()}'"
-        return self.text_constant(text)
-
-    def text_constant(self, text: str) -> str:
-        return DIALECT.literal(text)
-
-    def joined(self, parts: Sequence[str]) -> str:
-        return f"CONCAT_WS('|', {', '.join(parts)})"
+    def binary_constant(self, value: bytes) -> str:
+        return f"X'{value.hex()}'"
 
     def measured(self, text: str) -> str:
         return f"CONCAT(CAST(OCTET_LENGTH({text}) AS STRING), ':', {text})"
@@ -61,24 +39,10 @@ class DatabricksComparisonDialect(Dialect):
         return f"SHA2({text}, 256)"
 
     def number(self, text: str) -> str:
-        return f"CAST(CONV(SUBSTR({self.digest(text)}, 1, {_HEX_DIGITS}), 16, 10) AS DECIMAL(38, 0))"
+        return f"CAST(CONV(SUBSTR({self.digest(text)}, 1, {HASH_DIGITS}), 16, 10) AS DECIMAL(38, 0))"
 
     def quotient(self, number: str, divisor: int) -> str:
         return f"(CAST({number} AS BIGINT) DIV {divisor})"
-
-    def before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
-        return _ordered("<", operands, constants)
-
-    def not_before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
-        return _ordered(">=", operands, constants)
-
-
-def _ordered(sign: str, operands: Sequence[str], constants: Sequence[str]) -> str:
-    if len(operands) == 1:
-        return f"{operands[0]} {sign} {constants[0]}"
-    rest = _ordered(sign, operands[1:], constants[1:])
-    first, constant, strict = operands[0], constants[0], sign[0]
-    return f"{first} {strict} {constant} OR ({first} = {constant} AND ({rest}))"
 
 
 # --- values in their normal forms -------------------------------------------------------------------------------------
@@ -188,38 +152,13 @@ _RENDER: Final = {
 # --- running it -------------------------------------------------------------------------------------------------------
 
 
-class DatabricksComparison(SqlComparison):
-    """See ``protocols.Comparison``. Each statement sees what was committed when it began."""
+class DatabricksComparison(TargetComparison):
+    """See ``protocols.Comparison``."""
 
-    def __init__(self, endpoint: Endpoint, operation: str, role: Role = "target") -> None:
-        super().__init__()
-        self._target = DatabricksTarget(endpoint, operation)
-        self._session = connect(endpoint.parameters, operation, role)
-        self.dialect = DatabricksComparisonDialect()
-
-    def native_types(self, table: TableName) -> Mapping[str, str]:
-        found = self._target.reflected(self._session, [table]).get(table)
-        if found is None:
-            raise ValidateFailed(f"table {table} does not exist in Databricks", remedy="Run schema/apply first.")
-        return {c.name: c.type.native for c in found.columns}
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._session.query(sql)
-
-    def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
-        yield from self._session.stream(sql)
+    dialect = DatabricksComparisonDialect()
 
     def canonical(self, column: Column) -> str:
         return _canonical(DIALECT.identifier(column.name), column)
-
-    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
-        return [tuple(None if v is None else _raw(v) for v in row) for row in self.rows(sql)]
-
-    def cancel(self) -> None:
-        self._session.cancel()
-
-    def close(self) -> None:
-        self._session.close()
 
 
 def _canonical(name: str, column: Column) -> str:
@@ -234,12 +173,7 @@ def _canonical(name: str, column: Column) -> str:
     return name if base in ("STRING", "BINARY", "FLOAT", "DOUBLE") else f"CAST({name} AS STRING)"
 
 
-def _raw(value: Any) -> bytes:
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    return (repr(value) if isinstance(value, float) else str(value)).encode()
-
-
 def open_comparison(endpoint: Endpoint, operation: str, role: Role = "target") -> DatabricksComparison:
     """Connect for comparing. Raises a ConnectionRefused leaf."""
-    return DatabricksComparison(endpoint, operation, role)
+    target = DatabricksTarget(endpoint, operation)
+    return DatabricksComparison(target, connect(endpoint.parameters, operation, role))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from whimbrel.errors import InvalidRequest
+from whimbrel.connectors.parameters import known, one_of, refuse, text, whole
 
 REQUIRED = ("brokers", "topic")
 OPTIONAL: dict[str, Any] = {
@@ -39,27 +39,16 @@ _BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+)(:(?P<port>\d{1,5}))?")
 
 def parse(type: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve aliases, fill defaults, read numbers. Raises InvalidRequest naming the field."""
-    given: dict[str, Any] = {}
-    for name, value in parameters.items():
-        field = ALIASES.get(name, name)
-        if field not in REQUIRED and field not in OPTIONAL:
-            raise _refuse(name, f"is not a parameter of {type}", known=sorted((*REQUIRED, *OPTIONAL)))
-        if field in given:
-            raise _refuse(name, f"is given twice, as {field!r} too")
-        given[field] = value
-    for field in REQUIRED:
-        if given.get(field) in (None, "", []):
-            raise _refuse(field, "is required")
-    parsed = {**OPTIONAL, **{k: v for k, v in given.items() if v is not None}}
+    parsed = {**OPTIONAL, **known(type, parameters, REQUIRED, OPTIONAL, ALIASES)}
     parsed["brokers"] = _brokers(parsed["brokers"])
-    parsed["batchSize"] = _batch_size(parsed["batchSize"])
+    parsed["batchSize"] = whole("batchSize", parsed["batchSize"], 1, LARGEST_BATCH)
     for field, value in parsed.items():
         if field != "batchSize" and value is not None:
-            _check_text(field, value)
-    for field, known in CHOICES.items():
-        parsed[field] = _choice(field, parsed[field], known)
+            text(field, value, may_be_empty=field.startswith("sasl_"))
+    for field, choices in CHOICES.items():
+        parsed[field] = _choice(field, parsed[field], choices)
     if not _TOPIC.fullmatch(parsed["topic"]) or parsed["topic"] in (".", ".."):
-        raise _refuse("topic", "must be letters, digits, '.', '_' and '-', at most 249 of them")
+        raise refuse("topic", "must be letters, digits, '.', '_' and '-', at most 249 of them")
     _check_security(parsed)
     return {k: v for k, v in parsed.items() if v is not None}
 
@@ -68,30 +57,20 @@ def _brokers(value: Any) -> str:
     """``host:port`` with commas between, or a list of them."""
     parts = value if isinstance(value, list) else str(value).split(",") if isinstance(value, str) else None
     if not parts or not all(isinstance(p, str) for p in parts):
-        raise _refuse("brokers", "must be text like 'b1:9092,b2:9092'")
+        raise refuse("brokers", "must be text like 'b1:9092,b2:9092'")
     cleaned = [p.strip() for p in parts]
     for broker in cleaned:
         found = _BROKER.fullmatch(broker)
         if not found or not 1 <= int(found["port"] or 9092) <= 65535:
-            raise _refuse("brokers", "must be text like 'b1:9092,b2:9092'")
+            raise refuse("brokers", "must be text like 'b1:9092,b2:9092'")
     return ",".join(cleaned)
 
 
-def _batch_size(value: Any) -> int:
-    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= LARGEST_BATCH:
-        raise _refuse("batchSize", f"must be a whole number from 1 to {LARGEST_BATCH}")
-    return number
-
-
-def _choice(field: str, value: str | None, known: tuple[str, ...]) -> str | None:
+def _choice(field: str, value: str | None, choices: tuple[str, ...]) -> str | None:
     """One of the known values, whatever its case."""
     if value is None:
         return None
-    found = next((k for k in known if k.lower() == value.lower()), None)
-    if found is None:
-        raise _refuse(field, f"must be one of {', '.join(known)}")
-    return found
+    return one_of(field, next((c for c in choices if c.lower() == value.lower()), value), choices)
 
 
 def _check_security(parsed: dict[str, Any]) -> None:
@@ -103,20 +82,9 @@ def _check_security(parsed: dict[str, Any]) -> None:
     if protocol.startswith("sasl"):
         for field in ("sasl_username", "sasl_password"):
             if not parsed[field]:
-                raise _refuse(field, f"is required with security_protocol {protocol}")
+                raise refuse(field, f"is required with security_protocol {protocol}")
         parsed["sasl_mechanism"] = parsed["sasl_mechanism"] or "PLAIN"
     elif login:
-        raise _refuse(login[0], f"is of no use with security_protocol {protocol}")
+        raise refuse(login[0], f"is of no use with security_protocol {protocol}")
     if parsed["ssl_ca"] and not protocol.endswith("ssl"):
-        raise _refuse("ssl_ca", f"is of no use with security_protocol {protocol}")
-
-
-def _check_text(field: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise _refuse(field, "must be text")
-    if "\0" in value:
-        raise _refuse(field, "must not hold a NUL")
-
-
-def _refuse(field: str, why: str, **details: Any) -> InvalidRequest:
-    return InvalidRequest(f"parameters.{field}: {why}", field=f"parameters.{field}", **details)
+        raise refuse("ssl_ca", f"is of no use with security_protocol {protocol}")

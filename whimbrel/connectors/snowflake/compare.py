@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from whimbrel.connectors.comparison import Dialect, SqlComparison
 from whimbrel.connectors.snowflake.connection import connect
 from whimbrel.connectors.snowflake.dialect import DIALECT
 from whimbrel.connectors.snowflake.target import SnowflakeTarget
-from whimbrel.errors import ValidateFailed
+from whimbrel.connectors.sql.comparison import SqlComparisonDialect, TargetComparison
 from whimbrel.model.job import Endpoint, Role
-from whimbrel.model.names import TableName
-from whimbrel.model.normal import DECIMAL_TEXT, HASH_DIGITS, split_form
+from whimbrel.model.normal import HASH_DIGITS, split_form
 from whimbrel.model.table import Annotation, Column
 
 
-class SnowflakeComparisonDialect(Dialect):
+class SnowflakeComparisonDialect(SqlComparisonDialect):
     """``native`` is a type as ``SnowflakeTarget.reflected`` has it: ``NUMBER(12,2)``, ``TEXT(40)``."""
 
-    def table(self, name: TableName) -> str:
-        return DIALECT.qualified(name)
-
-    def column(self, name: str) -> str:
-        return DIALECT.identifier(name)
+    sql = DIALECT
 
     def value(self, column: str, native: str, form: str) -> str:
         name, digits = split_form(form)
@@ -33,20 +26,8 @@ class SnowflakeComparisonDialect(Dialect):
     def operand(self, column: str, native: str, form: str) -> str | None:
         return column if _base(native) in _DIRECT.get(form, ()) else None
 
-    def constant(self, text: str, form: str) -> str:
-        if form == "integer":
-            return str(int(text))
-        if form == "decimal" and DECIMAL_TEXT.match(text):
-            return text
-        if form == "hex":
-            return f"TO_BINARY('{bytes.fromhex(text).hex()}', 'HEX')"
-        return self.text_constant(text)
-
-    def text_constant(self, text: str) -> str:
-        return DIALECT.literal(text)
-
-    def joined(self, parts: Sequence[str]) -> str:
-        return f"CONCAT_WS('|', {', '.join(parts)})"
+    def binary_constant(self, value: bytes) -> str:
+        return f"TO_BINARY('{value.hex()}', 'HEX')"
 
     def measured(self, text: str) -> str:
         return f"CONCAT(OCTET_LENGTH({text}), ':', {text})"
@@ -60,20 +41,6 @@ class SnowflakeComparisonDialect(Dialect):
     def quotient(self, number: str, divisor: int) -> str:
         """Division would round in the seventh digit behind the point."""
         return f"(({number} - {number} % {divisor}) / {divisor})"
-
-    def before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
-        return _ordered("<", operands, constants)
-
-    def not_before(self, operands: Sequence[str], constants: Sequence[str]) -> str:
-        return _ordered(">=", operands, constants)
-
-
-def _ordered(sign: str, operands: Sequence[str], constants: Sequence[str]) -> str:
-    if len(operands) == 1:
-        return f"{operands[0]} {sign} {constants[0]}"
-    rest = _ordered(sign, operands[1:], constants[1:])
-    first, constant, strict = operands[0], constants[0], sign[0]
-    return f"{first} {strict} {constant} OR ({first} = {constant} AND ({rest}))"
 
 
 # --- values in their normal forms -------------------------------------------------------------------------------------
@@ -191,38 +158,13 @@ _RENDER: Final = {
 # --- running it -------------------------------------------------------------------------------------------------------
 
 
-class SnowflakeComparison(SqlComparison):
-    """See ``protocols.Comparison``. Each statement sees what was committed when it began."""
+class SnowflakeComparison(TargetComparison):
+    """See ``protocols.Comparison``."""
 
-    def __init__(self, endpoint: Endpoint, operation: str, role: Role = "target") -> None:
-        super().__init__()
-        self._target = SnowflakeTarget(endpoint, operation)
-        self._session = connect(endpoint.parameters, operation, role)
-        self.dialect = SnowflakeComparisonDialect()
-
-    def native_types(self, table: TableName) -> Mapping[str, str]:
-        found = self._target.reflected(self._session, [table]).get(table)
-        if found is None:
-            raise ValidateFailed(f"table {table} does not exist in Snowflake", remedy="Run schema/apply first.")
-        return {c.name: c.type.native for c in found.columns}
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        return self._session.query(sql)
-
-    def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
-        yield from self._session.stream(sql)
+    dialect = SnowflakeComparisonDialect()
 
     def canonical(self, column: Column) -> str:
         return _canonical(DIALECT.identifier(column.name), column)
-
-    def canonical_rows(self, sql: str, columns: Sequence[Column | None]) -> list[tuple[bytes | None, ...]]:
-        return [tuple(None if v is None else _raw(v) for v in row) for row in self.rows(sql)]
-
-    def cancel(self) -> None:
-        self._session.cancel()
-
-    def close(self) -> None:
-        self._session.close()
 
 
 def _canonical(name: str, column: Column) -> str:
@@ -241,12 +183,7 @@ def _canonical(name: str, column: Column) -> str:
     return name if base in ("TEXT", "BINARY", "FLOAT") else f"TO_VARCHAR({name})"
 
 
-def _raw(value: Any) -> bytes:
-    if isinstance(value, bytes | bytearray):
-        return bytes(value)
-    return (repr(value) if isinstance(value, float) else str(value)).encode()
-
-
 def open_comparison(endpoint: Endpoint, operation: str, role: Role = "target") -> SnowflakeComparison:
     """Connect for comparing. Raises a ConnectionRefused leaf."""
-    return SnowflakeComparison(endpoint, operation, role)
+    target = SnowflakeTarget(endpoint, operation)
+    return SnowflakeComparison(target, connect(endpoint.parameters, operation, role))
