@@ -22,6 +22,7 @@ from tests.servers.databricks import Databricks
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
+from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
 from whimbrel.connectors.registry import known_types
 
@@ -183,6 +184,12 @@ def running_kafka(folder: Path) -> Iterator[Kafka]:
 def snowflake(fleet: Fleet) -> Snowflake:
     """The stand-in for Snowflake; each test makes databases or schemas of its own."""
     return cast(Snowflake, running_end(fleet, "snowflake"))
+
+
+@pytest.fixture(scope="session")
+def singlestore(fleet: Fleet) -> SingleStore:
+    """The stand-in for SingleStore (tests/emulators/singlestore)."""
+    return cast(SingleStore, running_end(fleet, "singlestore"))
 
 
 @pytest.fixture(scope="session")

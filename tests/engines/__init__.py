@@ -6,6 +6,7 @@ from tests.engines.databricks import DatabricksSide
 from tests.engines.mysql import MySQLSide
 from tests.engines.postgres import PostgresSide
 from tests.engines.side import SCHEMA, TABLES, Server, Side
+from tests.engines.singlestore import SingleStoreSide
 from tests.engines.snowflake import SnowflakeSide
 
 __all__ = ["SCHEMA", "SIDES", "TABLES", "Server", "Side", "side_of"]
@@ -16,6 +17,7 @@ SIDES: dict[str, type[Side]] = {
     "mariadb": MySQLSide,
     "snowflake": SnowflakeSide,
     "databricks": DatabricksSide,
+    "singlestore": SingleStoreSide,
 }
 
 

@@ -10,10 +10,11 @@ from typing import ClassVar
 from tests.servers.databricks import Databricks
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
+from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake | Databricks
+Server = Postgres | MySQL | Snowflake | Databricks | SingleStore
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 

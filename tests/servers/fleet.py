@@ -13,9 +13,11 @@ from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
+from tests.servers.singlestore import SingleStore
+from tests.servers.singlestore import StandMissing as SingleStoreMissing
 from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL | Snowflake | Databricks
+Server = Postgres | MySQL | Snowflake | Databricks | SingleStore
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
@@ -23,9 +25,10 @@ SERVERS = {  # name -> the type of an endpoint on it
     "mysql": "mysql",
     "snowflake": "snowflake",
     "databricks": "databricks",
+    "singlestore": "singlestore",
 }
 
-STANDS = frozenset({"snowflake", "databricks"})  # servers that only stand in for the engine
+STANDS = frozenset({"snowflake", "databricks", "singlestore"})  # servers that only stand in for the engine
 
 
 class Missing(Exception):
@@ -43,8 +46,10 @@ def server(name: str, folder: Path) -> Server:
             return Snowflake(folder)
         if name == "databricks":
             return Databricks(folder)
+        if name == "singlestore":
+            return SingleStore(folder)
         return Postgres(folder, name.removeprefix("postgres"))
-    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing) as e:
+    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing, SingleStoreMissing) as e:
         raise Missing(str(e)) from e
 
 

@@ -11,12 +11,14 @@ from whimbrel.errors import DriverMissing
 from whimbrel.model.job import Endpoint
 
 
-@pytest.mark.parametrize("type", ["databricks", "snowflake"])
-def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch, type: str) -> None:
+@pytest.mark.parametrize(
+    ("type", "module"), [("databricks", "databricks"), ("snowflake", "snowflake"), ("singlestore", "singlestoredb")]
+)
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch, type: str, module: str) -> None:
     there, asked = Endpoint("t", type, {}), engine(type)
-    for name in [n for n in sys.modules if n.partition(".")[0] == type]:
+    for name in [n for n in sys.modules if n.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, type, None)
+    monkeypatch.setitem(sys.modules, module, None)
     for ask in (
         lambda: asked.test(there),
         lambda: asked.target(there, "op"),

@@ -30,6 +30,7 @@ class Capabilities:
     identifier_length: int = 63  # of the longest name of a schema, table or column
     identifier_unit: Literal["bytes", "characters"] = "characters"  # bytes are those of UTF-8
     enforces_keys: bool = True  # of two rows with one primary or unique key it refuses the second
+    one_key: bool = False  # of a table's keys the primary one is made, or else what identifies its rows, and no other
     foreign_keys: Literal["none", "unchecked", "compared"] = "none"  # one that is added: whether rows are compared
     indexes: bool = False  # those that are no keys
     decimal_digits: int | None = None  # of the widest decimal that a column can be declared with

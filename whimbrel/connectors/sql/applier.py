@@ -174,13 +174,18 @@ class SqlApplier:
             gone = int(self._session.query(merge.expected(pair))[0][0])
         if not puts and not compacted.deletes.num_rows:
             return
-        written = self._session.execute(merge.put(pair, pair.staging, removing=True))
+        written = self._put(pair)
         if written != puts + gone:
             raise ValueRefused(
                 f"{pair.target.name}: {puts} rows were to be put and {gone} to be removed, but {written} were written",
                 remedy="Look for rows with equal keys on the target, which does not refuse them, and remove them.",
                 table=str(pair.target.name),
             )
+
+    def _put(self, pair: Pair) -> int:
+        """Staged rows in the place of those with their keys, and away with those that are gone; how many were
+        written and removed."""
+        return self._session.execute(merge.put(pair, pair.staging, removing=True))
 
     def _fill(self, pair: Pair, compacted: Compacted, refetch: Refetch) -> int:
         """Complete rows of which the source left values out: from the target's row, or from the source as it is now.

@@ -9,7 +9,7 @@ from whimbrel.connectors.protocols import Rendered
 from whimbrel.connectors.sql.dialect import SqlDialect
 from whimbrel.errors import IdentifierRefused, TypeRefused
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Column, ForeignKey, Table
+from whimbrel.model.table import Column, ForeignKey, Index, Table
 
 _SHOWN = 20
 _NAMED = 100
@@ -78,9 +78,7 @@ def _table(
         table,
         name=dialect.kept(table.name.renamed(schemas)),
         columns=columns,
-        indexes=tuple(
-            i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)
-        ),
+        indexes=tuple(_uniques(dialect, table, findings)),
         foreign_keys=tuple(_foreign_keys(dialect, table, schemas, migrated, findings)),
         checks=(),
         options={},
@@ -90,7 +88,7 @@ def _table(
 def _column(dialect: SqlDialect, table: Table, column: Column, findings: _Findings) -> Column:
     """Defaults, numbering and expressions stay behind: rows come whole from the source."""
     where = f"{table.name}.{column.name}"
-    made = dialect.types.make(column.type)
+    made = dialect.make(table, column)
     if made is None:
         findings.refused.append(f"{where}: {column.type.native} has no equal in {dialect.title}")
         return column
@@ -107,6 +105,19 @@ def _column(dialect: SqlDialect, table: Table, column: Column, findings: _Findin
     return replace(column, type=made.type, default=None, identity=None)
 
 
+def _uniques(dialect: SqlDialect, table: Table, findings: _Findings) -> Iterator[Index]:
+    plain = [i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)]
+    if not dialect.capabilities.one_key:
+        yield from plain
+        return
+    kept = next((i for i in plain if i.columns == table.key), None) if not table.primary_key else None
+    if kept is not None:
+        yield kept
+    for index in (i for i in plain if i is not kept):
+        columns = ", ".join(index.columns)
+        findings.notes.append(f"{table.name}: unique key {index.name} ({columns}) left out, and so not enforced")
+
+
 def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> None:
     has_keys = bool(table.primary_key) or any(i.unique for i in table.indexes)
     if has_keys and not dialect.capabilities.enforces_keys:
@@ -120,6 +131,7 @@ def _note_left_out(dialect: SqlDialect, table: Table, findings: _Findings) -> No
             f"{table.name}: indexes {', '.join(plain)} left out: {dialect.title} has none of this kind"
         )
     findings.notes.extend(f"{table.name}: check {c.name} ({c.expression}) left out" for c in table.checks)
+    findings.notes.extend(f"{table.name}: {sentence}" for sentence in dialect.notes(table))
 
 
 def _foreign_keys(
@@ -144,10 +156,10 @@ def render(dialect: SqlDialect, converted: Converted) -> Rendered:
     schemas = sorted({t.name.schema for t in tables})
     return Rendered(
         tables=(
-            *(f"CREATE SCHEMA IF NOT EXISTS {dialect.identifier(s)}" for s in schemas),
+            *(dialect.create_schema(s) for s in schemas),
             *(create_table(dialect, t) for t in tables),
         ),
-        objects=tuple(statement for t in tables for statement in _comments(dialect, t)),
+        objects=tuple(statement for t in tables for statement in dialect.comments(t)),
         drops=tuple(f"DROP TABLE IF EXISTS {dialect.qualified(t.name)}" for t in tables),
         notes=converted.notes,
     )
@@ -155,25 +167,11 @@ def render(dialect: SqlDialect, converted: Converted) -> Rendered:
 
 def create_table(dialect: SqlDialect, table: Table) -> str:
     """With its columns, and its keys as far as the engine knows keys."""
-    lines = [*(_definition(dialect, c) for c in columns_of(table)), *dialect.keys(table)]
-    made = f"CREATE TABLE IF NOT EXISTS {dialect.qualified(table.name)} (\n  " + ",\n  ".join(lines) + "\n)"
+    lines = [*(dialect.column_line(c) for c in columns_of(table)), *dialect.keys(table)]
+    made = f"{dialect.table_verb} IF NOT EXISTS {dialect.qualified(table.name)} (\n  " + ",\n  ".join(lines) + "\n)"
     return made + dialect.table_options(table)
 
 
 def columns_of(table: Table) -> tuple[Column, ...]:
     """Those that the target has: what the source computes is left out."""
     return table.loaded_columns
-
-
-def _definition(dialect: SqlDialect, column: Column) -> str:
-    null = "" if column.nullable else " NOT NULL"
-    return f"{dialect.identifier(column.name)} {column.type.native}{null}"
-
-
-def _comments(dialect: SqlDialect, table: Table) -> Iterator[str]:
-    where = dialect.qualified(table.name)
-    if table.comment:
-        yield f"COMMENT ON TABLE {where} IS {dialect.literal(table.comment)}"
-    for column in columns_of(table):
-        if column.comment:
-            yield dialect.comment_on_column(where, column.name, column.comment)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from whimbrel.connectors.protocols import Capabilities
-from whimbrel.connectors.sql.typemap import TypeMap
+from whimbrel.connectors.sql.typemap import Mapped, TypeMap
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
 
@@ -18,6 +18,9 @@ class SqlDialect(ABC):
     types: TypeMap
     capabilities: Capabilities
     unenforced_note: str = ""  # told for tables with keys where it enforces none
+    counts_changes: bool = False  # an UPDATE counts no row whose values stay what they were
+    table_verb: str = "CREATE TABLE"
+    no_table: str = ""  # what stands behind a SELECT of constants that has a condition
 
     @abstractmethod
     def identifier(self, name: str) -> str: ...
@@ -58,6 +61,33 @@ class SqlDialect(ABC):
     def create_staging(self, name: str, columns: Iterable[tuple[str, str]]) -> str:
         """CREATE of a table that only this session sees, or that it alone uses; no error if it is there."""
 
+    def make(self, table: Table, column: Column) -> Mapped | None:
+        """A source column's type here; None where there is none."""
+        return self.types.make(column.type)
+
+    def matches(self, column: Column, left: str, right: str) -> str:
+        """Whether two values of a key's column are one, as the source tells them apart."""
+        return f"{left} = {right}"
+
+    def claim(self, table: str, migration: str, first: int) -> str:
+        """Raise the epoch of a migration (a constant) in our table of progress, or begin it at ``first``."""
+        return (
+            f"MERGE INTO {table} p USING (SELECT {migration} AS m) q "  # noqa: S608
+            "ON p.migration = q.m WHEN MATCHED THEN UPDATE SET epoch = p.epoch + 1 "
+            "WHEN NOT MATCHED THEN INSERT (migration, epoch, operation, data_complete, snapshots) "
+            f"VALUES (q.m, {first}, '', FALSE, 0)"
+        )
+
+    def update_by(self, table: str, sets: Mapping[str, str], other: str, on: str) -> str:
+        """UPDATE of ``table`` by rows of ``other``, both with their aliases behind them: ``t1 s``. ``sets`` are quoted
+        columns and what they become."""
+        assignments = ", ".join(f"{column} = {value}" for column, value in sets.items())
+        return f"UPDATE {table} SET {assignments} FROM {other} WHERE {on}"  # noqa: S608
+
+    def delete_by(self, table: str, other: str, on: str) -> str:
+        """DELETE of rows of ``table`` by rows of ``other``, both with their aliases behind them."""
+        return f"DELETE FROM {table} USING {other} WHERE {on}"  # noqa: S608
+
     def kept(self, name: TableName) -> TableName:
         """A table's name as the engine keeps it."""
         return name
@@ -69,6 +99,26 @@ class SqlDialect(ABC):
     def refused_columns(self, names: Iterable[str]) -> str:
         """What keeps columns of these names from being in one table; '' when nothing does."""
         return ""
+
+    def create_schema(self, name: str) -> str:
+        return f"CREATE SCHEMA IF NOT EXISTS {self.identifier(name)}"
+
+    def column_line(self, column: Column) -> str:
+        """A column in CREATE TABLE."""
+        return f"{self.identifier(column.name)} {column.type.native}{'' if column.nullable else ' NOT NULL'}"
+
+    def comments(self, table: Table) -> Iterator[str]:
+        """Statements behind CREATE TABLE that say what table and columns are for."""
+        where = self.qualified(table.name)
+        if table.comment:
+            yield f"COMMENT ON TABLE {where} IS {self.literal(table.comment)}"
+        for column in table.loaded_columns:
+            if column.comment:
+                yield self.comment_on_column(where, column.name, column.comment)
+
+    def notes(self, table: Table) -> Iterator[str]:
+        """What else is to be told of a source's table."""
+        yield from ()
 
     def keys(self, table: Table) -> Iterator[str]:
         """The lines of CREATE TABLE behind the columns."""

@@ -60,12 +60,7 @@ class SqlLedger:
         to the epochs of its namesake, whose workers may still live."""
         first = int(self._session.now().timestamp() * 1_000_000)
         with self._session.transaction():
-            self._session.execute(
-                f"MERGE INTO {self._own('progress')} p USING (SELECT {self._text(self._migration)} AS m) q "  # noqa: S608
-                "ON p.migration = q.m WHEN MATCHED THEN UPDATE SET epoch = p.epoch + 1 "
-                "WHEN NOT MATCHED THEN INSERT (migration, epoch, operation, data_complete, snapshots) "
-                f"VALUES (q.m, {first}, '', FALSE, 0)"
-            )
+            self._session.execute(self._dialect.claim(self._own("progress"), self._text(self._migration), first))
             epoch = self._newest()
             self.fence(epoch)
         if self._session.guard() and self._newest() < epoch:
@@ -218,7 +213,7 @@ class SqlLedger:
     def lock(self) -> None:
         """Keep every other transaction that would end with the fence from ending. Waits for those that are at it as
         long as the session would: raises TargetInterrupted."""
-        self._set("epoch = epoch")
+        self._set(f"epoch = epoch{self._touched}")
 
     def recorded(self, chunk: Chunk) -> int | None:
         """The rows of a chunk that is loaded already. Raises LoaderFailed for one that is not in the plan."""
@@ -233,7 +228,7 @@ class SqlLedger:
     def record(self, chunk: Chunk, rows: int) -> None:
         values = ", ".join((*self._of(chunk.table), str(chunk.number), str(rows)))
         guard = self._session.guard()
-        where = f" WHERE {guard}" if guard else ""
+        where = f"{self._dialect.no_table} WHERE {guard}" if guard else ""
         if self._session.execute(f"INSERT INTO {self._own('loaded')} SELECT {values}{where}") != 1:
             raise self._ended()
 
@@ -251,7 +246,7 @@ class SqlLedger:
     def require_open(self) -> None:
         """Raise TargetInterrupted unless the transaction in hand is the one that was begun, if one was."""
         guard = self._session.guard() if self._session.in_transaction else ""
-        if guard and not self._session.query(f"SELECT 1 WHERE {guard}"):
+        if guard and not self._session.query(f"SELECT 1{self._dialect.no_table} WHERE {guard}"):
             raise self._ended()
 
     def require_recorded(self, chunk: Chunk) -> None:
@@ -283,11 +278,17 @@ class SqlLedger:
         where = f"{self._mine} AND epoch = {int(epoch)}"
         guard = self._session.guard()
         guarded = f"{where} AND {guard}" if guard else where
-        if self._session.execute(f"UPDATE {self._own('progress')} SET {assignment} WHERE {guarded}") != 1:  # noqa: S608
+        sets = f"{assignment}{self._touched}"
+        if self._session.execute(f"UPDATE {self._own('progress')} SET {sets} WHERE {guarded}") != 1:  # noqa: S608
             self.require_open()
             raise Fenced(
                 f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more"
             )
+
+    @property
+    def _touched(self) -> str:
+        """What makes an UPDATE of the progress count its row, and lock it, whatever else it sets."""
+        return ", turn = turn + 1" if self._dialect.counts_changes else ""
 
     def _ended(self) -> TargetInterrupted:
         return TargetInterrupted(f"{self._dialect.title} has ended a transaction of {self._migration} before its time")

@@ -72,14 +72,17 @@ class SqlLoader:
         if not staged:
             return self._stage.load(self._session, name, pair.table, names)
         rows = self._stage.load(self._session, name, pair.loading, names)
-        statement = merge.put(pair, pair.loading, removing=False) if replacing else merge.add(pair, pair.loading)
-        written = self._session.execute(statement)
+        written = self._put(pair) if replacing else self._session.execute(merge.add(pair, pair.loading))
         if written != rows:
             raise LoaderFailed(
                 f"{pair.target.name}: of {rows} rows that the source has, {written} came into the target",
                 remedy="Look for rows with equal keys on the target, which does not refuse them, and remove them.",
             )
         return rows
+
+    def _put(self, pair: Pair) -> int:
+        """Staged rows in the place of those with their keys; how many were written."""
+        return self._session.execute(merge.put(pair, pair.loading, removing=False))
 
     def _prepare(self, pair: Pair) -> None:
         """An empty staging table; between transactions, as its making may end one."""

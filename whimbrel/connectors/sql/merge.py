@@ -84,7 +84,7 @@ def create_loading(pair: Pair) -> str:
 def put(pair: Pair, staging: str, *, removing: bool) -> str:
     """Rows take the place of those with their keys, or are added; with ``removing`` those marked GONE go."""
     d = pair.dialect
-    on = " AND ".join(f"t.{d.identifier(k)} = s.{d.identifier(k)}" for k in pair.key)
+    on = by_key(pair)
     rest = [c for c in pair.columns if c.name not in pair.key]
     marked = f" AND s.{d.identifier(OP)} = '{PUT}'" if removing else ""
     parts = [f"MERGE INTO {pair.table} t USING {staging} s ON {on}"]
@@ -92,29 +92,37 @@ def put(pair: Pair, staging: str, *, removing: bool) -> str:
         parts.append(f"WHEN MATCHED AND s.{d.identifier(OP)} = '{GONE}' THEN DELETE")
     # a table of key columns alone has nothing to update, but is counted as if
     sets = rest or [pair.target.column(pair.key[0])]
-    updates = ", ".join(f"{d.identifier(c.name)} = {_made(pair, c)}" for c in sets)
+    updates = ", ".join(f"{d.identifier(c.name)} = {made(pair, c)}" for c in sets)
     parts.append(f"WHEN MATCHED{marked} THEN UPDATE SET {updates}")
-    values = ", ".join(_made(pair, c) for c in pair.columns)
+    values = ", ".join(made(pair, c) for c in pair.columns)
     names = d.identifiers(c.name for c in pair.columns)
     parts.append(f"WHEN NOT MATCHED{marked} THEN INSERT ({names}) VALUES ({values})")  # noqa: S608
     return " ".join(parts)
 
 
-def _made(pair: Pair, column: Column) -> str:
+def by_key(pair: Pair) -> str:
+    """Whether a target's row ``t`` and a staged one ``s`` have one key."""
+    d = pair.dialect
+    return " AND ".join(
+        d.matches(pair.target.column(k), f"t.{d.identifier(k)}", f"s.{d.identifier(k)}") for k in pair.key
+    )
+
+
+def made(pair: Pair, column: Column) -> str:
     return pair.dialect.from_staged(column, f"s.{pair.dialect.identifier(column.name)}")
 
 
 def add(pair: Pair, staging: str) -> str:
     """All staged rows, into a table of which none is there yet."""
     names = pair.dialect.identifiers(c.name for c in pair.columns)
-    values = ", ".join(_made(pair, c) for c in pair.columns)
+    values = ", ".join(made(pair, c) for c in pair.columns)
     return f"INSERT INTO {pair.table} ({names}) SELECT {values} FROM {staging} s"  # noqa: S608
 
 
 def expected(pair: Pair) -> str:
     """How many rows of the target a ``put`` will remove: those marked GONE may not be there at all."""
     d = pair.dialect
-    on = " AND ".join(f"t.{d.identifier(k)} = s.{d.identifier(k)}" for k in pair.key)
+    on = by_key(pair)
     return f"SELECT COUNT(*) FROM {pair.staging} s JOIN {pair.table} t ON {on} WHERE s.{d.identifier(OP)} = '{GONE}'"  # noqa: S608
 
 
@@ -125,14 +133,18 @@ def fill(pair: Pair, names: Sequence[str]) -> str:
     """Take what was left out in these (target) columns from the target's own row."""
     d = pair.dialect
     mask, places = d.identifier(MASK), {c.name: n + 1 for n, c in enumerate(pair.columns)}
-    sets = [f"{d.identifier(FOUND)} = TRUE"]
+    sets = {d.identifier(FOUND): "TRUE"}
     for name in names:
         column = pair.target.column(name)
         there = d.to_staged(column, f"t.{d.identifier(name)}")
         staged = d.identifier(name)
-        sets.append(f"{staged} = CASE WHEN SUBSTR(s.{mask}, {places[name]}, 1) = '1' THEN {there} ELSE s.{staged} END")
-    on = " AND ".join(f"t.{d.identifier(k)} = s.{d.identifier(origin(n))}" for n, k in enumerate(pair.key))
-    return f"UPDATE {pair.staging} s SET {', '.join(sets)} FROM {pair.table} t WHERE {on} AND s.{mask} <> ''"  # noqa: S608
+        sets[staged] = f"CASE WHEN SUBSTR(s.{mask}, {places[name]}, 1) = '1' THEN {there} ELSE s.{staged} END"
+    keys = (
+        d.matches(pair.target.column(k), f"t.{d.identifier(k)}", f"s.{d.identifier(origin(n))}")
+        for n, k in enumerate(pair.key)
+    )
+    on = " AND ".join((*keys, f"s.{mask} <> ''"))
+    return d.update_by(f"{pair.staging} s", sets, f"{pair.table} t", on)
 
 
 def not_found(pair: Pair) -> str:
@@ -153,7 +165,7 @@ def drop_not_found(pair: Pair) -> str:
 def _alike(pair: Pair) -> str:
     d = pair.dialect
     return " AND ".join(
-        d.same(d.comparable(c, f"t.{d.identifier(c.name)}"), d.comparable(c, _made(pair, c))) for c in pair.columns
+        d.same(d.comparable(c, f"t.{d.identifier(c.name)}"), d.comparable(c, made(pair, c))) for c in pair.columns
     )
 
 
@@ -167,4 +179,4 @@ def count_alike(pair: Pair) -> str:
 
 def remove_alike(pair: Pair) -> str:
     """All rows of the target that equal a staged one."""
-    return f"DELETE FROM {pair.table} t USING {pair.staging} s WHERE {_alike(pair)}"  # noqa: S608
+    return pair.dialect.delete_by(f"{pair.table} t", f"{pair.staging} s", _alike(pair))

@@ -70,12 +70,12 @@ def refusal(session: Session, make: str, undo: str) -> str:
 
 
 def schemas_and_tables(
-    session: Session, engine: str, own: str, wanted: Sequence[str], there: set[str], quote: Quote
+    session: Session, engine: str, own: str, wanted: Sequence[str], there: set[str], quote: Quote, noun: str = "SCHEMA"
 ) -> Iterator[CheckResult]:
     """Whether schemas that are absent, and tables in those that are there, can be made. ``own``: our schema."""
     absent = [s for s in dict.fromkeys((own, *wanted)) if s not in there]
     trial = quote(trial_name())
-    why = refusal(session, f"CREATE SCHEMA {trial}", f"DROP SCHEMA IF EXISTS {trial}") if absent else ""
+    why = refusal(session, f"CREATE {noun} {trial}", f"DROP {noun} IF EXISTS {trial}") if absent else ""
     yield verdict(
         f"{engine}.progress_schema",
         not (why and own in absent),

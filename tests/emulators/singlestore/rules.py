@@ -1,0 +1,175 @@
+"""What SingleStore refuses and MySQL does not, and what MySQL must be told in other words.
+
+Each rule has the page of the vendor's documentation that it is taken from; "unverified" marks what has none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from tests.emulators.singlestore.sql import NAME, PATH, Key, bare, body, key, outside, path, plain, split
+
+NOT_SUPPORTED = 1706  # "Feature '…' is not supported by SingleStore"
+WRONG_SHARD_KEY = 1744  # unverified
+NO_FUNCTION = 1305
+WRONG_VARIABLE = 1231
+MEMSQL_VERSION, LEVEL = "8.9.12", "8.0"
+
+# "Unsupported MySQL Features"; "Durability" (FAQ) for the isolation level; Python's driver for prepared statements
+_FEATURES = (
+    (r"\AMERGE\b", "MERGE"),
+    (r"\A(?:SAVEPOINT|RELEASE\s+SAVEPOINT|ROLLBACK\s+TO)\b", "SAVEPOINT"),
+    (r"\AXA\b", "XA transactions"),
+    (r"\A(?:UN)?LOCK\s+TABLES\b", "LOCK TABLES"),
+    (r"\A(?:CREATE|DROP)\s+TRIGGER\b", "TRIGGER"),
+    (r"\AHANDLER\b", "HANDLER"),
+    (r"\A(?:UPDATE|DELETE)\b.*\bLIMIT\b", "UPDATE ... LIMIT"),
+    (r"ISOLATION\s+LEVEL\s+(?!READ\s+COMMITTED)", "isolation levels other than READ COMMITTED"),
+    (r"\b(?:GET_LOCK|RELEASE_LOCK|IS_USED_LOCK)\s*\(", "GET_LOCK"),
+    (r"\b(?:FOR\s+SHARE|LOCK\s+IN\s+SHARE\s+MODE|SKIP\s+LOCKED|NOWAIT)\b", "lock modes other than FOR UPDATE"),
+)
+# "Functions" of the SQL reference, as far as we use them; and words before a parenthesis that are no functions
+_FUNCTIONS = frozenset(
+    """
+    abs cast coalesce concat concat_ws connection_id conv count current_user database date_format elt exists hex if
+    ifnull least left length locate lower lpad ltrim max min microsecond mod now nullif replace right round rpad
+    rtrim sha2 sign substr substring substring_index sum time_to_sec trim truncate unhex upper utc_timestamp version
+    bin ceil floor time_format json_extract_string date hour minute second user year
+    """.split()  # noqa: SIM905
+)
+_WORDS = frozenset(
+    """
+    in values table key and or not as on set into by when then else select from where int decimal char varchar
+    binary varbinary datetime time unsigned bigint smallint tinyint mediumint float double bit enum using index
+    primary unique shard sort exists join over between like interval case limit order group having union all any
+    some timestamp longtext longblob numeric integer signed year text blob delete update insert ignore with to lines
+    fields columns terminated escaped if div check references constraint foreign
+    """.split()  # noqa: SIM905
+)
+# a name before a list of columns, or one that is defined
+_LISTED = re.compile(
+    r"\b(?:INTO|TABLE|KEY|INDEX|EXISTS|JOIN|CONSTRAINT|REFERENCES)\s+[^\s()]+(?:\s*\.\s*[^\s()]+)?\s*\(", re.IGNORECASE
+)
+_DIGITS = re.compile(r"\b(?:DATETIME|TIMESTAMP|TIME)\s*\(\s*([1-57-9]|\d\d+)\s*\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Refusal(Exception):
+    number: int
+    text: str
+
+
+def unsupported(what: str) -> Refusal:
+    return Refusal(NOT_SUPPORTED, f"Feature '{what}' is not supported by SingleStore.")
+
+
+@dataclass
+class Catalog:
+    """The shard keys of the tables that were made through us, by database and table."""
+
+    shards: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+
+def check(sql: str, database: str, catalog: Catalog) -> None:
+    """Raise Refusal for what SingleStore would not do."""
+    text = bare(sql).strip()
+    for pattern, what in _FEATURES:
+        if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
+            raise unsupported(what)
+    if re.match(r"(?:CREATE|ALTER)\b.*?\bTABLE\b", text, re.IGNORECASE | re.DOTALL) and _DIGITS.search(text):
+        raise unsupported("fractions of seconds of other than 0 or 6 digits")  # "Time and Date"
+    for name in re.findall(r"\b([A-Za-z_][A-Za-z0-9_]*)\s*\(", _LISTED.sub(" ,(", text)):
+        if name.lower() not in _FUNCTIONS | _WORDS:
+            raise Refusal(NO_FUNCTION, f"FUNCTION {name} does not exist")
+    if re.match(r"CREATE\b", text, re.IGNORECASE):
+        _create(sql, database, catalog)
+    elif found := re.match(rf"\s*UPDATE\s+({PATH})(?:\s+(?:AS\s+)?({NAME}))?", sql, re.IGNORECASE):
+        _update(sql, path(found[1], database), found[2], catalog)
+
+
+_TABLE = re.compile(
+    rf"\s*CREATE\s+(?P<row>ROWSTORE\s+)?(?P<kind>REFERENCE\s+|(?:GLOBAL\s+)?TEMPORARY\s+)?TABLE\s+(?:IF\s+NOT\s+EXISTS\s+)?"
+    rf"(?P<name>{PATH})",
+    re.IGNORECASE,
+)
+
+
+def _create(sql: str, database: str, catalog: Catalog) -> None:
+    """From "Understanding Keys and Indexes in SingleStore", "Distributed SQL Surface Area"."""
+    found = _TABLE.match(sql)
+    if not found:
+        return
+    lines = list(split(body(sql)[1]))
+    keys = [k for line in lines if (k := key(line))]
+    for line in (line for line in lines if not key(line)):
+        name = re.match(NAME, line)
+        rest = bare(line[name.end() :] if name else line)
+        if re.search(r"\bAUTO_INCREMENT\b", rest, re.IGNORECASE) and not re.match(r"\s*BIGINT\b", rest, re.IGNORECASE):
+            raise unsupported("AUTO_INCREMENT on a column that is no BIGINT")
+        if re.search(r"\bREFERENCES\b", rest, re.IGNORECASE):
+            raise unsupported("FOREIGN KEY")
+        for kind in ("PRIMARY", "UNIQUE"):
+            if name and re.search(rf"\b{kind}\b", rest, re.IGNORECASE):
+                keys.append(Key(kind, (plain(name[0]),)))
+    if any(k.kind in ("FOREIGN", "CHECK") for k in keys):
+        raise unsupported("FOREIGN KEY or CHECK")
+    unique = [k.columns for k in keys if k.kind in ("PRIMARY", "UNIQUE")]
+    primary = next((k.columns for k in keys if k.kind == "PRIMARY"), None)
+    shard = next((k.columns for k in keys if k.kind == "SHARD"), primary or ())
+    where = path(found["name"], database)
+    if unique and not shard and any(k.kind == "SHARD" for k in keys):
+        raise Refusal(WRONG_SHARD_KEY, "a table with a unique key must have a shard key of its columns")
+    for columns in unique:
+        if not {c.lower() for c in shard} <= {c.lower() for c in columns}:
+            raise Refusal(
+                WRONG_SHARD_KEY, f"the unique key ({', '.join(columns)}) must hold the shard key ({', '.join(shard)})"
+            )
+    if not found["row"] and len(unique) > 1 and any(len(columns) > 1 for columns in unique):
+        raise unsupported(
+            "multiple UNIQUE indexes with at least one index containing multiple columns on columnstore table"
+        )
+    catalog.shards[where] = tuple(c.lower() for c in shard)
+
+
+def _update(sql: str, table: tuple[str, str], alias: str | None, catalog: Catalog) -> None:
+    """From "Distributed SQL Surface Area": no UPDATE that modifies the shard key."""
+    shard = catalog.shards.get(table, ())
+    sets = re.split(r"\bSET\b", sql, maxsplit=1, flags=re.IGNORECASE)
+    if not shard or len(sets) < 2:
+        return
+    for part in split(sets[1]):
+        found = re.match(rf"\s*(?:({NAME})\s*\.\s*)?({NAME})\s*=", part)
+        ours = found is not None and (found[1] is None or plain(found[1]) in (plain(alias or ""), table[1]))
+        if found and ours and plain(found[2]).lower() in shard:
+            raise unsupported("updating a SHARD KEY column")
+
+
+# --- in other words ---------------------------------------------------------------------------------------------------
+
+
+def rewritten(sql: str) -> str:
+    """What MySQL is told instead."""
+    if _TABLE.match(sql):
+        sql = re.sub(r"(?i)\A(\s*CREATE\s+)ROWSTORE\s+", r"\1", sql)
+        before, inside, behind = body(sql)
+        kept = [line for line in split(inside) if (k := key(line)) is None or k.kind not in ("SHARD", "SORT")]
+        return f"{before}({', '.join(kept)}){behind}"
+    killed = re.match(r"(?i)\s*KILL\s+(CONNECTION|QUERY)\s+(\d+)\s+1\s*\Z", sql)
+    if killed:
+        return f"KILL {killed[1]} {killed[2]}"
+    return outside(sql, _words)
+
+
+_PROCESSES = "(SELECT 1 AS NODE_ID, q.* FROM information_schema.PROCESSLIST q)"
+
+
+def _words(text: str) -> str:
+    text = re.sub(r"(?i)@@memsql_version\b", f"'{MEMSQL_VERSION}'", text)
+    text = re.sub(r"(?i)@@data_conversion_compatibility_level\b", f"'{LEVEL}'", text)
+    text = re.sub(r"(?i)\binformation_schema\.MV_PROCESSLIST\b", _PROCESSES, text)
+    return re.sub(
+        r"(?i)\bSESSION\s+lock_wait_timeout\s*=\s*(\d+)",
+        r"SESSION lock_wait_timeout = \1, SESSION innodb_lock_wait_timeout = \1",
+        text,
+    )

@@ -1,0 +1,239 @@
+"""The proxy: ``python -m tests.emulators.singlestore.serve settings.json``, with port, socket of MySQL, accounts, and a
+certificate and its key for TLS, if any."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from pymysql.constants import CLIENT
+
+from tests.emulators.singlestore import rules, wire
+from tests.emulators.singlestore.faults import Fault, Faults
+from tests.emulators.singlestore.wire import Channel
+
+QUIT, INIT_DB, QUERY, PING = 0x01, 0x02, 0x03, 0x0E
+ORDER = "STAND "  # a statement that is for us: a fault as JSON, or 'clear'
+_PREPARE = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+class Cut(Exception):
+    """The conversation ends here."""
+
+
+class Proxy:
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self.catalog = rules.Catalog()
+        self.faults = Faults()
+        self._log = Path(settings["statements"]).open("a", buffering=1)  # noqa: SIM115 - as long as we live
+        self._threads = 0
+        self._tls: ssl.SSLContext | None = None
+        if settings.get("certificate"):
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(settings["certificate"], settings["key"])
+
+    async def serve(self) -> None:
+        server = await asyncio.start_server(self._client, "127.0.0.1", self._settings["port"], limit=1 << 20)
+        async with server:
+            await server.serve_forever()
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = Channel(reader, writer)
+        try:
+            asked = await self._welcome(client)
+            if asked is None:
+                return
+            await Conversation(self, client, *asked).run()
+        except (asyncio.IncompleteReadError, ConnectionError, Cut):
+            pass
+        except Exception:
+            traceback.print_exc()  # which the test's server.log keeps
+        finally:
+            client.close()
+
+    async def _welcome(self, client: Channel) -> tuple[str, str, str] | None:
+        """User, password and database of somebody who knows the password."""
+        self._threads += 1
+        salt = wire.new_salt()
+        await client.send(wire.greeting(salt, self._threads, tls=self._tls is not None))
+        packet = await client.packet()
+        if len(packet) == 32 and self._tls is not None:
+            await client.writer.start_tls(self._tls)
+            packet = await client.packet()
+        given = wire.login(packet)
+        proof = given.proof
+        if given.plugin != wire.PLUGIN:
+            await client.send(b"\xfe" + wire.PLUGIN + b"\0" + salt + b"\0")
+            proof = await client.packet()
+        accounts = json.loads(Path(self._settings["accounts"]).read_text())
+        password = accounts.get(given.user)
+        if password is None or not wire.proves(proof, password, salt):
+            await client.send(wire.error(1045, f"Access denied for user '{given.user}'@'127.0.0.1'"))
+            return None
+        return given.user, password, given.database
+
+    def upstream(self, user: str, password: str, database: str) -> pymysql.Connection[Any]:
+        link = pymysql.connect(
+            unix_socket=self._settings["socket"],
+            user=user,
+            password=password,
+            database=database or None,
+            charset="utf8mb4",
+            autocommit=None,
+            ssl_disabled=True,  # nothing is between us
+            sql_mode="STRICT_ALL_TABLES",
+            client_flag=CLIENT.LOCAL_FILES | CLIENT.MULTI_STATEMENTS,
+        )
+        with link.cursor() as cursor:
+            cursor.execute(_PREPARE)
+        return link
+
+    def note(self, sql: str) -> None:
+        self._log.write(json.dumps(sql) + "\n")
+
+
+class Conversation:
+    """One client and its connection to MySQL."""
+
+    def __init__(self, proxy: Proxy, client: Channel, user: str, password: str, database: str) -> None:
+        self._proxy, self._client = proxy, client
+        self._who = (user, password, database)
+        self._database = database
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            link = await loop.run_in_executor(None, self._proxy.upstream, *self._who)
+        except pymysql.MySQLError as e:
+            await self._client.send(wire.error(int(e.args[0]), str(e.args[1])))
+            return
+        sock = link._sock.dup()  # type: ignore[attr-defined]
+        sock.setblocking(False)
+        self._server = Channel(*await asyncio.open_unix_connection(sock=sock, limit=1 << 20))
+        try:
+            await self._client.send(wire.ok())
+            while True:
+                await self._command(await self._client.message())
+        finally:
+            self._server.close()
+            link._force_close()  # type: ignore[attr-defined]
+
+    async def _command(self, message: bytes) -> None:
+        kind = message[0] if message else 0
+        if kind == QUIT:
+            raise Cut
+        if kind == INIT_DB:
+            self._database = message[1:].decode()
+        if kind == QUERY:
+            await self._query(message[1:].decode("utf-8", "surrogateescape"))
+        elif kind in (INIT_DB, PING):
+            await self._pass(message)
+        else:
+            await self._client.send(wire.error(1295, "This command is not supported yet"))
+
+    async def _query(self, sql: str) -> None:
+        if sql.startswith(ORDER):
+            self._proxy.faults.order(sql[len(ORDER) :])
+            await self._client.send(wire.ok())
+            return
+        self._proxy.note(sql)
+        fault = self._proxy.faults.take(sql)
+        if fault and fault.kind == "refuse":
+            await self._client.send(wire.error(fault.number, fault.text))
+            return
+        if fault and fault.kind == "cut":
+            raise Cut
+        if fault and fault.kind == "lose":
+            await self._apart("ROLLBACK")
+        try:
+            rules.check(sql, self._database, self._proxy.catalog)
+        except rules.Refusal as e:
+            await self._client.send(wire.error(e.number, e.text))
+            return
+        used = re.match(r"(?i)\s*USE\s+`?([^`;\s]+)", sql)
+        if used:
+            self._database = used[1]
+        told = rules.rewritten(sql)
+        await self._pass(bytes([QUERY]) + told.encode("utf-8", "surrogateescape"), fault)
+
+    async def _apart(self, sql: str) -> None:
+        """A statement of our own, whose answer the client does not see."""
+        self._server.number = 0
+        await self._server.send(bytes([QUERY]) + sql.encode())
+        await self._server.packet()
+
+    # --- passing on ---------------------------------------------------------------------------------------------------
+
+    async def _pass(self, message: bytes, fault: Fault | None = None) -> None:
+        self._server.number = 0
+        await self._server.send(message)
+        lost = fault is not None and fault.kind == "answered"
+        while await self._result(fault, lost=lost):
+            pass
+
+    async def _result(self, fault: Fault | None, *, lost: bool) -> bool:
+        """One result; whether another follows."""
+        first = await self._relayed(lost=lost)
+        if first[0] == wire.LOCAL_REQUEST:
+            await self._file(fault)
+            first = await self._relayed(lost=lost)
+        if lost:
+            raise Cut
+        if first[0] == wire.ERROR:
+            return False
+        if first[0] == wire.OK:
+            return wire.more_results(first)
+        for _ in range(2):  # columns, rows
+            while not wire.is_eof(packet := await self._relayed()):
+                if packet[:1] == b"\xff":
+                    return False
+        return bool(int.from_bytes(packet[3:5], "little") & wire.MORE_RESULTS)
+
+    async def _relayed(self, *, lost: bool = False) -> bytes:
+        packet = await self._server.packet()
+        whole = packet
+        self._client.number = (self._server.number - 1) % 256
+        if not lost or packet[:1] == b"\xfb":
+            await self._client.send(packet) if len(packet) < wire.MOST else await self._long(packet)
+        while len(packet) == wire.MOST:
+            packet = await self._server.packet()
+            await self._long(packet)
+        return whole
+
+    async def _long(self, packet: bytes) -> None:
+        """A part of what comes in several packets."""
+        number = (self._server.number - 1) % 256
+        self._client.writer.write(len(packet).to_bytes(3, "little") + bytes([number]) + packet)
+        await self._client.writer.drain()
+
+    async def _file(self, fault: Fault | None) -> None:
+        """What the client sends for LOAD DATA LOCAL, until it sends nothing."""
+        sent = 0
+        while True:
+            packet = await self._client.packet()
+            if fault and fault.kind == "mid-load" and (sent := sent + len(packet)) > fault.number:
+                raise Cut
+            self._server.number = (self._client.number - 1) % 256
+            self._server.writer.write(len(packet).to_bytes(3, "little") + bytes([self._server.number]) + packet)
+            await self._server.writer.drain()
+            if not packet:
+                return
+
+
+def main() -> None:
+    settings = json.loads(Path(sys.argv[1]).read_text())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(Proxy(settings).serve())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""Sessions with SingleStore, over its vendor's driver."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from singlestoredb.exceptions import Error
+from singlestoredb.mysql.cursors import SSCursor  # type: ignore[attr-defined]
+
+from whimbrel.connectors import live_sessions
+from whimbrel.connectors.deadline import LOGIN_SECONDS, within
+from whimbrel.connectors.protocols import Buffer, ServerInfo
+from whimbrel.connectors.singlestore.dialect import DIALECT
+from whimbrel.connectors.singlestore.link import Link
+from whimbrel.connectors.singlestore.refusals import login_refusal, place, server_refusal, value_refusal
+from whimbrel.connectors.sql.session import Session
+from whimbrel.errors import HostUnreachable, LoaderFailed, SchemaFailed, TargetInterrupted, WhimbrelError
+from whimbrel.model.job import Role, session_name
+
+LOCK_SECONDS: Final = 30
+BLOCK_ROWS: Final = 5000
+LEAST_LEVEL: Final = (7, 0)  # of data_conversion_compatibility_level: below it values are cut and replaced in silence
+# Whatever is set for the whole cluster: what does not fit is an error, and texts may hold backslashes as escapes.
+_SETTINGS: Final = {"sql_mode": "'STRICT_ALL_TABLES'", "lock_wait_timeout": str(LOCK_SECONDS)}
+_OPEN: Final = DIALECT.own("open")
+_SESSIONS: Final = DIALECT.own("sessions")
+
+
+class SingleStoreSession(Session):
+    """See ``sql.session.Session``.
+
+    The server does not say whether a transaction is still open, and runs what follows one that it has ended as if
+    nothing had been. So each transaction begins with a row of its own, which only it can see: what must not happen
+    outside of it asks for that row, and no statement commits by itself while one is open.
+    """
+
+    def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role) -> None:
+        self._parameters, self._operation, self._role = parameters, operation, role
+        self.number = 0  # of the connection, on the aggregator that it is with
+        self._token = ""
+        self._host: str | None = None  # under which the server's list of processes has it, once that is noted
+        self._link = _linked(parameters, session_name(operation, role))
+        live_sessions.track(operation, role, self._link, Link.cut)
+
+    def execute(self, sql: str) -> int:
+        with self._at_work() as link, closing(link.cursor()) as cursor:
+            return max(0, int(cursor.execute(sql) or 0))
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._at_work() as link, closing(link.cursor()) as cursor:
+            cursor.execute(sql)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
+        with self._at_work() as link, closing(SSCursor(link)) as cursor:
+            cursor.execute(sql)
+            while block := cursor.fetchmany(BLOCK_ROWS):
+                yield [tuple(row) for row in block]
+
+    def load(self, sql: str, blocks: Iterable[Buffer], table: str) -> int:
+        """Run a LOAD DATA LOCAL; how many rows came. What the server has doubts about is refused."""
+        with self._at_work() as link:
+            began = self.in_transaction and link.in_transaction
+            loaded = link.load(sql, blocks)
+            if began and not link.in_transaction:
+                raise LoaderFailed(
+                    f"{table}: SingleStore has ended the transaction with LOAD DATA, so that rows may be there without "
+                    "their record",
+                    remedy="Empty the table before it is loaded again, and report the version of SingleStore.",
+                )
+            if loaded.doubts:
+                raise self._doubted(loaded.doubts, table)
+            return loaded.rows
+
+    def _doubted(self, doubts: int, table: str) -> WhimbrelError:
+        """The first warning that says why."""
+        told = sorted(self.query("SHOW WARNINGS LIMIT 64"), key=lambda row: row[0] == "Note")
+        if told:
+            return value_refusal(int(told[0][1]), str(told[0][2]), table)
+        return LoaderFailed(f"{table}: the server left out or changed {doubts} values, and does not say which")
+
+    def now(self) -> datetime:
+        found: datetime = self.query("SELECT UTC_TIMESTAMP(6)")[0][0]
+        return found.replace(tzinfo=UTC)
+
+    def bound_waits(self, seconds: int) -> None:
+        self.execute(f"SET SESSION lock_wait_timeout = {int(seconds)}")
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._token = uuid.uuid4().hex
+        try:
+            self.execute("SET SESSION autocommit = 0")
+            self.execute("START TRANSACTION")
+            self.execute(f"INSERT INTO {_OPEN} VALUES ('{self._token}')")  # noqa: S608
+        except BaseException:
+            self._undo()
+            raise
+
+    def guard(self) -> str:
+        return f"EXISTS (SELECT 1 FROM {_OPEN} WHERE token = '{self._token}')"  # noqa: S608
+
+    def commit(self) -> None:
+        if self.execute(f"DELETE FROM {_OPEN} WHERE token = '{self._token}'") != 1:  # noqa: S608
+            raise TargetInterrupted("SingleStore has ended a transaction before its time")
+        self.execute("COMMIT")
+        self.in_transaction = False
+        self.execute("SET SESSION autocommit = 1")
+
+    def rollback(self) -> None:
+        if self.in_transaction:
+            self.in_transaction = False
+            self._undo()
+
+    def _undo(self) -> None:
+        try:
+            self.execute("ROLLBACK")
+            self.execute("SET SESSION autocommit = 1")
+        except Exception:
+            self.close()  # the server undoes what it has not been told to keep
+
+    # --- who we are ---------------------------------------------------------------------------------------------------
+
+    def tell(self) -> None:
+        """Note which connection is the operation's, where there is our database to note it in."""
+        if self._host is not None:
+            return
+        found = self.query("SELECT COALESCE(HOST, '') FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()")
+        host = str(found[0][0]) if found else ""
+        who = (self._operation, self._role, str(self.number), host)
+        with suppress(SchemaFailed):
+            self.execute(f"INSERT INTO {_SESSIONS} VALUES ({', '.join(map(DIALECT.literal, who))})")  # noqa: S608
+            self._host = host
+
+    def _untell(self) -> None:
+        if self._host is not None and self._link.open and not self.in_transaction:
+            mine = f"connection = {self.number} AND host = {DIALECT.literal(self._host)}"
+            self._host = None
+            with suppress(WhimbrelError):
+                self.execute(f"DELETE FROM {_SESSIONS} WHERE {mine}")  # noqa: S608
+
+    def cancel(self) -> None:
+        with closing(connect(self._parameters, self._operation, self._role)) as other:
+            other.execute(f"KILL QUERY {self.number}")
+
+    def close(self) -> None:
+        self._untell()
+        self.in_transaction = False
+        with suppress(Exception):
+            self._link.close()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[Link]:
+        """Turn the driver's errors inside the block into ours."""
+        try:
+            yield self._link
+        except (Error, OSError) as e:
+            raise server_refusal(e) from e
+
+
+def _linked(parameters: Mapping[str, Any], name: str) -> Link:
+    """A connection that is in. Raises a leaf of ConnectionRefused, after LOGIN_SECONDS at the latest."""
+    link = Link(parameters, f"whimbrel:{name}")
+    with within(LOGIN_SECONDS, link.cut) as login:
+        try:
+            link.connect()
+            with closing(link.cursor()) as cursor:
+                cursor.execute("SET " + ", ".join(f"SESSION {k} = {v}" for k, v in _SETTINGS.items()))
+            link.opened()
+        except Exception as e:
+            with suppress(Exception):
+                link.close()
+            if login.passed:
+                raise HostUnreachable(f"{place(parameters)} did not let us in within {LOGIN_SECONDS:g} s") from e
+            if isinstance(e, WhimbrelError):
+                raise
+            if isinstance(e, Error | OSError):
+                raise login_refusal(e, parameters) from e
+            # The driver trusts what it reads: what it stumbles over is no server of this kind, or one out of its mind.
+            raise HostUnreachable(f"{place(parameters)} does not speak MySQL's protocol ({type(e).__name__})") from e
+    return link
+
+
+def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target") -> SingleStoreSession:
+    """Open a session named after ``operation`` and ``role``. Raises a leaf of ConnectionRefused."""
+    session = SingleStoreSession(parameters, operation, role)
+    try:
+        session.number = int(session.query("SELECT CONNECTION_ID(), @@memsql_version")[0][0])
+    except WhimbrelError as e:
+        session.close()
+        raise HostUnreachable(
+            f"{place(parameters)} is no SingleStore",
+            remedy="Correct host and port, or use the type mysql or mariadb for servers of that kind.",
+        ) from e
+    return session
+
+
+def require_strict(session: Session) -> None:
+    """Raise LoaderFailed where the cluster cuts or replaces values that do not fit, which no session can forbid."""
+    level = conversion_level(session)
+    if level < LEAST_LEVEL:
+        raise LoaderFailed(
+            f"data_conversion_compatibility_level is {'.'.join(map(str, level))}, under which SingleStore cuts and "
+            "replaces values that do not fit, without an error",
+            remedy="SET GLOBAL data_conversion_compatibility_level = '8.0' (see the vendor's page 'Data Type "
+            "Conversion' for what it means to computed columns).",
+        )
+
+
+def conversion_level(session: Session) -> tuple[int, ...]:
+    told = str(session.query("SELECT @@data_conversion_compatibility_level")[0][0])
+    return tuple(int(n) for n in told.split(".") if n.isdigit())
+
+
+def server_info(parameters: Mapping[str, Any]) -> ServerInfo:
+    """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
+    with closing(connect(parameters, "test")) as session:
+        version = str(session.query("SELECT @@memsql_version")[0][0])
+    numbers = tuple(int(n) for n in version.split("-")[0].split(".") if n.isdigit())
+    return ServerInfo(f"SingleStore {version}", numbers, place(parameters))
