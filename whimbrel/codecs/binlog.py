@@ -132,6 +132,11 @@ def event(raw: bytes, checksum: bool) -> Event:
     return Event(kind, timestamp, log_pos, bool(flags & _ARTIFICIAL), raw[HEADER_BYTES:end])
 
 
+def began(format_description: bytes) -> int:
+    """When the server began the file that this event describes, in seconds since 1970; 0 where it does not say."""
+    return int.from_bytes(format_description[:4], "little")
+
+
 def has_checksums(format_description: bytes) -> bool:
     """Whether the events behind this one carry a CRC32. Takes the event whole, with header and checksum."""
     if len(format_description) < HEADER_BYTES + 57 + CHECKSUM_BYTES + 1:

@@ -15,6 +15,8 @@ class Position:
     ``engine`` is the connector's name, ``server`` the server's own identity (system identifier, server_uuid, dbid),
     ``text`` what the engine's users write (``0/16B3748``, ``binlog.000042:1234``), ``order`` its comparable form.
     ``extra`` may carry the same point in another notation (a GTID set), or what else must fit (PostgreSQL's timeline).
+    ``began`` is when the server began the log file that the point lies in, in its own seconds since 1970, and 0 where
+    that is not known: it tells two copies of one server apart that have both gone on.
     """
 
     engine: str
@@ -22,6 +24,7 @@ class Position:
     text: str
     order: tuple[int, ...]
     extra: str = ""
+    began: int = 0
 
     def require_same_server(self, other: Position) -> None:
         """Raise PositionForeign unless both points are of one server."""
@@ -49,6 +52,6 @@ class Position:
         try:
             raw = json.loads(text)
             order = tuple(int(n) for n in raw["order"])
-            return cls(raw["engine"], raw["server"], raw["text"], order, raw.get("extra", ""))
+            return cls(raw["engine"], raw["server"], raw["text"], order, raw.get("extra", ""), int(raw.get("began", 0)))
         except (KeyError, TypeError) as e:
             raise ValueError(f"not a position: {text[:80]!r}") from e

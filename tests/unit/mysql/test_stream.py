@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +15,7 @@ from tests.servers.process import wait_until
 from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, rows_of
 from whimbrel.codecs.binlog import Event
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.mysql import changes, log
+from whimbrel.connectors.mysql import changes, config, log
 from whimbrel.connectors.mysql.connection import connect, end_sessions
 from whimbrel.connectors.mysql.transactions import Follower
 from whimbrel.errors import (
@@ -86,6 +89,61 @@ def _read_on(stream: changes.BinlogStream, start: Position) -> None:
     """Read until the stream raises; the test's own time limit ends it otherwise."""
     while True:
         stream.read(SegmentBuilder(start), 5.0, 1 << 20)
+
+
+def read_from(job: Job, start: Position) -> Position:
+    """Where reading all changes from there on ends."""
+    return captured(job, reflected(job, SOURCE), start)[-1].position
+
+
+def test_a_position_knows_when_its_file_was_begun(server: MySQL, job: Job) -> None:
+    """Wherever in it a dump begins: a copy of a server has the same files and GTIDs, up to where it was started."""
+    make(server, "CREATE TABLE t (id INT PRIMARY KEY);")
+    start = now(job)
+    server.client("INSERT INTO t VALUES (1)", SOURCE)
+    first = read_from(job, start)
+    server.client("INSERT INTO t VALUES (2)", SOURCE)
+    second = read_from(job, first)
+    assert start.began == 0 < first.began == second.began
+    assert Position.from_json(second.to_json()) == second
+    began = server.client("SELECT UNIX_TIMESTAMP()").strip()
+    server.client("FLUSH BINARY LOGS; INSERT INTO t VALUES (3)", SOURCE)
+    third = read_from(job, second)
+    assert int(began) <= third.began <= int(began) + 20
+    server.client("INSERT INTO t VALUES (4)", SOURCE)
+    with pytest.raises(PositionForeign, match="copy of that server"):
+        read_from(job, replace(third, began=third.began - 1))
+
+
+@pytest.mark.long
+def test_a_copy_of_a_server_is_told_from_it_once_both_have_gone_on(server: MySQL, tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="whimbrel-twins-") as name:
+        Path(name).chmod(0o711)
+        first = MySQL(Path(name) / "a", server.flavor).start()
+        end = Endpoint("a", first.flavor, config.parse(first.flavor, first.parameters))
+        job = Job("m", "twins", end, end, (), tmp_path)
+        make(first, "CREATE TABLE t (id INT PRIMARY KEY);")
+        at = read_from(job, now(job))
+        first.stop()
+        twin = MySQL(Path(name) / "b", server.flavor)
+        subprocess.run(["cp", "-a", f"{first.folder}/.", str(twin.folder)], check=True)
+        index = twin.data / "binlog.index"
+        index.write_text(index.read_text().replace(str(first.folder), str(twin.folder)))
+        first.start()
+        try:
+            first.client("INSERT INTO t VALUES (1)", SOURCE)
+            behind = read_from(job, at)
+            first.stop()
+            twin.start()
+            there = replace(job, source=Endpoint("b", twin.flavor, config.parse(twin.flavor, twin.parameters)))
+            twin.client("INSERT INTO t VALUES (2)", SOURCE)  # as long as the other's, with the same GTID
+            twin.client("INSERT INTO t VALUES (3)", SOURCE)
+            assert read_from(there, at) > at, "what is common to both is read on either"
+            with pytest.raises(PositionForeign, match="copy of that server"):
+                read_from(there, behind)
+        finally:
+            first.stop()
+            twin.stop()
 
 
 def test_closing_and_cleanup_leave_no_session(server: MySQL, job: Job) -> None:

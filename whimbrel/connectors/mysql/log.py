@@ -31,10 +31,11 @@ _MYSQL_GTIDS = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:\d+(-\d+)
 _MARIADB_GTID = re.compile(r"\d+-\d+-\d+$")
 
 
-def position(identity: str, file: str, offset: int, gtids: str = "") -> Position:
+def position(identity: str, file: str, offset: int, gtids: str = "", began: int = 0) -> Position:
     """A point by file and offset."""
     number = file.rpartition(".")[2]
-    return Position(ENGINE, identity, f"{file}:{offset}", (int(number) if number.isdigit() else 0, offset), gtids)
+    order = (int(number) if number.isdigit() else 0, offset)
+    return Position(ENGINE, identity, f"{file}:{offset}", order, gtids, began)
 
 
 def no_position(identity: str) -> Position:

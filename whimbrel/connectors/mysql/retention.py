@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any, Final
 
+from whimbrel.codecs import binlog
 from whimbrel.connectors.mysql.connection import Session, connect, mapped, query
 from whimbrel.connectors.mysql.dump import FIRST_OFFSET, Dump
 from whimbrel.connectors.mysql.log import file_and_offset, position
 from whimbrel.model.position import Position
 
 WAIT_SECONDS: Final = 5.0
-_FORMAT_DESCRIPTION: Final = 15
 
 
 class Expiry:
@@ -58,7 +58,7 @@ class Expiry:
                 while time.monotonic() < deadline:
                     dump.receive(0.5)
                     for event in dump.events():
-                        if event[4] == _FORMAT_DESCRIPTION and (seconds := int.from_bytes(event[:4], "little")):
+                        if event[4] == binlog.FORMAT_DESCRIPTION and (seconds := binlog.began(event)):
                             return seconds
                 return None
             finally:

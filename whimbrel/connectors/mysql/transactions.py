@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from whimbrel.codecs import binlog, binlog_tables
 from whimbrel.codecs.binlog import Event, Gtid, Query
@@ -17,7 +18,7 @@ from whimbrel.connectors.mysql.log import file_and_offset, position
 from whimbrel.connectors.mysql.prepared import captured_among
 from whimbrel.connectors.mysql.statements import Effect, meaning
 from whimbrel.connectors.protocols import ChangeSink
-from whimbrel.errors import LayoutChanged, LogDamaged, LogFormatRefused, PositionLost
+from whimbrel.errors import LayoutChanged, LogDamaged, LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.change import Transaction
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -31,6 +32,10 @@ _PREPARED = "an XA transaction that is prepared and committed later changed capt
 # Given an XA transaction's id, a file and an offset: the tables that it had changed when it was prepared before there,
 # or None if nobody knows any more.
 ChangedBefore = Callable[[str, str, int], frozenset[str] | None]
+
+
+def _clock(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def _nobody_knows(_xid: str, _file: str, _offset: int) -> None:
@@ -60,6 +65,8 @@ class Follower:
         self._folds = folds
         self._charsets = charsets
         self._identity = start.server
+        self._asked = start
+        self._began = 0  # the file, as its first event says, which a dump brings from wherever it begins
         self._checksums = checksums
         self._mariadb = mariadb
         self._file, wanted = file_and_offset(start)
@@ -80,13 +87,14 @@ class Follower:
     @property
     def position(self) -> Position:
         """The end of the last event."""
-        return position(self._identity, self._file, self._offset, self._gtids.text)
+        return position(self._identity, self._file, self._offset, self._gtids.text, self._began)
 
     def follow(self, raw: bytes, sink: ChangeSink) -> None:
         """One event as it came, header and checksum included."""
         kind = raw[4] if len(raw) > 4 else 0
         if kind == binlog.FORMAT_DESCRIPTION:
             self._checksums = binlog.has_checksums(raw)
+            self._require_same_file(binlog.began(raw))
         if kind == binlog.ROTATE:
             self._rotate(raw, sink)
             return
@@ -105,6 +113,18 @@ class Follower:
         if kind in binlog.BETWEEN and self._gtid is None and not self._open:
             sink.advance(self.position)
 
+    def _require_same_file(self, began: int) -> None:
+        """A copy of a server has its identity, files and GTIDs; but it began a file of its own when it started."""
+        asked = self._asked
+        if asked.began and began and asked.began != began and file_and_offset(asked)[0] == self._file:
+            raise PositionForeign(
+                f"position {asked.text} lies in a log file that was begun at {_clock(asked.began)}, and the source's "
+                f"file of that name at {_clock(began)}: the source is a copy of that server, or was restored from one",
+                remedy="Give the source that the migration had, or reset and load again: the two have parted since.",
+                position=asked.text,
+            )
+        self._began = began
+
     def _rotate(self, raw: bytes, sink: ChangeSink) -> None:
         """The first event of a dump is a rotation made up by the server; it may come with or without a checksum."""
         try:
@@ -118,6 +138,7 @@ class Follower:
         changed = found.file != self._file
         self._file, self._offset = found.file, found.position
         if changed:
+            self._began = 0
             self._layouts.clear()
             self._skip_to = 0
             if not self._open:
