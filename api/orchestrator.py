@@ -24,7 +24,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from whimbrel.errors import OperationNotFound, OperationTimeout, OrchestratorFailed, WhimbrelError, from_json
-from worker.polling import worker_polls
+from worker.polling import Workers, workers
 from worker.settings import Settings
 from workflows.messages import CLEANUP_WORKFLOW, CONTROL_QUEUE, WORKFLOWS, OperationRequest
 from workflows.titles import bounded, workflow_title
@@ -80,8 +80,8 @@ class Orchestrator(Protocol):
     async def reachable(self) -> bool:
         """Whether Temporal answers; raises nothing."""
 
-    async def worker_polls(self) -> bool | None:
-        """Whether a worker asks Temporal for work; None when Temporal does not say. Raises nothing."""
+    async def workers(self) -> Workers:
+        """Whether a worker asks Temporal for work, as far as Temporal says. Raises nothing."""
 
     def url(self, operation: str) -> str | None:
         """The workflow's page in Temporal's UI."""
@@ -216,11 +216,11 @@ class TemporalOrchestrator:
         except (OrchestratorFailed, RPCError):
             return False
 
-    async def worker_polls(self) -> bool | None:
+    async def workers(self) -> Workers:
         try:
-            return await worker_polls(await self._connected())
+            return await workers(await self._connected())
         except (OrchestratorFailed, RPCError):
-            return None
+            return Workers.UNKNOWN
 
     def url(self, operation: str) -> str | None:
         return f"{self._ui}/namespaces/{self._settings.namespace}/workflows/{operation}" if self._ui else None

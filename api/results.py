@@ -41,7 +41,7 @@ class Health(Shape):
     version: str
     catalog: Literal["ok", "unreachable"]
     temporal: Literal["ok", "unreachable"]
-    worker: Literal["polls", "missing", "unknown"]
+    worker: Literal["polls", "busy", "missing", "unknown"]
 
 
 class NameAndType(Shape):

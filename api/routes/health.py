@@ -23,18 +23,20 @@ _EXAMPLE = {"status": "ok", "version": "0.1.0", "catalog": "ok", "temporal": "ok
 async def health(request: Request, services: Deps) -> Response:
     """Whether the API runs, and what it sees of its catalog, of Temporal and of workers. Public.
 
-    With ``worker`` at ``missing`` operations are accepted and wait: start one. ``unknown``: Temporal does not say.
+    With ``worker`` at ``missing`` operations are accepted and wait: start one. ``busy``: workers live, but each has as
+    many long steps as it takes at once, and has had them for a minute; what is started waits until one ends, or until
+    another worker is started. ``unknown``: Temporal does not say.
     """
     orchestrator = services.orchestrator
-    catalog, temporal, polls = await asyncio.gather(
-        _catalog(services), orchestrator.reachable(), orchestrator.worker_polls()
+    catalog, temporal, workers = await asyncio.gather(
+        _catalog(services), orchestrator.reachable(), orchestrator.workers()
     )
     result = {
         "status": "ok",
         "version": version("whimbrel"),
         "catalog": "ok" if catalog else "unreachable",
         "temporal": "ok" if temporal else "unreachable",
-        "worker": {True: "polls", False: "missing", None: "unknown"}[polls],
+        "worker": workers,
     }
     return answer(request, result)
 

@@ -10,6 +10,7 @@ from api.orchestrator import Workflow
 from whimbrel.catalog.records import Status
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import OperationNotFound, OrchestratorFailed
+from worker.polling import Workers
 from workflows.messages import OperationRequest
 
 Behaviour = Callable[[OperationRequest], object]
@@ -18,12 +19,12 @@ Behaviour = Callable[[OperationRequest], object]
 @dataclass
 class FakeOrchestrator:
     """``behaviour`` runs when a workflow starts; without one it stays open. ``down``: Temporal does not answer.
-    ``polled``: a worker asks for work."""
+    ``seen``: what workers do."""
 
     catalog: Catalog
     behaviour: Behaviour | None = None
     down: bool = False
-    polled: bool = True
+    seen: Workers = Workers.POLL
     states: dict[str, Workflow] = field(default_factory=dict)
     started: list[OperationRequest] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -82,8 +83,8 @@ class FakeOrchestrator:
     async def reachable(self) -> bool:
         return not self.down
 
-    async def worker_polls(self) -> bool | None:
-        return None if self.down else self.polled
+    async def workers(self) -> Workers:
+        return Workers.UNKNOWN if self.down else self.seen
 
     def url(self, operation: str) -> str | None:
         return f"http://temporal/workflows/{operation}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI
 
+from api.results import Health
 from tests.api.conftest import Client
 from tests.api.fake import FakeOrchestrator
+from worker.polling import Workers
 
 ENDPOINTS = [
     "GET /v1/health",
@@ -72,9 +74,13 @@ async def test_health_needs_no_key(anonymous: Client) -> None:
     assert (found["status"], found["catalog"], found["temporal"], found["worker"]) == ("ok", "ok", "ok", "polls")
 
 
-async def test_health_tells_when_nobody_would_do_the_work(temporal: FakeOrchestrator, anonymous: Client) -> None:
-    temporal.polled = False
-    assert (await anonymous.ok("GET", "/v1/health"))["worker"] == "missing"
+@pytest.mark.parametrize("seen", Workers)
+async def test_health_tells_when_nobody_would_do_the_work(
+    temporal: FakeOrchestrator, anonymous: Client, seen: Workers
+) -> None:
+    temporal.seen = seen
+    found = await anonymous.ok("GET", "/v1/health")
+    assert Health.model_validate(found).worker == seen.value
 
 
 def test_openapi_tells_of_the_key_and_of_no_foreign_errors(app: FastAPI) -> None:

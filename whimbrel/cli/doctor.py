@@ -18,6 +18,7 @@ from whimbrel.catalog.store import Catalog
 from whimbrel.cli import show, stack
 from whimbrel.cli.session import DEFAULT_URL, current, key_file
 from whimbrel.errors import WhimbrelError
+from worker.polling import Workers
 from worker.settings import Settings
 
 
@@ -91,10 +92,16 @@ def _temporal() -> Iterator[Finding]:
         yield Finding("temporal", "fail", f"no answer at {settings.address}", remedy)
         return
     yield Finding("temporal", "ok", f"answers at {settings.address}, namespace {settings.namespace}")
-    if stack.worker_polls(settings):
-        yield Finding("worker", "ok", "polls")
-    else:
-        yield Finding("worker", "fail", "no worker polls", "whimbrel worker")
+    match stack.workers(settings):
+        case Workers.POLL:
+            yield Finding("worker", "ok", "polls")
+        case Workers.BUSY:
+            busy = "every worker has as many operations as it takes (WHIMBREL_WORKER_ACTIVITIES): others wait"
+            yield Finding("worker", "warn", busy, "start another one: whimbrel worker")
+        case Workers.MISSING:
+            yield Finding("worker", "fail", "no worker polls", "whimbrel worker")
+        case Workers.UNKNOWN:
+            yield Finding("worker", "warn", "Temporal does not say whether one polls", "whimbrel worker")
 
 
 def _ports() -> Iterator[Finding]:

@@ -121,7 +121,7 @@ class Health(TypedDict):
     version: str
     catalog: Literal["ok", "unreachable"]
     temporal: Literal["ok", "unreachable"]
-    worker: Literal["polls", "missing", "unknown"]
+    worker: Literal["polls", "busy", "missing", "unknown"]
 
 
 class Held(TypedDict):

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from temporalio.service import RPCError
@@ -21,11 +21,13 @@ from whimbrel.cli.children import Child
 from whimbrel.cli.session import DEFAULT_URL, current, key_file, trust
 from whimbrel.errors import InvalidRequest, TlsFailed
 from worker import polling
+from worker.polling import Workers
 from worker.settings import Settings
 
 START_SECONDS = 60.0
 OWN_KEY = "whimbrel-up"
 RESTART_SECONDS = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -120,12 +122,17 @@ def api_answers(port: int) -> bool:
 
 
 def worker_polls(settings: Settings) -> bool:
-    """Whether anybody polls our task queues for workflows and for activities."""
+    """Whether anybody polls our task queues for workflows and for activities, or would if it had a place."""
+    return workers(settings) in (Workers.POLL, Workers.BUSY)
 
-    async def ask() -> bool:
-        return await polling.worker_polls(await settings.connect())
 
-    return _answers(ask)
+def workers(settings: Settings) -> Workers:
+    """What Temporal says of workers; UNKNOWN when it does not answer."""
+
+    async def ask() -> Workers:
+        return await polling.workers(await settings.connect())
+
+    return _answered(ask, Workers.UNKNOWN)
 
 
 def temporal_answers(settings: Settings) -> bool:
@@ -134,14 +141,14 @@ def temporal_answers(settings: Settings) -> bool:
     async def ask() -> bool:
         return await (await settings.connect()).service_client.check_health()
 
-    return _answers(ask)
+    return _answered(ask, False)
 
 
-def _answers(ask: Callable[[], Coroutine[Any, Any, bool]]) -> bool:
+def _answered(ask: Callable[[], Coroutine[Any, Any, T]], otherwise: T) -> T:
     try:
-        return bool(asyncio.run(asyncio.wait_for(ask(), 5)))
+        return asyncio.run(asyncio.wait_for(ask(), 5))
     except (RuntimeError, RPCError, TimeoutError):
-        return False
+        return otherwise
 
 
 def own_key() -> None:

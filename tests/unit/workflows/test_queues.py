@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
+from temporalio.runtime import Runtime, TelemetryConfig
 
 from activities.control import OperationControl
 from tests.unit.workflows.house import House, until, until_told
 from whimbrel.catalog.records import Status
-from worker.polling import worker_polls
+from worker import polling
+from worker.polling import Workers
 from workflows import options
 from workflows.messages import CONTROL_QUEUE, DATA_QUEUE
 
@@ -112,5 +115,33 @@ async def test_a_worker_polls_both(still_house: House) -> None:
     house = still_house
     async with house.worker():
         async with asyncio.timeout(SOON):
-            while not await worker_polls(house.client):
+            while await polling.workers(house.client) is not Workers.POLL:
                 await asyncio.sleep(0.1)
+
+
+async def test_one_that_has_no_place_left_is_busy_and_not_missing(still_house: House) -> None:
+    house = still_house
+    often = Runtime(telemetry=TelemetryConfig(), worker_heartbeat_interval=timedelta(seconds=1))
+    house.client = await Client.connect(house.client.service_client.config.target_host, runtime=often)
+    house.actors.acts["replicate"] = [until_told]
+
+    async def seen(wanted: Workers) -> None:
+        async with asyncio.timeout(20):
+            while await polling.workers(house.client) is not wanted:
+                await asyncio.sleep(0.1)
+
+    async with house.worker(activities=1):
+        await seen(Workers.POLL)
+        handle = await house.begin("change")
+        await house.reached("replicate")
+        with (
+            patch.object(polling, "_RECENT", 1.0),
+            patch.object(polling, "_CONTROL", ()),
+        ):  # that one is polled all along
+            await seen(Workers.BUSY)
+            with patch.object(polling, "_ALIVE", -1e9):  # as after it was killed
+                assert await polling.workers(house.client) is Workers.MISSING
+        await handle.cancel()
+        await house.ended(handle)
+    with patch.object(polling, "_RECENT", 1.0):
+        await seen(Workers.MISSING)
