@@ -15,8 +15,10 @@ class Position:
     ``engine`` is the connector's name, ``server`` the server's own identity (system identifier, server_uuid, dbid),
     ``text`` what the engine's users write (``0/16B3748``, ``binlog.000042:1234``), ``order`` its comparable form.
     ``extra`` may carry the same point in another notation (a GTID set), or what else must fit (PostgreSQL's timeline).
-    ``began`` is when the server began the log file that the point lies in, in its own seconds since 1970, and 0 where
-    that is not known: it tells two copies of one server apart that have both gone on.
+
+    Two copies of one server that have both gone on are told apart by what is 0 where it is not known: ``began``, when
+    the server began the log file that the point lies in (seconds since 1970 by its clock), or was itself started
+    (microseconds); ``told``, where the last transaction ended that was read before the point.
     """
 
     engine: str
@@ -25,6 +27,7 @@ class Position:
     order: tuple[int, ...]
     extra: str = ""
     began: int = 0
+    told: int = 0
 
     def require_same_server(self, other: Position) -> None:
         """Raise PositionForeign unless both points are of one server."""
@@ -52,6 +55,14 @@ class Position:
         try:
             raw = json.loads(text)
             order = tuple(int(n) for n in raw["order"])
-            return cls(raw["engine"], raw["server"], raw["text"], order, raw.get("extra", ""), int(raw.get("began", 0)))
+            return cls(
+                raw["engine"],
+                raw["server"],
+                raw["text"],
+                order,
+                raw.get("extra", ""),
+                int(raw.get("began", 0)),
+                int(raw.get("told", 0)),
+            )
         except (KeyError, TypeError) as e:
             raise ValueError(f"not a position: {text[:80]!r}") from e

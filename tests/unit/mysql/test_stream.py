@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,7 @@ def test_a_copy_of_a_server_is_told_from_it_once_both_have_gone_on(server: MySQL
             first.client("INSERT INTO t VALUES (1)", SOURCE)
             behind = read_from(job, at)
             first.stop()
+            wait_until(lambda: time.time() > behind.began + 1, 5, "another second")
             twin.start()
             there = replace(job, source=Endpoint("b", twin.flavor, config.parse(twin.flavor, twin.parameters)))
             twin.client("INSERT INTO t VALUES (2)", SOURCE)  # as long as the other's, with the same GTID

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 import time
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,11 +16,13 @@ from tests.servers.process import wait_until
 from tests.unit.postgres.rig import SLICE, Rig, read_on
 from tests.unit.postgres.test_changes import TABLE
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import publication, slots, watch
+from whimbrel.connectors.postgres import changes, publication, slots, watch
 from whimbrel.connectors.postgres.changes import PostgresChanges
+from whimbrel.connectors.postgres.connection import connect
 from whimbrel.connectors.postgres.source import PostgresSource
 from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
 from whimbrel.model.change import INSERT, Counts, TableChanges
+from whimbrel.model.position import Position
 
 
 def test_an_idle_slot_moves_on_while_other_tables_are_busy(server: Postgres) -> None:
@@ -273,3 +278,69 @@ def test_a_position_that_the_server_has_not_reached_is_another_servers(server: P
         ahead = slots.position_at(start.server, start.order[0] + (1 << 40))
         with pytest.raises(PositionForeign, match="beyond the end"):
             rig.open_changes(ahead)
+
+
+def test_after_a_start_of_the_server_the_slot_must_show_what_was_read_last(server: Postgres) -> None:
+    """A copy of a server has its identity, its timeline and its slot; what it wrote in the place differs."""
+    with Rig(server, TABLE + "create table busy (id int)", "t") as rig:
+        start = rig.start()
+        rig.sql("insert into t values (1, 'a')")
+        rig.sql("update t set note = 'b'")
+        read = rig.capture(start)[-1].position
+        assert read.began > 0
+        assert Position.from_json(read.to_json()) == read
+        started = replace(read, began=read.began - 1)
+
+        def foreign(position: Position) -> None:
+            with pytest.raises(PositionForeign, match="copy of that server"):
+                rig.open_changes(position)
+
+        def fine(*positions: Position) -> None:
+            for position in positions:
+                rig.open_changes(position).close()
+
+        fine(read, started, replace(started, told=0))
+        foreign(replace(started, told=read.told - 8))
+        rig.sql("insert into busy values (1)")
+        idle = rig.capture(started)[-1].position
+        assert (idle.told, idle.order > read.order) == (read.told, True)
+        fine(replace(idle, began=1))
+        rig.sql("insert into t values (2, 'of the copy')")  # where the other was idle
+        beyond = slots.current_position(rig.connection)
+        foreign(replace(beyond, extra=read.extra, began=1, told=read.told))
+        with closing(rig.open_changes(idle)) as stream:
+            stream.confirm(idle)
+            wait_until(lambda: confirmed(rig) == idle.order[0], 10, "the slot to move")
+        fine(replace(idle, began=1, told=7))  # the slot itself knows the point
+        foreign(replace(beyond, extra=read.extra, began=1, told=read.told))
+
+
+@pytest.mark.long
+def test_a_copy_of_a_server_is_told_from_it_once_both_have_gone_on() -> None:
+    with tempfile.TemporaryDirectory(prefix="whimbrel-twins-") as name:
+        Path(name).chmod(0o711)
+        first = Postgres(Path(name) / "a", "18")
+        first.start()
+        with Rig(first, TABLE, "t") as rig:
+            start = rig.start()
+            rig.sql("insert into t values (1, 'a')")
+            common = rig.capture(start)[-1].position
+            first.kill()
+            subprocess.run(["cp", "-a", f"{first.folder}/.", f"{name}/b"], check=True)
+            twin = Postgres(Path(name) / "b", "18")
+            first.start()
+            twin.start()
+            try:
+                rig.connection = connect(rig.endpoint.parameters, "rig")
+                first.psql("insert into t values (2, 'original')", rig.source)
+                behind = rig.capture(common)[-1].position
+                twin.psql("insert into t select n, 'of the copy' from generate_series(2, 2000) n", rig.source)
+                there = replace(rig.endpoint, parameters=twin.parameters(rig.source))
+                changes.open_changes(there, rig.job, rig.tables, common).close()
+                with pytest.raises(PositionForeign, match="copy of that server"):
+                    changes.open_changes(there, rig.job, rig.tables, behind)
+                rig.open_changes(behind).close()
+                rig.connection.close()
+            finally:
+                twin.stop()
+        first.stop()

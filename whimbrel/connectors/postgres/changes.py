@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from whimbrel.codecs.pgoutput import POSTGRES_EPOCH_US, Decoder, Layout, Relation
 from whimbrel.connectors.postgres.connection import connect, mapped
+from whimbrel.connectors.postgres.history import Origin, origin
 from whimbrel.connectors.postgres.publication import capture_name, published
 from whimbrel.connectors.postgres.schema import unqualified_names_off
 from whimbrel.connectors.postgres.slots import (
@@ -50,6 +51,7 @@ _DATA_HEADER = 25  # 'w', where the data starts, where the log ends, the server'
 _DATA_START = struct.Struct(">Q").unpack_from
 _KEEPALIVE = struct.Struct(">cQqB")  # 'k', where the log ends, the server's clock, whether it wants an answer
 _STATUS = struct.Struct(">cQQQqB").pack
+_COMMIT = ord("C")  # the message that ends a transaction: flags, where its record begins, where it ends
 _TRUNCATE = ord("T")  # the message that lists truncated tables: their number, options, their oids
 _COUNT = struct.Struct(">IB").unpack_from
 _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, log file removed
@@ -58,14 +60,12 @@ _LOST_STATES = ("42704", "55000", "58P01")  # no such slot, invalidated slot, lo
 class PostgresChanges:
     """One replication session and one that watches the catalog; see ``protocols.ChangeStream``. Not thread-safe."""
 
-    def __init__(
-        self, session: Connection, decoder: Decoder, server: str, start: int, watch: Watch, timeline: str
-    ) -> None:
+    def __init__(self, session: Connection, decoder: Decoder, origin: Origin, start: int, watch: Watch) -> None:
         self._session = session
         self._watch = watch
         self._link = session.pgconn
         self._decoder = decoder
-        self._server, self._timeline = server, timeline
+        self._origin = origin
         self._received = self._reached = start
         self._confirmed = start
         self._told = 0.0
@@ -117,6 +117,8 @@ class PostgresChanges:
         kind = data[0:1]
         if kind == b"w":
             self._reached = max(self._reached, _DATA_START(data, 1)[0])
+            if data[_DATA_HEADER] == _COMMIT and len(data) >= _DATA_HEADER + 18:
+                self._origin.told = _DATA_START(data, _DATA_HEADER + 10)[0]
             self._decoder.decode(data[_DATA_HEADER:], sink)
             if data[_DATA_HEADER] == _TRUNCATE:
                 self._watch.truncated(_truncated(data))
@@ -126,7 +128,7 @@ class PostgresChanges:
                 # All that the server had to send up to there has been sent, so an idle slot can move on.
                 self._received = max(self._received, end)
                 self._reached = max(self._reached, end)
-                sink.advance(position_at(self._server, end, self._timeline))
+                sink.advance(self._origin.at(end))
             if reply:
                 self._tell()
         else:
@@ -171,23 +173,16 @@ def open_changes(endpoint: Endpoint, job: Job, tables: Sequence[Table], start: P
         start.require_same_server(position_at(server, start.order[0]))
         require_same_timeline(connection, start)
         require_reached(connection, start)
-        written = timeline(connection)
-        _require_slot(connection, name, start)
+        confirmed = _require_slot(connection, name, start)
         _require_published(connection, name, tables)
+        source = origin(connection, server, timeline(connection), name, confirmed, start)
         oids = oids_of(connection, tables)
         watch = Watch(connection, name, oids)
         layouts = Layouts(connection, tables, oids)
         session = stack.enter_context(closing(connect(endpoint.parameters, job.operation, replication=True)))
         _start(session, name, start)
         stack.pop_all()
-    return PostgresChanges(
-        session,
-        Decoder(layouts.layout, lambda lsn: position_at(server, lsn, written)),
-        server,
-        start.order[0],
-        watch,
-        written,
-    )
+    return PostgresChanges(session, Decoder(layouts.layout, source.at), source, start.order[0], watch)
 
 
 def _start(session: Connection, name: str, start: Position) -> None:
@@ -215,7 +210,14 @@ def require_reached(connection: Connection, start: Position) -> None:
         )
 
 
-def _require_slot(connection: Connection, name: str, start: Position) -> None:
+def _require_slot(connection: Connection, name: str, start: Position) -> int:
+    """Where the slot stands, from which nobody reads any more."""
+    _confirmed(connection, name, start)
+    release_slot(connection, name)
+    return _confirmed(connection, name, start)  # whoever read may have moved it in his last moment
+
+
+def _confirmed(connection: Connection, name: str, start: Position) -> int:
     slot = own_slot(connection, name)
     if slot is None or slot.confirmed is None:
         raise PositionLost(f"replication slot {name} does not exist any more", slot=name)
@@ -224,7 +226,7 @@ def _require_slot(connection: Connection, name: str, start: Position) -> None:
         raise PositionLost(
             f"replication slot {name} has moved on to {have}, beyond our position {start.text}", slot=name
         )
-    release_slot(connection, name)
+    return slot.confirmed
 
 
 def _require_published(connection: Connection, name: str, tables: Sequence[Table]) -> None:

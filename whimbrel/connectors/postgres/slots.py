@@ -94,9 +94,9 @@ def require_same_timeline(connection: Connection, position: Position) -> None:
         )
 
 
-def position_at(server: str, lsn: int, timeline: str = "") -> Position:
+def position_at(server: str, lsn: int, timeline: str = "", *, began: int = 0, told: int = 0) -> Position:
     """The Position of a log sequence number."""
-    return Position("postgres", server, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}", (lsn,), timeline)
+    return Position("postgres", server, f"{lsn >> 32:X}/{lsn & 0xFFFFFFFF:X}", (lsn,), timeline, began, told)
 
 
 def parse_lsn(text: str) -> int:
