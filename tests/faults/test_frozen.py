@@ -38,33 +38,38 @@ def frozen(server: MySQL) -> Iterator[None]:
         os.kill(server.process.pid, signal.SIGCONT)
 
 
+@pytest.fixture(scope="module")
+def server(fleet: Fleet) -> Iterator[MySQL]:
+    """One that may be frozen."""
+    running_server(fleet, "mariadb")  # or the tests are skipped
+    with tempfile.TemporaryDirectory(prefix="whimbrel-frozen-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        own = MySQL(folder / "s", "mariadb", server_id="7")
+        own.start()
+        yield own
+        own.stop()
+
+
 @pytest.fixture(params=["target"])
 def world(
-    request: pytest.FixtureRequest, fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, fleet: Fleet, server: MySQL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    """``param`` is the side with a server of its own, which may be frozen."""
+    """``param`` is the side that may be frozen."""
     for name, value in (("QUIET", 1.0), ("LOOK", 0.2), ("ANSWER", 0.5)):
         monkeypatch.setattr(stalls, name, value)
     monkeypatch.setattr("whimbrel.connectors.mysql.connection.CONNECT_SECONDS", 2)
     shared = side_of(running_server(fleet, "postgres18"), "postgres", "frozen")
-    running_server(fleet, "mariadb")  # or the test is skipped
-    with tempfile.TemporaryDirectory(prefix="whimbrel-frozen-") as name:
-        folder = Path(name)
-        folder.chmod(0o711)
-        server = MySQL(folder / "s", "mariadb", server_id="7")
-        server.start()
-        shared.drop_leftovers()
-        own = side_of(server, "mariadb", SCHEMA)
-        ends = (shared, own) if request.param == "target" else (own, shared)
-        world = World(*ends, tmp_path, "frozen")
-        try:
-            world.make(3000)
-            extract_schema(world.job("schema"), Watch())
-            apply_schema(world.job("schema"), Watch(), None)
-            yield world
-        finally:
-            shared.drop_leftovers()
-            server.stop()
+    own = side_of(server, "mariadb", SCHEMA)
+    ends = (shared, own) if request.param == "target" else (own, shared)
+    for side in ends:
+        side.drop_leftovers()
+    world = World(*ends, tmp_path, "frozen")
+    world.make(3000)
+    extract_schema(world.job("schema"), Watch())
+    apply_schema(world.job("schema"), Watch(), None)
+    yield world
+    shared.drop_leftovers()
 
 
 class AtData(Watch):
