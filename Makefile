@@ -12,6 +12,9 @@ SEED ?= 1
 PAIR ?= postgres18-mysql
 ARGS ?=
 
+# Bytecode is kept, whatever is set outside: hundreds of processes import the same modules in the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup servers test test-pairs test-long test-unit test-suite test-faults soak lint format demo up bench bench-api clean
 

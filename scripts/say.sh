@@ -44,3 +44,25 @@ apt_install() {
 _apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@" >>.cache/apt.log 2>&1 </dev/null
 }
+
+# install_packages ENVIRONMENT LOG ARGUMENTS...: into a virtual environment, by uv, or by pip where uv cannot be had, does
+# not know a setting of pip's, or fails. Nothing is compiled to bytecode that nobody imports.
+install_packages() {
+    environment=$1 log=$2
+    shift 2
+    _by_uv "$environment" "$log" "$@" && return
+    .venv/bin/python -m pip --python "$environment/bin/python" install --quiet --disable-pip-version-check --no-input \
+        --no-compile "$@" >>"$log" 2>&1
+}
+
+_by_uv() (
+    environment=$1 log=$2
+    shift 2
+    settings=$(mktemp)
+    trap 'rm -f "$settings"' EXIT
+    .venv/bin/python scripts/pip_settings.py >"$settings" 2>>"$log" || exit 1
+    while IFS= read -r argument; do set -- "$@" "$argument"; done <"$settings"
+    [ -z "${PIP_CERT:-}" ] || export SSL_CERT_FILE="$PIP_CERT"
+    .venv/bin/uv pip install --quiet --python "$environment/bin/python" --index-strategy unsafe-best-match "$@" \
+        >>"$log" 2>&1
+)

@@ -55,9 +55,8 @@ get_snowflake() {
     [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
     say "installing the stand-in for Snowflake (about a minute the first time)"
     rm -rf "$folder"
-    if .venv/bin/python -m venv "$folder" >.cache/snowflake.log 2>&1 &&
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile --no-deps \
-            -r "$pins" >>.cache/snowflake.log 2>&1; then
+    if .venv/bin/python -m venv --without-pip "$folder" >.cache/snowflake.log 2>&1 &&
+        install_packages "$folder" .cache/snowflake.log --no-deps -r "$pins"; then
         printf '%s\n' "$new" >"$folder/made"
         return
     fi
@@ -73,9 +72,8 @@ get_stands() {
     [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
     say "installing the stand-in for Databricks (about a minute the first time)"
     rm -rf "$folder"
-    if .venv/bin/python -m venv "$folder" >.cache/stands.log 2>&1 &&
-        "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --no-compile --no-deps \
-            -r "$pins" >>.cache/stands.log 2>&1; then
+    if .venv/bin/python -m venv --without-pip "$folder" >.cache/stands.log 2>&1 &&
+        install_packages "$folder" .cache/stands.log --no-deps -r "$pins"; then
         printf '%s\n' "$new" >"$folder/made"
         return
     fi

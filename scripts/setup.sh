@@ -56,14 +56,16 @@ make_environment() {
     fi
     say "installing the pinned packages (about a minute the first time)"
     # The build tools first and from the same pins, so that nothing unpinned is fetched for an isolated build.
+    : >.cache/pip.log
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile -c constraints.txt uv \
+        >>.cache/pip.log 2>&1 || true # without it pip does its work
     pip_install setuptools wheel Cython
     WHIMBREL_COMPILE=0 pip_install --no-build-isolation -e '.[test]'
     printf '%s\n' "$new" >.cache/environment
 }
 
 pip_install() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input -c constraints.txt "$@" \
-        >.cache/pip.log 2>&1 && return
+    install_packages .venv .cache/pip.log -c constraints.txt "$@" && return
     cat .cache/pip.log >&2
     die "pip could not install: $*" "Its messages are above and in .cache/pip.log; a proxy or index is set as for any pip (pip config)."
 }

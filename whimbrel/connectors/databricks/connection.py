@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.request import getproxies
 
 import httpx
 from databricks import sql as driver
@@ -36,6 +38,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 START_SECONDS: Final = 60  # for a warehouse to answer; the step that waits says so, and tries again
 WAIT_SECONDS: Final = 120  # for a throttled or restarted service, within a session
 SOCKET_SECONDS: Final = 120
+REACH_SECONDS: Final = 15  # for a connection to the host: the driver would try for a minute where there is none
 BLOCK_ROWS: Final = 5000
 T = TypeVar("T")
 CONFLICTS: Final = 12  # how often a statement that another writer came before is sent again
@@ -67,6 +70,7 @@ class DatabricksSession(StatementSession):
             "_retry_stop_after_attempts_duration": START_SECONDS,
         }
         try:
+            _reach(parameters)
             self._link = driver.connect(**arguments, **_credentials(parameters))
         except (exc.Error, OSError, ValueError) as e:
             raise login_refusal(e, parameters) from e
@@ -167,6 +171,14 @@ def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target"
         session.close()
         raise
     return session
+
+
+def _reach(parameters: Mapping[str, Any]) -> None:
+    """Raise OSError where nothing listens. Behind a proxy nobody can tell but the proxy."""
+    scheme = parameters.get("scheme", "https")
+    if not getproxies().get(scheme):
+        port = int(parameters.get("port", 443 if scheme == "https" else 80))
+        socket.create_connection((parameters["server_hostname"], port), timeout=REACH_SECONDS).close()
 
 
 def _credentials(parameters: Mapping[str, Any]) -> dict[str, Any]:
