@@ -30,8 +30,8 @@ servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpac
 test: servers ## everything but test-pairs and test-long: unit, suite on a diagonal of pairs, API, faults, replay
 	@$(PYTEST) $(ALL) $(ARGS)
 
-test-pairs: servers ## the suite, the faults, validation and the demo on every pair of servers
-	@$(PYTEST) tests/suite tests/faults tests/demo tests/unit/validation $(ALL) -m "not long" $(ARGS)
+test-pairs: servers ## the suite, the faults, validation, PostgreSQL's own tests and the demo on every pair of servers
+	@$(PYTEST) tests/suite tests/faults tests/demo tests/unit/validation tests/unit/postgres $(ALL) -m "not long" $(ARGS)
 
 test-long: servers ## what does not fit into the time of `make test`: long sweeps and whole character sets
 	@$(PYTEST) $(ALL) -m long --timeout 3600 $(ARGS)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.servers.postgres import Postgres, ServerMissing
+from tests.unit.postgres.conftest import VERSIONS
 from whimbrel.connectors.postgres.checks import CHECKS
 from whimbrel.connectors.postgres.connection import connect, mapped
 from whimbrel.connectors.postgres.prerequisites import statements
@@ -41,7 +42,7 @@ alter table shop.twice replica identity using index second;
 """
 
 
-@pytest.fixture(params=["15", "18"])
+@pytest.fixture(params=VERSIONS)
 def bare(request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A server as it comes, whose settings ALTER SYSTEM can change, with a shop and a user without rights."""
     with tempfile.TemporaryDirectory(prefix="whimbrel-checks-") as name:

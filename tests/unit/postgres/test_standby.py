@@ -11,6 +11,7 @@ import pytest
 
 from tests.servers.postgres import Postgres, ServerMissing, running, standby_of
 from tests.servers.process import wait_until
+from tests.unit.postgres.conftest import VERSIONS
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.slots import position_at
 from whimbrel.connectors.postgres.source import PostgresSource
@@ -26,7 +27,7 @@ create table bare (x int); insert into bare values (1), (1), (null); create unlo
 """
 
 
-@pytest.fixture(scope="module", params=["15", "18"])
+@pytest.fixture(scope="module", params=VERSIONS)
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Postgres, Postgres]]:
     """A primary and its standby, which lets the primary end its readers at once."""
     try:
