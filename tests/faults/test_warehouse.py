@@ -14,7 +14,14 @@ from tests.servers.fleet import Fleet
 
 PAIRS = first(
     [],  # `make test` ends transactions and sessions between any two statements (tests/contract, test_aborted.py)
-    [("postgres18", "snowflake"), ("mariadb", "snowflake"), ("postgres18", "databricks"), ("mariadb", "databricks")],
+    [
+        ("postgres18", "snowflake"),
+        ("mariadb", "snowflake"),
+        ("postgres18", "databricks"),
+        ("mariadb", "databricks"),
+        ("postgres18", "singlestore"),
+        ("mariadb", "singlestore"),
+    ],
 )
 ROWS = 12_000  # in files of 1,500, each of which takes most of a second there
 

@@ -5,6 +5,7 @@
     ``cut``       the connection is cut instead of running a statement
     ``answered``  a statement is run, and its answer lost with the connection
     ``mid-load``  the connection is cut when more than ``number`` bytes of a file have come
+    ``asks``      the client is asked for the file ``text``, and thanked for it
     ``lose``      the open transaction is rolled back, as if by somebody else, and then the statement is run
 ``match``
     a regular expression for the statement; '' is every one

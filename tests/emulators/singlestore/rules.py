@@ -154,7 +154,8 @@ def rewritten(sql: str) -> str:
         sql = re.sub(r"(?i)\A(\s*CREATE\s+)ROWSTORE\s+", r"\1", sql)
         before, inside, behind = body(sql)
         kept = [line for line in split(inside) if (k := key(line)) is None or k.kind not in ("SHARD", "SORT")]
-        return f"{before}({', '.join(kept)}){behind}"
+        inside = outside(", ".join(kept), lambda text: re.sub(r"(?i)\bJSON\s+COLLATE\s+\w+", "JSON", text))
+        return f"{before}({inside}){behind}"
     killed = re.match(r"(?i)\s*KILL\s+(CONNECTION|QUERY)\s+(\d+)\s+1\s*\Z", sql)
     if killed:
         return f"KILL {killed[1]} {killed[2]}"

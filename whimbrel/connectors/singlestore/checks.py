@@ -17,6 +17,7 @@ from whimbrel.connectors.singlestore.connection import (
 )
 from whimbrel.connectors.singlestore.dialect import DATABASE, DIALECT, OWN_OBJECTS
 from whimbrel.connectors.singlestore.stage import loading
+from whimbrel.connectors.sql.ledger import SqlLedger
 from whimbrel.connectors.sql.trials import RUN, TargetChecks, schemas_and_tables, trial_name
 from whimbrel.connectors.verdicts import schemas_of, verdict
 from whimbrel.errors import WhimbrelError
@@ -127,6 +128,10 @@ def _one_transaction(session: SingleStoreSession, database: str | None) -> Check
             if counts != [int(keep)] * len(made):
                 why = f"after {'COMMIT' if keep else 'ROLLBACK'} the tables have {counts} rows"
                 break
+        ledger = SqlLedger(session, DIALECT, trial_name())
+        if not why and ledger.claim() >= ledger.claim():
+            why = "an owner of the progress is not told from the one before"
+        ledger.remove()
     except WhimbrelError as e:
         if e.retryable:
             raise

@@ -24,8 +24,10 @@ from whimbrel.model.job import Role, session_name
 LOCK_SECONDS: Final = 30
 BLOCK_ROWS: Final = 5000
 LEAST_LEVEL: Final = (7, 0)  # of data_conversion_compatibility_level: below it values are cut and replaced in silence
-# Whatever is set for the whole cluster: what does not fit is an error, and texts may hold backslashes as escapes.
-_SETTINGS: Final = {"sql_mode": "'STRICT_ALL_TABLES'", "lock_wait_timeout": str(LOCK_SECONDS)}
+# Whatever is set for the whole cluster: what does not fit is an error, and double quotes quote texts.
+_MODE: Final = "SET SESSION sql_mode = 'STRICT_ALL_TABLES'"
+# Where a session may not say how long it waits for locks, the cluster's own patience counts (60 s by default).
+_NO_SUCH_SETTING: Final = (1193, 1227, 1229, 1231, 1238, 1706)
 _OPEN: Final = DIALECT.own("open")
 _SESSIONS: Final = DIALECT.own("sessions")
 
@@ -65,7 +67,11 @@ class SingleStoreSession(Session):
         """Run a LOAD DATA LOCAL; how many rows came. What the server has doubts about is refused."""
         with self._at_work() as link:
             began = self.in_transaction and link.in_transaction
-            loaded = link.load(sql, blocks)
+            try:
+                loaded = link.load(sql, blocks)
+            except LoaderFailed:
+                self.in_transaction = self.in_transaction and link.open  # it was closed, which undoes all of it
+                raise
             if began and not link.in_transaction:
                 raise LoaderFailed(
                     f"{table}: SingleStore has ended the transaction with LOAD DATA, so that rows may be there without "
@@ -88,7 +94,11 @@ class SingleStoreSession(Session):
         return found.replace(tzinfo=UTC)
 
     def bound_waits(self, seconds: int) -> None:
-        self.execute(f"SET SESSION lock_wait_timeout = {int(seconds)}")
+        try:
+            self.execute(f"SET SESSION lock_wait_timeout = {int(seconds)}")
+        except WhimbrelError as e:
+            if e.extra.get("errno") not in _NO_SUCH_SETTING:
+                raise
 
     # --- transactions -------------------------------------------------------------------------------------------------
 
@@ -139,7 +149,7 @@ class SingleStoreSession(Session):
 
     def _untell(self) -> None:
         if self._host is not None and self._link.open and not self.in_transaction:
-            mine = f"connection = {self.number} AND host = {DIALECT.literal(self._host)}"
+            mine = f"process_id = {self.number} AND address = {DIALECT.literal(self._host)}"
             self._host = None
             with suppress(WhimbrelError):
                 self.execute(f"DELETE FROM {_SESSIONS} WHERE {mine}")  # noqa: S608
@@ -170,7 +180,7 @@ def _linked(parameters: Mapping[str, Any], name: str) -> Link:
         try:
             link.connect()
             with closing(link.cursor()) as cursor:
-                cursor.execute("SET " + ", ".join(f"SESSION {k} = {v}" for k, v in _SETTINGS.items()))
+                cursor.execute(_MODE)
             link.opened()
         except Exception as e:
             with suppress(Exception):
@@ -191,8 +201,11 @@ def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target"
     session = SingleStoreSession(parameters, operation, role)
     try:
         session.number = int(session.query("SELECT CONNECTION_ID(), @@memsql_version")[0][0])
+        session.bound_waits(LOCK_SECONDS)
     except WhimbrelError as e:
         session.close()
+        if e.retryable:
+            raise
         raise HostUnreachable(
             f"{place(parameters)} is no SingleStore",
             remedy="Correct host and port, or use the type mysql or mariadb for servers of that kind.",

@@ -105,7 +105,9 @@ class SingleStoreDialect(SqlDialect):
             yield self.key_clause(table.primary_key, "PRIMARY KEY")
         else:
             yield from (self.key_clause(i.columns, "UNIQUE") for i in table.indexes)
-        yield f"SHARD KEY ({self.identifiers(_shard(table))})"
+        shard = table.primary_key or next((i.columns for i in table.indexes), ())
+        if shard:
+            yield f"SHARD KEY ({self.identifiers(shard)})"
 
     def notes(self, table: Table) -> Iterator[str]:
         shard = table.key
@@ -137,12 +139,9 @@ class SingleStoreDialect(SqlDialect):
 
 
 def _declared(native: str) -> str:
+    if native == "JSON":
+        return "JSON COLLATE utf8mb4_bin"
     return native + (_TEXT if native.partition("(")[0] in _TEXTS else "")
-
-
-def _shard(table: Table) -> tuple[str, ...]:
-    """Of a converted table."""
-    return table.primary_key or next((i.columns for i in table.indexes), ())
 
 
 DIALECT: Final = SingleStoreDialect()
@@ -167,8 +166,8 @@ TABLES: Final = {
     "open": f"token {_NAME}, PRIMARY KEY (token), SHARD KEY (token)",
     # which connection is whose, as the server has no name for them
     "sessions": (
-        f"operation {_NAME}, side {_NAME}, connection BIGINT NOT NULL, host {_NAME}, "
-        "PRIMARY KEY (connection, host), SHARD KEY (connection, host)"
+        f"operation {_NAME}, side {_NAME}, process_id BIGINT NOT NULL, address {_NAME}, "
+        "PRIMARY KEY (process_id, address), SHARD KEY (process_id, address)"
     ),
 }
 OWN_OBJECTS: Final = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
@@ -18,9 +19,12 @@ from whimbrel.connectors.singlestore.dialect import DIALECT
 from whimbrel.connectors.singlestore.link import STREAM_NAME
 from whimbrel.connectors.sql.session import Session
 from whimbrel.errors import StagingDamaged, ValueRefused
-from whimbrel.model.table import Column
+from whimbrel.model.table import Annotation, Column
 
 _ROWS: Final = 65_536  # that are text at once, at most
+_HALF_PATTERN: Final = r"\\u[dD][89a-fA-F]"
+_PAIR: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
+_HALF: Final = re.compile(r"\\u([dD][89a-fA-F])|\\.", re.DOTALL)
 _FIRST_DAY: Final = date(1000, 1, 1)  # of DATE and DATETIME ("Time and Date")
 
 
@@ -31,8 +35,10 @@ class SingleStoreStage:
     def __init__(self) -> None:
         self._files: dict[str, Path] = {}
         self._lengths: Mapping[str, int] = {}
+        self._documents: frozenset[str] = frozenset()
 
     def expect(self, columns: Sequence[Column]) -> None:
+        self._documents = frozenset(c.name for c in columns if c.type.annotation is Annotation.JSON)
         self._lengths = {c.name: c.type.length for c in columns if c.type.length and _is_text(c)}
 
     def put(self, session: Session, file: Path) -> str:
@@ -59,14 +65,17 @@ class SingleStoreStage:
         for group in range(file.num_row_groups):
             for batch in file.iter_batches(_ROWS, row_groups=[group], columns=None):
                 chosen = batch.select(list(columns))
-                for name, column in zip(columns, chosen.columns, strict=True):
-                    _require_held(table, name, column, self._lengths.get(name))
+                held = [self._held(table, name, c) for name, c in zip(columns, chosen.columns, strict=True)]
                 try:
-                    yield lines(chosen)
+                    yield lines(pa.RecordBatch.from_arrays(held, names=list(columns)))
                 except NotWritten as e:
                     raise ValueRefused(
                         f"{table}, column {e.column}: {e.reason}", table=table, column=e.column
                     ) from None
+
+    def _held(self, table: str, name: str, column: pa.Array) -> pa.Array:
+        _require_held(table, name, column, self._lengths.get(name))
+        return _spelled_out(table, name, column) if name in self._documents else column
 
     def remove(self, session: Session, name: str) -> None:
         file = self._files.pop(name, None)
@@ -109,6 +118,28 @@ def _require_held(table: str, name: str, column: pa.Array, length: int | None) -
             why = f"a value is longer than the {length} that the column takes"
     if why:
         raise _refused(table, name, why)
+
+
+def _spelled_out(table: str, name: str, column: pa.Array) -> pa.Array:
+    """Documents with their characters beyond U+FFFF as themselves: SingleStore reads no pair of escapes for one."""
+    escaped = pc.fill_null(pc.match_substring_regex(column, _HALF_PATTERN), False)
+    if not pc.any(escaped, min_count=0).as_py():
+        return column
+    texts = [_PAIR.sub(_character, text) for text in column.filter(escaped).to_pylist()]  # rare, and only these
+    if any(_half(text) for text in texts):
+        raise _refused(table, name, "a document has half of a character, which is no text")
+    return pc.replace_with_mask(column, escaped, pa.array(texts, column.type))
+
+
+def _character(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return found[0]  # a backslash that stands for itself, with what follows
+    high, low = int(found[1], 16), int(found[2], 16)
+    return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+
+def _half(text: str) -> bool:
+    return any(found[1] for found in _HALF.finditer(text))
 
 
 def _refused(table: str, column: str, why: str) -> ValueRefused:

@@ -162,7 +162,7 @@ class SingleStoreTarget(SqlTarget):
                     if e.extra.get("errno") != _NO_THREAD:
                         raise
             time.sleep(0.05)
-        others = f"operation = {DIALECT.literal(job.operation)} AND connection <> {session.number}"
+        others = f"operation = {DIALECT.literal(job.operation)} AND process_id <> {session.number}"
         session.execute(f"DELETE FROM {DIALECT.own('sessions')} WHERE {others}")  # noqa: S608
 
 
@@ -174,7 +174,7 @@ def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, An
     again by the server in time, so the address that the connection comes from must be the one that was noted too."""
     try:
         noted = session.query(
-            f"SELECT connection, host FROM {DIALECT.own('sessions')} "  # noqa: S608
+            f"SELECT process_id, address FROM {DIALECT.own('sessions')} "  # noqa: S608
             f"WHERE operation = {DIALECT.literal(job.operation)} AND side = 'target'"
         )
     except TableMissing:
