@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from api.bodies import MigrationBody
 from whimbrel.catalog.records import MigrationRecord
@@ -45,10 +46,10 @@ def check_targets(catalog: Catalog, record: MigrationRecord) -> None:
             f"queueTarget: {record.queue_target!r} is a database ({queue_type}); name it as fileTarget",
             field="queueTarget",
         )
-    require_schemas(file_type, _schemas(record.tables, record.schema_rename))
+    require_schemas(file_type, _schemas(record.tables, record.schema_rename), _parameters(catalog, record.file_target))
 
 
-def check_place(catalog: Catalog, target: str, type: str) -> None:
+def check_place(catalog: Catalog, target: str, type: str, parameters: Mapping[str, Any]) -> None:
     """Raises InvalidRequest, FireboltSchemaPublicOnly when migrations use this target as what this type is not."""
     queue = type in QUEUE_TYPES
     for migration in catalog.list_migrations():
@@ -61,7 +62,7 @@ def check_place(catalog: Catalog, target: str, type: str) -> None:
                 migrations=[migration.name],
             )
         if migration.file_target == target:
-            require_schemas(type, _schemas(migration.tables, migration.schema_rename))
+            require_schemas(type, _schemas(migration.tables, migration.schema_rename), parameters)
 
 
 def _type_of(catalog: Catalog, target: str | None) -> str | None:
@@ -69,6 +70,13 @@ def _type_of(catalog: Catalog, target: str | None) -> str | None:
         return None if target is None else catalog.get_target(target).type
     except TargetNotFound:
         return None
+
+
+def _parameters(catalog: Catalog, target: str | None) -> Mapping[str, Any]:
+    try:
+        return {} if target is None else catalog.get_target(target).parameters
+    except TargetNotFound:
+        return {}
 
 
 def _tables(texts: Sequence[str]) -> list[TableName]:

@@ -70,7 +70,7 @@ get_stands() {
     pins=tests/emulators/stands-requirements.txt
     new=$({ pwd && .venv/bin/python -c 'import sys; print(sys.version, sys.base_prefix)' && cat "$pins"; } | cksum)
     [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
-    say "installing the stand-in for Databricks (about a minute the first time)"
+    say "installing the stand-ins for Databricks and Firebolt (about a minute the first time)"
     rm -rf "$folder"
     if .venv/bin/python -m venv --without-pip "$folder" >.cache/stands.log 2>&1 &&
         install_packages "$folder" .cache/stands.log --no-deps -r "$pins"; then
@@ -78,7 +78,9 @@ get_stands() {
         return
     fi
     rm -rf "$folder"
-    lacks databricks "its stand-in could not be installed: $(tail -n 1 .cache/stands.log) (see .cache/stands.log)"
+    for engine in databricks firebolt; do
+        lacks "$engine" "its stand-in could not be installed: $(tail -n 1 .cache/stands.log) (see .cache/stands.log)"
+    done
 }
 
 mkdir -p .cache

@@ -19,6 +19,7 @@ from tests.dialects import databricks as databricks_dialect
 from tests.dialects import snowflake as snowflake_dialect
 from tests.emulators.kafka import EmulatorMissing, Kafka
 from tests.servers.databricks import Databricks
+from tests.servers.firebolt import Firebolt
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
@@ -35,6 +36,7 @@ SERVER_MISSING = (
     "MySQL:",
     "Snowflake:",
     "Databricks:",
+    "Firebolt:",
     "Kafka:",
 )  # how reasons begin that name a missing server
 
@@ -196,6 +198,12 @@ def singlestore(fleet: Fleet) -> SingleStore:
 def databricks(fleet: Fleet) -> Databricks:
     """The stand-in for Databricks; each test makes a catalog of its own."""
     return cast(Databricks, running_end(fleet, "databricks"))
+
+
+@pytest.fixture(scope="session")
+def firebolt(fleet: Fleet) -> Firebolt:
+    """The stand-in for Firebolt; each test makes a database of its own."""
+    return cast(Firebolt, running_end(fleet, "firebolt"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

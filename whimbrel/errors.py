@@ -202,7 +202,9 @@ class FireboltSchemaPublicOnly(RequestError):
     """A Firebolt target whose schemas do not end up as public."""
 
     code, status = "FIREBOLT_SCHEMA_PUBLIC_ONLY", 400
-    remedy = "Map every schema to public with schema_rename."
+    remedy = (
+        "Map every schema to public with schema_rename, or give the target schemas=any where its account has others."
+    )
 
 
 # --- connections ----------------------------------------------------------------------------------------------------

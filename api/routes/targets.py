@@ -47,7 +47,7 @@ async def test_target(body: EndpointBody, request: Request, services: Deps) -> R
 async def put_target(name: Name, body: EndpointBody, request: Request, services: Deps) -> Response:
     """Create or replace a target. A secret sent as '***' keeps its stored value."""
     record = connectors.parse("target", name, body.type, body.parameters)
-    await in_thread(check_place, services.catalog, name, body.type)
+    await in_thread(check_place, services.catalog, name, body.type, record.parameters)
     await in_thread(services.catalog.put_target, record)
     return answer(request, {"name": name, "type": body.type})
 

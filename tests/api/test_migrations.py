@@ -77,6 +77,8 @@ async def test_firebolt_has_public_alone(client: Client, shop: Catalog) -> None:
     status, code, error = await client.refused("PUT", "/v1/migrations/m", body)
     assert (status, code, error["details"]["schemas"]) == (400, "FIREBOLT_SCHEMA_PUBLIC_ONLY", ["a"])
     await client.ok("PUT", "/v1/migrations/m", {**body, "schema_rename": {"a": "public"}})
+    shop.put_target(EndpointRecord("fire", "firebolt", {"schemas": "any"}))
+    await client.ok("PUT", "/v1/migrations/m", body)
 
 
 async def test_nothing_changes_while_an_operation_runs(client: Client, shop: Catalog) -> None:

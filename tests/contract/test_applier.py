@@ -161,6 +161,7 @@ def test_an_error_leaves_nothing_and_the_applier_usable(bench: Make) -> None:
     assert b.rows() == ["1|ok|1"]
 
 
+@pytest.mark.differs("firebolt", pytest.fail.Exception, "nothing waits for a lock: of two that hold one is undone")
 def test_who_holds_writes_alone_and_moves_no_position(bench: Make) -> None:
     b = bench(table("t"))
     b.apply(b.applier(), b.segment((INSERT, ("1", "a", "1"))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.engines.databricks import DatabricksSide
+from tests.engines.firebolt import FireboltSide
 from tests.engines.mysql import MySQLSide
 from tests.engines.postgres import PostgresSide
 from tests.engines.side import SCHEMA, TABLES, Server, Side
@@ -18,6 +19,7 @@ SIDES: dict[str, type[Side]] = {
     "snowflake": SnowflakeSide,
     "databricks": DatabricksSide,
     "singlestore": SingleStoreSide,
+    "firebolt": FireboltSide,
 }
 
 

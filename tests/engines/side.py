@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tests.servers.databricks import Databricks
+from tests.servers.firebolt import Firebolt
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake | Databricks | SingleStore
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 
@@ -53,6 +54,11 @@ class Side(ABC):
     @abstractmethod
     def endpoint(self, name: str) -> Endpoint:
         """It as the end of a job."""
+
+    def nowhere(self) -> Endpoint:
+        """The same where nobody answers."""
+        here = self.endpoint("gone")
+        return Endpoint("gone", self.type, {**here.parameters, "host": "127.0.0.1", "port": 1})
 
     @abstractmethod
     def run(self, sql: str) -> str:

@@ -113,7 +113,7 @@ class Databricks:
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 
     def order(self, kind: str, **fault: Any) -> None:
-        """Order a fault; see tests/emulators/databricks/faults.py."""
+        """Order a fault; see tests/emulators/faults.py."""
         url = f"http://127.0.0.1:{self.port}/_stand/faults"
         httpx.post(url, json={"kind": kind, **fault}).raise_for_status()
 

@@ -10,6 +10,8 @@ from types import TracebackType
 from tests.servers.databricks import Databricks
 from tests.servers.databricks import StandMissing as DatabricksMissing
 from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
+from tests.servers.firebolt import Firebolt
+from tests.servers.firebolt import StandMissing as FireboltMissing
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
@@ -17,7 +19,7 @@ from tests.servers.singlestore import SingleStore
 from tests.servers.singlestore import StandMissing as SingleStoreMissing
 from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL | Snowflake | Databricks | SingleStore
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
@@ -25,10 +27,11 @@ SERVERS = {  # name -> the type of an endpoint on it
     "mysql": "mysql",
     "snowflake": "snowflake",
     "databricks": "databricks",
+    "firebolt": "firebolt",
     "singlestore": "singlestore",
 }
 
-STANDS = frozenset({"snowflake", "databricks", "singlestore"})  # servers that only stand in for the engine
+STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore"})  # servers that only stand in for the engine
 
 
 class Missing(Exception):
@@ -46,10 +49,12 @@ def server(name: str, folder: Path) -> Server:
             return Snowflake(folder)
         if name == "databricks":
             return Databricks(folder)
+        if name == "firebolt":
+            return Firebolt(folder)
         if name == "singlestore":
             return SingleStore(folder)
         return Postgres(folder, name.removeprefix("postgres"))
-    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing, SingleStoreMissing) as e:
+    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing, FireboltMissing, SingleStoreMissing) as e:
         raise Missing(str(e)) from e
 
 

@@ -24,13 +24,20 @@ from whimbrel.pipeline.reset import reset_target
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 from whimbrel.pipeline.validation import validate_data
 
-FIRST = (("postgres18", "snowflake"), ("postgres18", "databricks"), ("postgres18", "singlestore"))
+FIRST = (
+    ("postgres18", "snowflake"),
+    ("postgres18", "databricks"),
+    ("postgres18", "singlestore"),
+    ("postgres18", "firebolt"),
+)
 LATER = (
     ("mariadb", "snowflake"),
     ("mariadb", "databricks"),
     ("mysql", "databricks"),
     ("mariadb", "singlestore"),
     ("mysql", "singlestore"),
+    ("mariadb", "firebolt"),
+    ("mysql", "firebolt"),
 )
 PAIRS = first(FIRST, LATER)
 UNENFORCED = [pair for pair in FIRST if not engine(SERVERS[pair[1]]).capabilities.enforces_keys]

@@ -12,7 +12,13 @@ from whimbrel.model.job import Endpoint
 
 
 @pytest.mark.parametrize(
-    ("type", "module"), [("databricks", "databricks"), ("snowflake", "snowflake"), ("singlestore", "singlestoredb")]
+    ("type", "module"),
+    [
+        ("databricks", "databricks"),
+        ("firebolt", "firebolt"),
+        ("snowflake", "snowflake"),
+        ("singlestore", "singlestoredb"),
+    ],
 )
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch, type: str, module: str) -> None:
     there, asked = Endpoint("t", type, {}), engine(type)

@@ -115,6 +115,7 @@ def test_what_is_imported_is_declared() -> None:
         "prometheus_client": "prometheus_client",
         "snowflake": "snowflake_connector_python",
         "databricks": "databricks_sql_connector",
+        "firebolt": "firebolt_sdk",
     }
     found = set()
     for file in modules():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points, metadata
-from typing import cast
+from typing import Any, cast
 
 from whimbrel.connectors.protocols import Engine
 from whimbrel.errors import DriverMissing, FireboltSchemaPublicOnly, InvalidRequest
@@ -22,7 +22,7 @@ DATABASE_TARGET_TYPES = (
     "singlestore",
 )
 QUEUE_TYPES = ("kafka", "redpanda")
-_ONLY_SCHEMA = {"firebolt": "public"}  # types whose databases have one schema only
+_ONLY_SCHEMA = {"firebolt": "public"}  # types whose databases have one schema only, unless the endpoint says otherwise
 
 
 @cache
@@ -42,9 +42,10 @@ def engine(type: str) -> Engine:
         ) from e
 
 
-def require_schemas(type: str | None, schemas: Iterable[str]) -> None:
-    """Raise FireboltSchemaPublicOnly when a target type cannot have these schemas, whether or not it is served."""
-    only = _ONLY_SCHEMA.get(type or "")
+def require_schemas(type: str | None, schemas: Iterable[str], parameters: Mapping[str, Any]) -> None:
+    """Raise FireboltSchemaPublicOnly when a target of this type and these parameters cannot have these schemas, whether
+    or not the type is served."""
+    only = _ONLY_SCHEMA.get(type or "") if parameters.get("schemas") != "any" else None
     others = sorted(set(schemas) - {only})
     if only is not None and others:
         raise FireboltSchemaPublicOnly(

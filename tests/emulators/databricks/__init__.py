@@ -17,5 +17,5 @@ of the cloud, grants (a refusal comes when it is ordered), the numbers that Phot
 errors beyond those in Databricks' documentation.
 
 Files: ``serve`` (HTTP), ``service`` (Thrift), ``warehouse`` (statements), ``translate`` (Databricks' SQL into
-DuckDB's), ``volumes``, ``faults`` (what a test orders: see there).
+DuckDB's), ``volumes``; and beside this folder what stand-ins share: ``faults`` (what a test orders) and ``log``.
 """

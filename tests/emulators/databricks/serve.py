@@ -22,10 +22,11 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.transport.TTransport import TMemoryBuffer
 
 from tests.emulators.databricks.errors import Refused
-from tests.emulators.databricks.faults import Faults
 from tests.emulators.databricks.service import LostLink, Service
 from tests.emulators.databricks.volumes import Volumes
-from tests.emulators.databricks.warehouse import Log, Warehouse
+from tests.emulators.databricks.warehouse import Warehouse
+from tests.emulators.faults import Faults
+from tests.emulators.log import Log
 
 
 class Stand:

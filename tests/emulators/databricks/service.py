@@ -11,8 +11,9 @@ import pyarrow as pa
 from databricks.sql.thrift_api.TCLIService import ttypes as t
 
 from tests.emulators.databricks.errors import Refused
-from tests.emulators.databricks.faults import Faults
-from tests.emulators.databricks.warehouse import Log, Warehouse
+from tests.emulators.databricks.warehouse import Warehouse
+from tests.emulators.faults import Faults
+from tests.emulators.log import Log
 
 _PUT = re.compile(r"PUT\s+'([^']+)'\s+INTO\s+'([^']+)'(\s+OVERWRITE)?\s*\Z", re.IGNORECASE)
 _REMOVE = re.compile(r"REMOVE\s+'([^']+)'\s*\Z", re.IGNORECASE)

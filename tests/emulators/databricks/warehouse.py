@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import warnings
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -242,15 +240,3 @@ def _bare(name: str) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + _bare(name).replace('"', '""') + '"'
-
-
-class Log:
-    """What the warehouse was asked, one JSON object a line."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._lock = file, threading.Lock()
-
-    def add(self, client: str, sql: str) -> None:
-        line: dict[str, Any] = {"at": datetime.now(UTC).isoformat(), "client": client, "sql": sql}
-        with self._lock, self._file.open("a") as sink:
-            sink.write(json.dumps(line) + "\n")

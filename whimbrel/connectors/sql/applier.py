@@ -27,6 +27,8 @@ from whimbrel.model.table import Table
 class SqlApplier:
     """See ``protocols.Applier``. One session, for one thread. An error rolls the transaction back."""
 
+    ledger_type: type[SqlLedger] = SqlLedger
+
     def __init__(
         self,
         session: Session,
@@ -37,7 +39,7 @@ class SqlApplier:
         target: Sequence[Table],
     ) -> None:
         self._session, self._dialect, self._stage = session, dialect, stage
-        self._ledger = SqlLedger(session, dialect, job.migration)
+        self._ledger = self.ledger_type(session, dialect, job.migration)
         self._files = ChangeFiles(job)
         tables = enumerate(zip(source, target, strict=True))
         self._pairs = {s.name: Pair(n, s, t, dialect) for n, (s, t) in tables}
@@ -117,7 +119,7 @@ class SqlApplier:
             self._session.execute(merge.create_staging(pair))
             self._made.add(pair.number)
         if pair.number in self._filled:
-            self._session.execute(f"DELETE FROM {pair.staging}")  # noqa: S608
+            self._session.execute(self._dialect.delete_all(pair.staging))
             self._filled.discard(pair.number)
 
     def _load(self, pair: Pair, batch: pa.RecordBatch, into: str) -> None:
@@ -145,7 +147,7 @@ class SqlApplier:
         for name in tables:
             pair = self._pair(name)
             self._session.begin()
-            self._session.execute(f"DELETE FROM {pair.table}")  # noqa: S608
+            self._session.execute(self._dialect.delete_all(pair.table))
 
     def _pair(self, table: TableName) -> Pair:
         if table not in self._pairs:
@@ -219,7 +221,7 @@ class SqlApplier:
         )
         self._session.begin()
         if pair.number in self._filled:
-            self._session.execute(f"DELETE FROM {pair.staging}")  # noqa: S608
+            self._session.execute(self._dialect.delete_all(pair.staging))
         self._filled.add(pair.number)
         self._load(pair, batch, pair.staging)
         self._session.execute(merge.add(pair, pair.staging))

@@ -156,7 +156,7 @@ def render(dialect: SqlDialect, converted: Converted) -> Rendered:
     schemas = sorted({t.name.schema for t in tables})
     return Rendered(
         tables=(
-            *(dialect.create_schema(s) for s in schemas),
+            *filter(None, map(dialect.create_schema, schemas)),
             *(create_table(dialect, t) for t in tables),
         ),
         objects=tuple(statement for t in tables for statement in dialect.comments(t)),

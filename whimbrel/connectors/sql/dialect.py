@@ -88,6 +88,14 @@ class SqlDialect(ABC):
         """DELETE of rows of ``table`` by rows of ``other``, both with their aliases behind them."""
         return f"DELETE FROM {table} USING {other} WHERE {on}"  # noqa: S608
 
+    def delete_all(self, table: str) -> str:
+        """Empty a table inside a transaction."""
+        return f"DELETE FROM {table}"  # noqa: S608
+
+    def truncate(self, table: str) -> str:
+        """Empty a table outside of transactions."""
+        return f"TRUNCATE TABLE {table}"
+
     def kept(self, name: TableName) -> TableName:
         """A table's name as the engine keeps it."""
         return name
@@ -101,6 +109,7 @@ class SqlDialect(ABC):
         return ""
 
     def create_schema(self, name: str) -> str:
+        """'' for one that is always there."""
         return f"CREATE SCHEMA IF NOT EXISTS {self.identifier(name)}"
 
     def column_line(self, column: Column) -> str:

@@ -206,6 +206,10 @@ class SqlLedger:
         """Raise Fenced unless ``epoch`` still owns the migration, and keep it so until the transaction ends."""
         self._require(epoch, "epoch = epoch")
 
+    def fence_chunk(self, epoch: int, chunk: Chunk) -> None:
+        """The same in a transaction that loads a chunk."""
+        self.fence(epoch)
+
     def store_position(self, epoch: int, position: Position) -> None:
         """``fence``, and the position."""
         self._require(epoch, f"position = {self._position(position)}")

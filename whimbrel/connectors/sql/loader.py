@@ -26,9 +26,11 @@ class SqlLoader:
     there is never used again, so an attempt that was cut leaves a file that nobody loads and ``cleanup`` removes.
     """
 
+    ledger_type: type[SqlLedger] = SqlLedger
+
     def __init__(self, session: Session, dialect: SqlDialect, stage: Stage, migration: str) -> None:
         self._session, self._dialect, self._stage = session, dialect, stage
-        self._ledger = SqlLedger(session, dialect, migration)
+        self._ledger = self.ledger_type(session, dialect, migration)
         self._pairs: dict[TableName, Pair] = {}
 
     def load(
@@ -61,7 +63,7 @@ class SqlLoader:
                 rows = self._loaded(pair, name, staged=staged, replacing=replacing)
                 file.require_all(rows, str(target.name))
                 self._ledger.record(chunk, rows)
-                self._ledger.fence(epoch)
+                self._ledger.fence_chunk(epoch, chunk)
             self._ledger.require_recorded(chunk)
         finally:
             self._stage.remove(self._session, name)
@@ -87,7 +89,7 @@ class SqlLoader:
     def _prepare(self, pair: Pair) -> None:
         """An empty staging table; between transactions, as its making may end one."""
         self._session.execute(merge.create_loading(pair))
-        self._session.execute(f"DELETE FROM {pair.loading}")  # noqa: S608
+        self._session.execute(self._dialect.delete_all(pair.loading))
 
     def _pair(self, source: Table, target: Table) -> Pair:
         if source.name not in self._pairs:
@@ -96,7 +98,7 @@ class SqlLoader:
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
         with self._session.transaction():
-            self._session.execute(f"DELETE FROM {self._dialect.qualified(target)}")  # noqa: S608
+            self._session.execute(self._dialect.delete_all(self._dialect.qualified(target)))
             self._ledger.forget_loaded(source)
             self._ledger.fence(epoch)
 

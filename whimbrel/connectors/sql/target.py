@@ -156,7 +156,7 @@ class SqlTarget(ABC):
                 try:
                     session.execute(sql)
                     if changes:
-                        session.execute(merge.create_staging(pair))
+                        self._try_staging(session, pair)
                 except ConnectionRefused:
                     raise
                 except WhimbrelError as e:
@@ -168,6 +168,10 @@ class SqlTarget(ABC):
                         session.execute(f"DROP TABLE IF EXISTS {made}")
         left = len(tables) - _REHEARSED
         return Rehearsal(tuple(refused), (), f"{left} tables not tested: too many" if left > 0 else "")
+
+    def _try_staging(self, session: Session, pair: Pair) -> None:
+        """Make a table's staging table, which ends with the session."""
+        session.execute(merge.create_staging(pair))
 
     # --- loading and applying -----------------------------------------------------------------------------------------
 
@@ -189,13 +193,13 @@ class SqlTarget(ABC):
     # --- undoing ------------------------------------------------------------------------------------------------------
 
     def reset(self, names: Sequence[TableName], mode: Literal["drop", "truncate"]) -> tuple[int, int]:
-        verb = "DROP TABLE" if mode == "drop" else "TRUNCATE TABLE"
         failed = 0
         with self._session() as session:
             there = self.reflected(session, names)
             for name in there:
                 try:
-                    session.execute(f"{verb} {self.dialect.qualified(name)}")
+                    table = self.dialect.qualified(name)
+                    session.execute(f"DROP TABLE {table}" if mode == "drop" else self.dialect.truncate(table))
                 except WhimbrelError as e:
                     if e.retryable or isinstance(e, ConnectionRefused):
                         raise

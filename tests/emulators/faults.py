@@ -1,12 +1,16 @@
-"""What a test orders to go wrong, by POST /_stand/faults with one JSON object; each is done ``times`` times, then gone.
+"""What a test orders of a stand-in to go wrong, by POST /_stand/faults with one JSON object; each is done ``times``
+times, then gone.
 
 ``kind``
     ``http``       a request of the client is answered with ``status`` (and ``retry_after`` seconds)
     ``statement``  a statement is refused with ``error``, without being run
     ``answered``   a statement is run, and its answer lost with the link
     ``upload``     an upload is answered with ``status``; with status 0 the link is cut in its middle
+    ``ended``      the transaction that a statement belongs to is ended, before the statement is looked at
 ``match``
     a regular expression for the statement, or the path of an upload; '' is every one
+
+Which of these a stand-in has, its own page says.
 """
 
 from __future__ import annotations

@@ -1,0 +1,383 @@
+"""The stand-in refuses what DuckDB alone would take; owners meet where nothing waits for a lock; and what goes wrong on
+order leaves nothing, and is told by code, thing and remedy."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.bench import Bench, position, table
+from tests.engines import side_of
+from tests.servers.firebolt import CLIENT, LOCATION, SECRET, Firebolt
+from whimbrel.connectors.registry import engine
+from whimbrel.errors import (
+    AuthenticationFailed,
+    ConnectionRefused,
+    DatabaseMissing,
+    Fenced,
+    TargetInterrupted,
+    TargetPermissionDenied,
+    WhimbrelError,
+)
+from whimbrel.model.change import INSERT, UPDATE
+from whimbrel.model.job import Endpoint
+
+errors = pytest.importorskip("firebolt.utils.exception")
+DATABASE = "faulty"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def stand(firebolt: Firebolt) -> Firebolt:
+    firebolt.create_database(DATABASE)
+    return firebolt
+
+
+@pytest.fixture
+def bench(stand: Firebolt, tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(side_of(stand, "firebolt", DATABASE, "public"), [table("t")], tmp_path, f"faulty{next(_numbers)}")
+    try:
+        yield made
+    finally:
+        stand.no_faults()
+        made.drop_tables()
+        made.close()
+
+
+def ours(stand: Firebolt) -> list[str]:
+    """Tables of ours that are not the ledger's."""
+    kept = {"progress", "tables", "chunks", "loaded", "owned"}
+    found = stand.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'", DATABASE)
+    return [name for (name,) in found if name.removeprefix("whimbrel_") not in kept and name.startswith("whimbrel_")]
+
+
+# --- the stand-in -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sql", "why"),
+    [
+        ("CREATE TABLE x (a SMALLINT)", "unsupported data type"),
+        ("CREATE TABLE x (a VARCHAR(10))", "unsupported data type"),
+        ("CREATE TABLE x (a NUMERIC(39, 0))", "invalid precision"),
+        ("CREATE TABLE x (a INT PRIMARY KEY)", "constraint"),
+        ("CREATE TABLE x (a INT, UNIQUE (a))", "constraint|syntax"),
+        ("CREATE TEMPORARY TABLE x (a INT)", "TEMPORARY"),
+        ("CREATE TABLE x (a INT NULL) PRIMARY INDEX a", "takes NULL"),
+        ("CREATE TABLE x (a INT NOT NULL) PRIMARY INDEX b", "no column b"),
+        ("COMMENT ON TABLE m IS 'x'", "syntax error"),
+        ("SELECT 1; SELECT 2", "one statement"),
+        ("SELECT * FROM nowhere", "does not exist"),
+        ("INSERT INTO m VALUES (NULL)", "null mismatch"),
+        ("COMMIT", "no transaction is in progress"),
+        (
+            "MERGE INTO m AS t USING (SELECT 1 AS a UNION ALL SELECT 1) AS s ON t.a = s.a "
+            "WHEN MATCHED THEN UPDATE SET a = s.a",
+            "second time",
+        ),
+    ],
+)
+def test_what_firebolt_does_not_take_is_refused(stand: Firebolt, sql: str, why: str) -> None:
+    stand.run("CREATE TABLE IF NOT EXISTS m (a INT NOT NULL)", DATABASE)
+    stand.run("DELETE FROM m WHERE TRUE", DATABASE)
+    stand.run("INSERT INTO m VALUES (1)", DATABASE)
+    with pytest.raises(errors.FireboltError, match=why):
+        stand.run(sql, DATABASE)
+
+
+def test_a_delete_without_a_condition_does_nothing_as_in_core(stand: Firebolt) -> None:
+    stand.run("CREATE TABLE IF NOT EXISTS public.d (a INT NOT NULL)", DATABASE)
+    stand.run("INSERT INTO public.d VALUES (1)", DATABASE)
+    for sql in ('DELETE FROM "public"."d"', "TRUNCATE TABLE public.d"):
+        stand.run(sql, DATABASE)
+        assert stand.query("SELECT COUNT(*) FROM public.d", DATABASE) == [(1,)]
+    stand.run('DELETE FROM "public"."d" WHERE 1 = 1', DATABASE)
+    assert stand.query("SELECT COUNT(*) FROM public.d", DATABASE) == [(0,)]
+
+
+def test_of_two_writers_of_one_row_one_is_undone_whatever_columns_they_write(stand: Firebolt) -> None:
+    stand.run("CREATE TABLE IF NOT EXISTS public.w (id INT NOT NULL, a INT NULL, b INT NULL)", DATABASE)
+    stand.run("INSERT INTO public.w VALUES (1, 0, 0), (2, 0, 0)", DATABASE)
+    with stand.session(DATABASE, autocommit=False) as one, stand.session(DATABASE, autocommit=False) as other:
+        one.cursor().execute("UPDATE public.w SET a = 1 WHERE id = 1")
+        other.cursor().execute("UPDATE public.w SET a = 2 WHERE id = 2")  # rows of their own: no conflict
+        one.commit()
+        with pytest.raises(errors.FireboltError, match="conflict"):
+            other.cursor().execute("UPDATE public.w SET b = 2 WHERE id = 1")
+    with stand.session(DATABASE, autocommit=False) as one, stand.session(DATABASE, autocommit=False) as other:
+        one.cursor().execute("UPDATE public.w SET a = 5 WHERE id = 1")
+        other.cursor().execute("UPDATE public.w SET b = 6 WHERE id = 1")
+        other.commit()
+        with pytest.raises(errors.FireboltError, match="conflict"):
+            one.commit()
+    assert stand.query("SELECT * FROM public.w ORDER BY id", DATABASE) == [(1, 1, 6), (2, 0, 0)]
+
+
+# --- owners -----------------------------------------------------------------------------------------------------------
+
+
+def test_first_claims_at_once_are_two_epochs_of_one_row(stand: Firebolt, bench: Bench) -> None:
+    epochs: list[int] = []
+    together = threading.Barrier(4)
+
+    def claim() -> None:
+        with closing(bench.target.ledger("contended")) as ledger:
+            together.wait()
+            epochs.append(ledger.claim())
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(epochs)) == 4
+    sql = "SELECT epoch FROM public.whimbrel_progress WHERE migration = 'contended'"
+    assert stand.query(sql, DATABASE) == [(max(epochs),)]
+
+
+@pytest.fixture
+def amid(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Have something done while the next file is being loaded, in the midst of the transaction."""
+    from whimbrel.connectors.firebolt.stage import UploadStage
+
+    read = UploadStage._read
+
+    def order(work: Callable[[], Any]) -> None:
+        left = [work]
+
+        def interrupted(self: Any, *args: Any) -> None:
+            read(self, *args)
+            if left:
+                left.pop()()
+
+        monkeypatch.setattr(UploadStage, "_read", interrupted)
+
+    return order
+
+
+def test_a_load_in_hand_when_somebody_claims_leaves_nothing(bench: Bench, amid: Callable[..., None]) -> None:
+    (chunk,) = bench.plan()
+
+    def claim() -> None:
+        with closing(bench.target.ledger(bench.job.migration)) as newer:
+            assert newer.claim() == bench.epoch + 1
+
+    amid(claim)
+    with pytest.raises(Fenced):
+        bench.load(chunk, bench.staged(("1", "a", None)))
+    assert (bench.rows(), bench.ledger.state().tables[bench.name].loaded) == ([], {})
+
+
+def test_lanes_do_not_undo_each_other(stand: Firebolt, bench: Bench, amid: Callable[..., None]) -> None:
+    first, second = bench.plan(2)
+    lane, file = bench.another_loader(), bench.staged(("2", "b", None), name="second")
+    amid(lambda: bench.load(second, file, loader=lane))
+    before = len(stand.statements(bench.job.operation))
+    bench.load(first, bench.staged(("1", "a", None)))
+    assert bench.rows() == ["1|a|NULL", "2|b|NULL"]
+    assert "ROLLBACK" not in stand.statements(bench.job.operation)[before:]
+
+
+def test_a_load_in_hand_when_the_operation_is_cleaned_up_is_undone_and_done_again(
+    stand: Firebolt, bench: Bench, amid: Callable[..., None]
+) -> None:
+    (chunk,) = bench.plan()
+    amid(lambda: bench.target.cleanup(bench.job))
+    bench.load(chunk, bench.staged(("1", "a", None)))
+    assert bench.rows() == ["1|a|NULL"]
+    assert "ROLLBACK" in stand.statements(bench.job.operation)
+
+
+def test_a_repair_that_changes_came_before_writes_nothing(bench: Bench) -> None:
+    applier, holder = bench.applier(), bench.holder()
+    bench.apply(applier, bench.segment((INSERT, ("1", "old", None))))
+    holder.hold()
+    holder.apply(bench.segment((UPDATE, ("1", "repaired", None))), bench.refetch)
+    holder.rollback()
+    holder.hold()
+    holder.apply(bench.segment((UPDATE, ("1", "repaired", None))), bench.refetch)
+    bench.apply(applier, bench.segment((UPDATE, ("1", "new", None)), at=3))
+    with pytest.raises(TargetInterrupted, match="another transaction"):
+        holder.release()
+    assert (bench.rows(), bench.ledger.position()) == (["1|new|NULL"], position(3))
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+STATEMENTS = ("^BEGIN", "^CREATE TABLE", "^MERGE", "^UPDATE.*progress", "^DROP TABLE", "^COMMIT")
+FAULTS = [(kind, match) for match in STATEMENTS for kind in ("statement", "ended", "answered")]
+FIRST = {("statement", "^BEGIN"), ("ended", "^UPDATE.*progress"), ("answered", "^COMMIT"), ("ended", "^COMMIT")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"), [pytest.param(*f, marks=() if f in FIRST else pytest.mark.long) for f in FAULTS]
+)
+def test_whatever_fails_in_a_batch_it_is_there_once_and_with_its_position(
+    stand: Firebolt, bench: Bench, kind: str, match: str
+) -> None:
+    """A statement refused, a transaction ended from outside, an answer lost: the rest does not run by itself."""
+    bench.put(("1", "old", "1"))
+    applier = bench.applier()
+    one = bench.segment((UPDATE, ("1", "new", "1")), (INSERT, ("2", "two", None)))
+    stand.order(kind, match=match, error="Query was canceled")
+    failed = kind != "ended" or match not in ("^BEGIN",)
+    if failed:
+        with pytest.raises(TargetInterrupted):
+            bench.apply(applier, one)
+        committed = (kind, match) == ("answered", "^COMMIT")
+        expected = (["1|new|1", "2|two|NULL"], one.position) if committed else (["1|old|1"], None)
+        assert (bench.rows(), bench.ledger.position()) == expected
+        if kind != "answered" or match != "^BEGIN":
+            assert ours(stand) == [], "staging tables go with their transaction"
+    bench.apply(applier, one)
+    assert (bench.rows(), bench.ledger.position()) == (["1|new|1", "2|two|NULL"], one.position)
+    assert ours(stand) == []
+
+
+CONFLICT = (
+    "Failed to commit transaction, error: 'detected 1 conflicts with 1 transactions on transaction commit', code: 9"
+)
+
+
+def test_what_a_conflict_has_undone_is_done_again_in_place_and_at_last_told(stand: Firebolt, bench: Bench) -> None:
+    (chunk,) = bench.plan()
+    stand.order("statement", match="^COMMIT", error=CONFLICT, times=2)
+    bench.load(chunk, bench.staged(("1", "a", None)))
+    stand.order("statement", match="^COMMIT", error=CONFLICT, times=2)
+    bench.apply(bench.applier(), bench.segment((INSERT, ("2", "b", None))))
+    stand.order("statement", match="^COMMIT", error=CONFLICT)
+    bench.ledger.table_finished(bench.epoch, bench.name)
+    assert bench.rows() == ["1|a|NULL", "2|b|NULL"]
+    assert bench.ledger.position() == position(2)
+    stand.order("statement", match="^COMMIT", error=CONFLICT, times=99)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("whimbrel.connectors.firebolt.writing.pause_after", lambda attempt: None)
+        with pytest.raises(TargetInterrupted):
+            bench.apply(bench.applier(), bench.segment((INSERT, ("3", "c", None)), at=3))
+    stand.no_faults()
+    assert (len(bench.rows()), bench.ledger.position()) == (2, position(2))
+
+
+@pytest.mark.parametrize("kind", ["answered", "upload"])
+@pytest.mark.parametrize("upsert", [False, True])
+def test_a_load_cut_anywhere_brings_its_rows_once(stand: Firebolt, bench: Bench, kind: str, upsert: bool) -> None:
+    file = bench.staged(("1", "a", None), ("2", "b", "2"))
+    for match in ("^COMMIT", "READ_PARQUET") if kind == "answered" else ("",):
+        (chunk,) = bench.plan()
+        bench.loader.truncate(bench.epoch, bench.name, bench.targets[0].name)
+        stand.order(kind, match=match, status=0)
+        with pytest.raises(TargetInterrupted):
+            bench.load(chunk, file, upsert=upsert, loader=bench.another_loader())
+        assert bench.load(chunk, file, upsert=upsert, loader=bench.another_loader()) == 2
+        assert bench.rows() == ["1|a|NULL", "2|b|2"]
+        assert ours(stand) == []
+
+
+def test_throttling_is_waited_for(stand: Firebolt, bench: Bench) -> None:
+    stand.order("http", status=429, retry_after=1, times=2)
+    bench.apply(bench.applier(), bench.segment((INSERT, ("1", "a", None))))
+    assert bench.rows() == ["1|a|NULL"]
+
+
+def test_an_engine_that_is_stopped_is_told_with_what_to_do(stand: Firebolt, bench: Bench) -> None:
+    applier = bench.applier()
+    stand.order("http", status=503, error="Engine 'loads' is stopped")
+    with pytest.raises(TargetInterrupted, match="stopped") as told:
+        bench.apply(applier, bench.segment((INSERT, ("1", "a", None))))
+    assert "AUTO_START" in told.value.how_to_fix
+    assert bench.rows() == []
+
+
+# --- accounts and buckets ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def account(stand: Firebolt, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An account's parameters; its tokens are given by the stand-in, not by a host of their own."""
+    monkeypatch.setattr("firebolt.client.client.get_auth_endpoint", lambda url: url)
+    return stand.of_account(DATABASE)
+
+
+def test_logins(stand: Firebolt, account: dict[str, str]) -> None:
+    def refused(**change: str) -> WhimbrelError:
+        with pytest.raises(WhimbrelError) as told:
+            engine("firebolt").test(Endpoint("t", "firebolt", {**account, **change}))
+        assert SECRET not in str(told.value.to_json())
+        return told.value
+
+    assert engine("firebolt").test(Endpoint("t", "firebolt", account)).title.startswith("Firebolt 4")
+    assert type(refused(client_secret="wrong")) is AuthenticationFailed
+    assert type(refused(database="nowhere")) is DatabaseMissing
+    for change in ({"account_name": "nobody"}, {"engine": "none"}):
+        found = refused(**change)
+        assert type(found) is ConnectionRefused
+        assert next(iter(change)).partition("_")[0] in found.how_to_fix
+    core = {**stand.parameters(DATABASE), "database": "nowhere"}
+    with pytest.raises(DatabaseMissing):
+        engine("firebolt").test(Endpoint("t", "firebolt", core))
+    assert CLIENT
+
+
+def test_a_token_that_ends_is_renewed_amid_a_transaction(tmp_path: Path, account: dict[str, str]) -> None:
+    from whimbrel.connectors.firebolt.connection import connect
+
+    brief = Firebolt(tmp_path / "brief", token_seconds=1).start()
+    try:
+        with closing(connect({**account, "api_endpoint": brief.url, "database": "firebolt"}, "brief")) as session:
+            session.execute("CREATE TABLE public.t (a INT NULL)")
+            session.begin()
+            session.execute("INSERT INTO public.t VALUES (1)")
+            threading.Event().wait(1.5)
+            session.execute("INSERT INTO public.t VALUES (2)")
+            session.commit()
+            assert session.query("SELECT COUNT(*) FROM public.t") == [(2,)]
+    finally:
+        brief.stop()
+
+
+def through_the_bucket(bench: Bench, account: dict[str, str]) -> Any:
+    job = replace(bench.job, target=Endpoint("account", "firebolt", account))
+    return bench.engine.target(job.target, job.operation), job
+
+
+def test_files_come_through_a_bucket_and_leave_it(stand: Firebolt, bench: Bench, account: dict[str, str]) -> None:
+    target, job = through_the_bucket(bench, account)
+    first, second = bench.plan(2)
+    with closing(target), closing(target.open_loader(job)) as loader:
+        assert bench.load(first, bench.staged(("1", "a", None), ("2", "b", "2")), loader=loader) == 2
+        assert bench.load(second, bench.staged(("2", "c", "3")), upsert=True, loader=loader) == 1
+        assert bench.rows() == ["1|a|NULL", "2|c|3"]
+        with closing(target.open_applier(job, bench.tables, bench.targets)) as applier:
+            bench.apply(applier, bench.segment((INSERT, ("4", "d", None))))
+        assert stand.staged() == []
+        with closing(target.connect()) as session:
+            target.stage().put(session, bench.staged(("9", "z", None)).path)
+        assert len(stand.staged()) == 1
+        target.cleanup(job)
+        assert stand.staged() == []
+        stand.order("upload", match="_s3", status=403, times=9)
+        with pytest.raises(TargetPermissionDenied, match=r"s3://lake") as told:
+            bench.load(bench.plan(1)[0], bench.staged(("5", "e", None)), loader=loader)
+        assert "stage_credentials" in told.value.how_to_fix
+    checks = engine("firebolt").checks
+    stand.no_faults()
+    assert {c.status for c in checks.run(job.target, "target", "data", [])} == {"ok"}
+
+
+def test_an_account_without_a_bucket_is_told_to_give_one(account: dict[str, str]) -> None:
+    bare = {k: v for k, v in account.items() if not k.startswith("stag")}
+    found = {c.id: c for c in engine("firebolt").checks.run(Endpoint("t", "firebolt", bare), "target", "data", [])}
+    assert found["firebolt.staging"].status == "fail"
+    assert "staging_location" in found["firebolt.staging"].remedy
+    missing = Endpoint("t", "firebolt", {**account, "staging_location": "nowhere"})
+    found = {c.id: c for c in engine("firebolt").checks.run(missing, "target", "data", [])}
+    assert "nowhere" in found["firebolt.staging"].message
+    assert LOCATION
