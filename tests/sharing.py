@@ -1,4 +1,5 @@
-"""How processes share the tests: by module, and those of a pair of servers by pair, so that servers start once."""
+"""How processes share the tests: by module, those of a pair of servers by pair, and those of a stand-in all together, so
+that servers start once and what a stand-in was sent is read once."""
 
 from __future__ import annotations
 
@@ -8,21 +9,34 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.servers.fleet import SERVERS
+from tests.servers.fleet import SERVERS, STANDS
 
 _SERVER = "|".join(SERVERS)
 _PAIR = re.compile(rf"\[((?:{_SERVER})-(?:{_SERVER}))")
+_STAND = re.compile(rf"\[[^\]]*\b({'|'.join(sorted(STANDS))})\b")
+_ON_STANDS = ("tests/contract/", "tests/suite/test_warehouse.py", "tests/faults/test_warehouse.py")
+_OF_ONE_STAND = {
+    "tests/contract/test_held_between_statements.py": "databricks",
+    "tests/contract/test_killed_between_statements.py": "databricks",
+    "tests/contract/test_late_loads.py": "databricks",
+    "tests/faults/test_aborted.py": "snowflake",
+}
 
 
 class ByModuleAndPair(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        stand = _STAND.search(nodeid) if nodeid.startswith(_ON_STANDS) else None
+        if stand or module in _OF_ONE_STAND:
+            return f"stand-in {stand[1] if stand else _OF_ONE_STAND[module]}"
         pair = _PAIR.search(nodeid)
-        return nodeid.partition("::")[0] + (f" {pair[1]}" if pair else "")
+        return module + (f" {pair[1]}" if pair else "")
 
 
 # Where a scope of minutes begins last, all other processes wait for it at the end.
 LONG_FIRST = (
     "tests/soak/test_soak",
+    "tests/contract",  # with all that is asked of a stand-in
     "tests/faults/test_kills",
     "tests/demo",
     "tests/unit/workflows",
