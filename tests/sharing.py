@@ -1,5 +1,7 @@
-"""How processes share the tests: by module, those of a pair of servers by pair, and those of a stand-in all together, so
-that servers start once and what a stand-in was sent is read once."""
+"""How processes share the tests: by module, those of a pair of servers by pair, and those of a stand-in all together.
+
+So servers start once, and what a stand-in was sent is read once.
+"""
 
 from __future__ import annotations
 
