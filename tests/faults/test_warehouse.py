@@ -19,6 +19,7 @@ PAIRS = first(
         ("mariadb", "snowflake"),
         ("postgres18", "databricks"),
         ("mariadb", "databricks"),
+        ("postgres18", "firebolt"),
         ("postgres18", "singlestore"),
         ("mariadb", "singlestore"),
     ],

@@ -105,7 +105,7 @@ def test_statuses_and_links(error: Exception, leaf: type[WhimbrelError]) -> None
         (errors.AccountNotFoundOrNoAccessError("acme"), ConnectionRefused),
         (structured("Engine 'loads' does not exist or is not authorized."), ConnectionRefused),
         (structured("Database 'shop' does not exist or is not authorized."), DatabaseMissing),
-        (http(503), TargetInterrupted),
+        (http(503), HostUnreachable),
         (httpx.ConnectError("no route"), HostUnreachable),
     ],
 )

@@ -83,7 +83,7 @@ def login_refusal(error: BaseException, parameters: Mapping[str, Any]) -> Whimbr
             remedy="Create the database, or grant the user USAGE on it, or correct the 'database' parameter.",
         )
     if _ENGINE.search(text) or status == 503:
-        return TargetInterrupted(f"{where}: the engine does not run yet: {text}", remedy=START)
+        return HostUnreachable(f"{where}: the engine does not run yet: {text}", remedy=START)
     if isinstance(error, httpx.ConnectError) and ("certificate" in text.lower() or "ssl" in text.lower()):
         return TlsFailed(f"{where}: {text}")
     if isinstance(error, httpx.HTTPError | OSError) or name == "QueryTimeoutError":
