@@ -83,6 +83,31 @@ get_stands() {
     done
 }
 
+# The stand-in for BigQuery runs on Python 3.13, with extensions of DuckDB that it looks for below a home of its own.
+get_bigquery() {
+    folder=.cache/bigquery
+    pins=tests/emulators/bigquery/requirements.txt
+    python=$(pyenv prefix 3.13.0 2>/dev/null)/bin/python
+    [ -x "$python" ] || python=$(command -v python3.13) || {
+        lacks bigquery "its stand-in needs Python 3.13, which is not installed (pyenv install 3.13.0)"
+        return
+    }
+    new=$({ pwd && "$python" -c 'import sys; print(sys.version, sys.base_prefix)' && cat "$pins"; } | cksum)
+    [ -x "$folder/bin/python" ] && [ "$(cat "$folder/made" 2>/dev/null)" = "$new" ] && return
+    say "installing the stand-in for BigQuery (about a minute the first time, 750 MB)"
+    rm -rf "$folder"
+    if "$python" -m venv --without-pip "$folder" >.cache/bigquery.log 2>&1 &&
+        install_packages "$folder" .cache/bigquery.log --no-deps -r "$pins" &&
+        mkdir -p "$folder/home" &&
+        HOME="$folder/home" "$folder/bin/python" -c 'from duckdb_extensions import import_extension
+for name in ("icu", "ducklake", "spatial", "avro"): import_extension(name)' >>.cache/bigquery.log 2>&1; then
+        printf '%s\n' "$new" >"$folder/made"
+        return
+    fi
+    rm -rf "$folder"
+    lacks bigquery "its stand-in could not be installed: $(tail -n 1 .cache/bigquery.log) (see .cache/bigquery.log)"
+}
+
 mkdir -p .cache
 : >"$missing"
 if [ "${1:-}" = --for-demo ]; then
@@ -98,6 +123,7 @@ if [ "${1:-}" = --for-demo ]; then
 else
     get_snowflake & # these download while the others are installed
     get_stands &
+    get_bigquery &
     get_postgres15
     get_mariadb
     get_mysql

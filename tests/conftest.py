@@ -15,9 +15,11 @@ from typing import Any, cast
 
 import pytest
 
+from tests.dialects import bigquery as bigquery_dialect
 from tests.dialects import databricks as databricks_dialect
 from tests.dialects import snowflake as snowflake_dialect
 from tests.emulators.kafka import EmulatorMissing, Kafka
+from tests.servers.bigquery import BigQuery
 from tests.servers.databricks import Databricks
 from tests.servers.firebolt import Firebolt
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
@@ -37,6 +39,7 @@ SERVER_MISSING = (
     "Snowflake:",
     "Databricks:",
     "Firebolt:",
+    "BigQuery:",
     "Kafka:",
 )  # how reasons begin that name a missing server
 
@@ -127,6 +130,10 @@ def fleet(pytestconfig: pytest.Config) -> Iterator[Fleet]:
         if isinstance(stand, Databricks):
             unknown = databricks_dialect.READER.refused(stand.statements("whimbrel"))
             assert not unknown, f"sent to Databricks, and not its SQL as sqlfluff knows it: {unknown}"
+        stand = servers.running("bigquery")
+        if isinstance(stand, BigQuery) and bigquery_dialect.PYTHON.exists():
+            unknown = bigquery_dialect.READER.refused(stand.statements("whimbrel-"))
+            assert not unknown, f"sent to BigQuery, and not its SQL as sqlfluff knows it: {unknown}"
 
 
 def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:
@@ -204,6 +211,12 @@ def databricks(fleet: Fleet) -> Databricks:
 def firebolt(fleet: Fleet) -> Firebolt:
     """The stand-in for Firebolt; each test makes a database of its own."""
     return cast(Firebolt, running_end(fleet, "firebolt"))
+
+
+@pytest.fixture(scope="session")
+def bigquery(fleet: Fleet) -> BigQuery:
+    """The stand-in for BigQuery; each test makes datasets of its own."""
+    return cast(BigQuery, running_end(fleet, "bigquery"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ _OF_ONE_STAND = {
     "tests/contract/test_held_between_statements.py": "databricks",
     "tests/contract/test_killed_between_statements.py": "databricks",
     "tests/contract/test_late_loads.py": "databricks",
+    "tests/contract/test_scripts.py": "bigquery",
     "tests/faults/test_aborted.py": "snowflake",
 }
 

@@ -21,6 +21,23 @@ ENGINES = tuple(name for name in SERVERS if name != "postgres15" and SERVERS[nam
 _numbers = itertools.count(1)
 
 
+CORE = {  # of the engine whose stand-in takes a second for each script: what `make test` runs of the tests here
+    "bigquery": (
+        *("test_the_position_commits", "test_values_left_out", "test_of_equal_rows", "test_who_holds"),
+        *("test_a_chunk_is_loaded_once", "test_an_older_epoch", "test_checks.py"),
+    )
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The others are run by `make test-long`."""
+    for item in items:
+        for engine, kept in CORE.items():
+            if f"[{engine}" in item.nodeid and not any(name in item.nodeid for name in kept):
+                item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def side(request: pytest.FixtureRequest, fleet: Fleet) -> Side:
     """The engine's end, empty when the module begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.engines.bigquery import BigQuerySide
 from tests.engines.databricks import DatabricksSide
 from tests.engines.firebolt import FireboltSide
 from tests.engines.mysql import MySQLSide
@@ -20,6 +21,7 @@ SIDES: dict[str, type[Side]] = {
     "databricks": DatabricksSide,
     "singlestore": SingleStoreSide,
     "firebolt": FireboltSide,
+    "bigquery": BigQuerySide,
 }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from tests.servers.bigquery import BigQuery
 from tests.servers.databricks import Databricks
 from tests.servers.firebolt import Firebolt
 from tests.servers.mysql import MySQL
@@ -15,7 +16,7 @@ from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 

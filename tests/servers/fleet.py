@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from types import TracebackType
 
+from tests.servers.bigquery import BigQuery
+from tests.servers.bigquery import StandMissing as BigQueryMissing
 from tests.servers.databricks import Databricks
 from tests.servers.databricks import StandMissing as DatabricksMissing
 from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
@@ -19,7 +21,7 @@ from tests.servers.singlestore import SingleStore
 from tests.servers.singlestore import StandMissing as SingleStoreMissing
 from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
@@ -29,9 +31,11 @@ SERVERS = {  # name -> the type of an endpoint on it
     "databricks": "databricks",
     "firebolt": "firebolt",
     "singlestore": "singlestore",
+    "bigquery": "bigquery",
 }
 
-STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore"})  # servers that only stand in for the engine
+# servers that only stand in for the engine
+STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore", "bigquery"})
 
 
 class Missing(Exception):
@@ -53,8 +57,18 @@ def server(name: str, folder: Path) -> Server:
             return Firebolt(folder)
         if name == "singlestore":
             return SingleStore(folder)
+        if name == "bigquery":
+            return BigQuery(folder)
         return Postgres(folder, name.removeprefix("postgres"))
-    except (PostgresMissing, MySQLMissing, StandMissing, DatabricksMissing, FireboltMissing, SingleStoreMissing) as e:
+    except (
+        PostgresMissing,
+        MySQLMissing,
+        StandMissing,
+        DatabricksMissing,
+        FireboltMissing,
+        SingleStoreMissing,
+        BigQueryMissing,
+    ) as e:
         raise Missing(str(e)) from e
 
 

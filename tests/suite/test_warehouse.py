@@ -29,6 +29,7 @@ FIRST = (
     ("postgres18", "databricks"),
     ("postgres18", "singlestore"),
     ("postgres18", "firebolt"),
+    ("postgres18", "bigquery"),
 )
 LATER = (
     ("mariadb", "snowflake"),
@@ -38,6 +39,8 @@ LATER = (
     ("mysql", "singlestore"),
     ("mariadb", "firebolt"),
     ("mysql", "firebolt"),
+    ("mariadb", "bigquery"),
+    ("mysql", "bigquery"),
 )
 PAIRS = first(FIRST, LATER)
 UNENFORCED = [pair for pair in FIRST if not engine(SERVERS[pair[1]]).capabilities.enforces_keys]
@@ -78,7 +81,7 @@ def test_moved_followed_validated_repaired_and_reset(world: World) -> None:
     assert reset_target(world.job("reset"), Watch(), "drop")["tables_dropped"] == len(world.followed)
 
 
-@pytest.mark.parametrize("world", first(UNENFORCED), indirect=True)
+@pytest.mark.parametrize("world", first(UNENFORCED[:-1], UNENFORCED[-1:]), indirect=True)  # the last takes a minute
 def test_two_rows_for_one_key_are_refused_as_nothing_there_does(world: World) -> None:
     prepare(world, rows=10)
     copy_data(world.job("move"), Watch(), capture=True, resume=False)

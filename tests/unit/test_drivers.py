@@ -18,11 +18,12 @@ from whimbrel.model.job import Endpoint
         ("firebolt", "firebolt"),
         ("snowflake", "snowflake"),
         ("singlestore", "singlestoredb"),
+        ("bigquery", "google.cloud.bigquery"),
     ],
 )
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch, type: str, module: str) -> None:
     there, asked = Endpoint("t", type, {}), engine(type)
-    for name in [n for n in sys.modules if n.partition(".")[0] == module]:
+    for name in [n for n in sys.modules if n == module or n.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     for ask in (

@@ -116,6 +116,7 @@ def test_what_is_imported_is_declared() -> None:
         "snowflake": "snowflake_connector_python",
         "databricks": "databricks_sql_connector",
         "firebolt": "firebolt_sdk",
+        "google": "google_cloud_bigquery",
     }
     found = set()
     for file in modules():

@@ -66,6 +66,13 @@ class Dialect(ABC):
     def number(self, text: str) -> str:
         """The first ``HASH_DIGITS`` hex digits of a text's SHA-256 as a whole number."""
 
+    def total(self, number: str) -> str:
+        """The sum of a column of such numbers, exactly."""
+        return f"sum({number})"
+
+    def remainder(self, number: str, divisor: int) -> str:
+        return f"{number} % {divisor}"
+
     @abstractmethod
     def quotient(self, number: str, divisor: int) -> str: ...
 
@@ -110,7 +117,7 @@ class SqlComparison(ABC):
         inner = self._select(scope, {"s": self._segment_number(scope, cuts), "h": self._hash(scope)})
         sums = [(0, 0)] * (len(cuts) + 1)
         if not scope.by_us:
-            sql = f"{_select('s', 'count(*)', 'sum(h)')} FROM ({inner}) AS q GROUP BY s"
+            sql = f"{_select('s', 'count(*)', self.dialect.total('h'))} FROM ({inner}) AS q GROUP BY s"
             for segment, rows, total in self.rows(sql):
                 sums[int(segment)] = (int(rows), int(total))
             return sums
@@ -124,7 +131,7 @@ class SqlComparison(ABC):
         scope = replace(scope, columns=(), sample=100)
         every = max(1, rows // (parts * SAMPLED_PER_PART))
         names = ", ".join(self.dialect.column(name) for name, _ in scope.key)
-        sql = self._select(scope, self._key_values(scope), f"{self._segment_hash(scope)} % {every} = 0")
+        sql = self._select(scope, self._key_values(scope), f"{self._remainder(scope, every)} = 0")
         found = self.rows(f"{sql} ORDER BY {names}")
         step = max(1, -(-len(found) // parts))
         points = dict.fromkeys(tuple(map(str, row)) for row in found[step::step])
@@ -234,6 +241,9 @@ class SqlComparison(ABC):
         except KeyError:
             raise ValidateFailed(f"table {table} has no column {column} to compare") from None
 
+    def _remainder(self, scope: Scope, divisor: int) -> str:
+        return self.dialect.remainder(self._segment_hash(scope), divisor)
+
     def _key_values(self, scope: Scope) -> dict[str, str]:
         forms = key_forms(scope.key)
         return {f"k{n}": self._value(scope.table, *column) for n, column in enumerate(forms)}
@@ -253,7 +263,7 @@ class SqlComparison(ABC):
 
     def _bounds(self, scope: Scope) -> Iterable[str]:
         if scope.sample < 100:
-            yield f"{self._segment_hash(scope)} % 100 < {int(scope.sample)}"
+            yield f"{self._remainder(scope, 100)} < {int(scope.sample)}"
         if scope.low is not None:
             yield self._beyond(scope, scope.low)
         if scope.high is not None:

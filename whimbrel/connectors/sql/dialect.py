@@ -120,7 +120,7 @@ class SqlDialect(ABC):
         """Statements behind CREATE TABLE that say what table and columns are for."""
         where = self.qualified(table.name)
         if table.comment:
-            yield f"COMMENT ON TABLE {where} IS {self.literal(table.comment)}"
+            yield self.comment_on_table(where, table.comment)
         for column in table.loaded_columns:
             if column.comment:
                 yield self.comment_on_column(where, column.name, column.comment)
@@ -139,6 +139,9 @@ class SqlDialect(ABC):
     def table_options(self, table: Table) -> str:
         """What stands behind the closing parenthesis of CREATE TABLE."""
         return ""
+
+    def comment_on_table(self, table: str, text: str) -> str:
+        return f"COMMENT ON TABLE {table} IS {self.literal(text)}"
 
     def comment_on_column(self, table: str, column: str, text: str) -> str:
         return f"COMMENT ON COLUMN {table}.{self.identifier(column)} IS {self.literal(text)}"
