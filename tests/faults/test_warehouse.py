@@ -20,8 +20,6 @@ PAIRS = first(
         ("postgres18", "databricks"),
         ("mariadb", "databricks"),
         ("postgres18", "firebolt"),
-        ("postgres18", "singlestore"),
-        ("mariadb", "singlestore"),
     ],
 )
 ROWS = 12_000  # in files of 1,500, each of which takes most of a second there
