@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ class Firebolt:
         env = {"PATH": os.defpath, "HOME": str(self.folder), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
         self.process = Process(argv, self.folder / "server.log", env=env, cwd=ROOT)
         self._one = threading.Lock()
+        self._connections: dict[str, Any] = {}
 
     @property
     def _statements(self) -> Path:
@@ -96,10 +97,12 @@ class Firebolt:
         return self
 
     def stop(self) -> None:
+        self._forget_connections()
         self.process.stop()
 
     def kill(self) -> None:
         """SIGKILL: what was committed is there after the next start, transactions are not."""
+        self._forget_connections()
         self.process.kill()
 
     def restart(self) -> None:
@@ -129,23 +132,32 @@ class Firebolt:
     @contextmanager
     def session(self, database: str = "firebolt", *, autocommit: bool = True) -> Iterator[Any]:
         """A connection of the vendor's driver, closed at the end."""
+        with closing(self._connect(database, autocommit=autocommit)) as made:
+            yield made
+
+    def _connect(self, database: str, *, autocommit: bool = True) -> Any:
         from firebolt.client.auth.firebolt_core import FireboltCore
         from firebolt.db.connection import connect
 
-        made = connect(auth=FireboltCore(), url=self.url, database=database, autocommit=autocommit, disable_cache=True)
-        with closing(made):
-            yield made
+        return connect(auth=FireboltCore(), url=self.url, database=database, autocommit=autocommit, disable_cache=True)
 
     def run(self, sql: str, database: str = "firebolt") -> None:
-        with self._one, self.session(database) as session:
-            session.cursor().execute(sql, skip_parsing=True)
+        self.query(sql, database)
 
     def query(self, sql: str, database: str = "firebolt") -> list[tuple[Any, ...]]:
         """The rows of one statement."""
-        with self._one, self.session(database) as session:
-            cursor = session.cursor()
-            cursor.execute(sql, skip_parsing=True)
-            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+        with self._one:
+            if database not in self._connections:  # each of which takes most of a tenth of a second
+                self._connections[database] = self._connect(database)
+            with closing(self._connections[database].cursor()) as cursor:
+                cursor.execute(sql, skip_parsing=True)
+                return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+
+    def _forget_connections(self) -> None:
+        for connection in self._connections.values():
+            with suppress(Exception):
+                connection.close()
+        self._connections.clear()
 
     def create_database(self, name: str) -> None:
         """An empty database; one of that name is dropped first."""
