@@ -182,7 +182,7 @@ def test_two_that_claim_at_once_never_get_one_epoch(bench: Callable[..., Bench])
 
 @pytest.mark.parametrize(
     "reason",
-    ["rateLimitExceeded", *(pytest.param(r, marks=pytest.mark.long) for r in ("jobRateLimitExceeded", "backendError"))],
+    ["rateLimitExceeded", *(pytest.param(r, marks=pytest.mark.long) for r in ("jobRateLimitExceeded",))],
 )
 def test_a_job_that_is_throttled_is_sent_again(bench: Callable[..., Bench], stand: BigQuery, reason: str) -> None:
     b = bench()

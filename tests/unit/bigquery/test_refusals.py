@@ -61,7 +61,7 @@ def test_each_error_has_its_leaf(given: Exception, leaf: type[Exception]) -> Non
 
 
 def test_only_a_job_that_is_over_is_sent_again() -> None:
-    for given in (error(400, "invalidQuery", CONFLICT), error(503, "backendError")):
+    for given in (error(400, "invalidQuery", CONFLICT), error(403, "rateLimitExceeded")):
         assert server_refusal(given, done_nothing=True).details["for_a_moment"]
         assert not server_refusal(given).details["for_a_moment"]
     assert "for_a_moment" not in server_refusal(error(403, "quotaExceeded"), done_nothing=True).details

@@ -34,7 +34,8 @@ from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Role, session_name
 
 REQUEST_SECONDS: Final = 60  # for one request to be answered; a statement that takes longer is asked after again
-WAIT_SECONDS: Final = 120  # for a throttled service, or a table that somebody else's transaction changes
+WAIT_SECONDS: Final = 120  # for a throttled service
+CONFLICT_SECONDS: Final = 600  # for a table that others change: lanes commit one after the other
 BLOCK_ROWS: Final = 5000
 RETRY: Final = DEFAULT_RETRY.with_timeout(WAIT_SECONDS)
 LOGIN_SECONDS: Final = 10  # for a service that cannot be reached
@@ -177,12 +178,13 @@ class BigQuerySession(Session):
 
     def _patiently(self, work: Callable[[], T]) -> T:
         """What was refused for a moment only, and so has done nothing, is sent again as another job for a while."""
-        deadline, pause = time.monotonic() + WAIT_SECONDS, 0.2
+        began, pause = time.monotonic(), 0.2
         while True:
             try:
                 return work()
             except WhimbrelError as e:
-                if not e.details.get("for_a_moment") or time.monotonic() + pause > deadline:
+                most = CONFLICT_SECONDS if e.details.get("conflict") else WAIT_SECONDS
+                if not e.details.get("for_a_moment") or time.monotonic() + pause > began + most:
                     raise
             time.sleep(pause * (0.5 + random.random()))
             pause = min(10.0, pause * 2)

@@ -25,6 +25,7 @@ _RESERVED = re.compile(
 )
 _KEY_COLUMNS: Final = 16  # of a primary key
 _CLUSTERED: Final = 4  # columns that a table can be ordered by
+# what a primary key and an order may be made of
 _ORDERED: Final = ("INT64", "STRING", "NUMERIC", "BIGNUMERIC", "DATE", "DATETIME", "TIMESTAMP", "BOOL")
 _ESCAPES: Final = {"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = re.compile(r"[\\'\n\r]")
@@ -83,7 +84,9 @@ class BigQueryDialect(SqlDialect):
         return f"{kind} ({self.identifiers(columns)}) NOT ENFORCED"
 
     def keys(self, table: Table) -> Iterator[str]:
-        if 0 < len(table.primary_key) <= _KEY_COLUMNS:
+        types = {c.name: c.type.native.partition("(")[0] for c in table.loaded_columns}
+        written_down = all(types.get(name) in _ORDERED for name in table.primary_key)
+        if 0 < len(table.primary_key) <= _KEY_COLUMNS and written_down:
             yield self.key_clause(table.primary_key, "PRIMARY KEY")
 
     def table_options(self, table: Table) -> str:

@@ -65,7 +65,7 @@ class BigQueryLedger(SqlLedger):
         super().own(tables)
 
     def remove(self) -> None:
-        for name in TABLES:
+        for name in reversed(TABLES):  # the progress last: by it the others are found
             self._session.execute(f"DROP TABLE IF EXISTS {self._own(name)}")
 
     def save_plan(self, epoch: int, table: Table, chunks: Sequence[Chunk]) -> None:
@@ -102,7 +102,7 @@ class BigQueryLedger(SqlLedger):
         values = ", ".join((*self._of(chunk.table), str(chunk.number), str(rows)))
         self._session.execute(f"INSERT INTO {own} SELECT {values} FROM (SELECT 1) WHERE NOT EXISTS "  # noqa: S608
                               f"(SELECT 1 FROM {own} WHERE {where})")  # fmt: skip
-        self._session.execute(ends("recorded", "@@row_count != 1"))
+        self._session.execute(ends("recorded", "COALESCE(@@row_count, -1) != 1"))
 
     # --- the fence, first of each transaction ---------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ class BigQueryLedger(SqlLedger):
         self._session.execute(
             f"UPDATE {self._own('progress')} SET {assignment} WHERE {self._mine} AND epoch = {int(epoch)}"  # noqa: S608
         )
-        self._session.execute(ends("fenced", "@@row_count != 1"))
+        self._session.execute(ends("fenced", "COALESCE(@@row_count, -1) != 1"))
 
     # --- repairs that hold the appliers -------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class BigQueryLedger(SqlLedger):
             f"UPDATE {self._own('progress')} SET {_NO_HOLDER} "  # noqa: S608
             f"WHERE {self._mine} AND holder = '{token}' AND NOT {_FREE}"
         )
-        self._session.execute(ends("ended", "@@row_count != 1"))
+        self._session.execute(ends("ended", "COALESCE(@@row_count, -1) != 1"))
 
     # --- its tables ---------------------------------------------------------------------------------------------------
 
@@ -190,10 +190,11 @@ class BigQueryLedger(SqlLedger):
 
     def _make(self) -> None:
         make_dataset(self._jobs)
-        name = f"{self._jobs.project}.{self._jobs.own_dataset}.{PROGRESS}{self._suffix}"
+        where = f"{self._jobs.project}.{self._jobs.own_dataset}"
         with mapped():
             try:
-                self._jobs.client.get_table(name, retry=RETRY, timeout=REQUEST_SECONDS)
+                for name in (PROGRESS, "owned_"):  # the last that is made and the first that is dropped
+                    self._jobs.client.get_table(f"{where}.{name}{self._suffix}", retry=RETRY, timeout=REQUEST_SECONDS)
                 return
             except NotFound:
                 pass

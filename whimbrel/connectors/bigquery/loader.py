@@ -12,7 +12,7 @@ from whimbrel.connectors.bigquery.stage import BigQueryStage
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import InternalError, LoaderFailed, WhimbrelError
+from whimbrel.errors import InternalError, LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -63,18 +63,26 @@ class BigQueryLoader:
             with self._ledger.told(epoch), self._session.transaction():
                 self._ledger.fence(epoch)
                 self._session.execute(merge.put(pair, table, removing=False) if upsert else merge.add(pair, table))
-                self._session.execute(ends("written", f"@@row_count != {rows}", "@@row_count"))
+                self._session.execute(
+                    ends("written", f"COALESCE(@@row_count, -1) != {rows}", "COALESCE(@@row_count, -1)")
+                )
                 self._ledger.record(chunk, rows)
         except WhimbrelError as e:
             found = raised(e)
             if found is not None and found[0] == "recorded":
-                return self._ledger.recorded(chunk) or 0
+                return self._recorded(chunk)
             if found is not None and found[0] == "written":
                 raise LoaderFailed(
                     f"{pair.target.name}: of {rows} rows that the source has, {found[1][0]} came into the target",
                     remedy="Look for rows with equal keys on the target, which does not refuse them, and remove them.",
                 ) from None
             raise
+        return rows
+
+    def _recorded(self, chunk: Chunk) -> int:
+        rows = self._ledger.recorded(chunk)
+        if rows is None:
+            raise TargetInterrupted(f"{chunk.table}: chunk {chunk.number} was said to be recorded, and is not")
         return rows
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:

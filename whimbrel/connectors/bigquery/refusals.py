@@ -31,6 +31,8 @@ _THROTTLED: Final = frozenset(
         *("internalError", "jobInternalError", "badGateway"),
     }
 )
+# A script that ends so has not begun. Of the others nobody knows whether they failed before their commit or behind it.
+_NOT_BEGUN: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded"})
 _CONFLICT: Final = re.compile(r"(?i)concurrent update|concurrent transaction|could not serialize")
 _DENIED: Final = frozenset({"accessDenied", "forbidden", "insufficientPermissions"})
 _FULL: Final = frozenset({"quotaExceeded", "billingTierLimitExceeded", "bytesBilledLimitExceeded"})
@@ -89,7 +91,9 @@ def server_refusal(error: Any, *, done_nothing: bool = False) -> WhimbrelError:
         return LoaderFailed("a transaction has ended itself", raised=found[0])
     if _CONFLICT.search(text) and (reason in ("invalidQuery", "invalid", "aborted", "") or status in (400, 409, 412)):
         return TargetInterrupted(
-            f"another transaction changes a table of this one: {_plain(text)}", for_a_moment=done_nothing
+            f"another transaction changes a table of this one: {_plain(text)}",
+            for_a_moment=done_nothing,
+            conflict=True,
         )
     if reason in _THROTTLED or status in (429, 500, 502, 503, 504):
         return TargetInterrupted(

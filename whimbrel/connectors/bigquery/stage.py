@@ -117,6 +117,8 @@ def _field(name: str, type: str) -> bigquery.SchemaField:
     if not numbers:
         return bigquery.SchemaField(plain(name), base)
     precision, scale = (int(n) for n in numbers.rstrip(")").split(","))
+    if precision == scale:  # which SQL takes, and requests do not; the type alone holds it
+        return bigquery.SchemaField(plain(name), base)
     return bigquery.SchemaField(plain(name), base, precision=precision, scale=scale)
 
 

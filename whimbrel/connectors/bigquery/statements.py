@@ -46,7 +46,7 @@ def put(on: StagedPair, puts: int, *, deletes: bool) -> list[str]:
     return [
         f"SET {_COUNTED} = {gone}",
         merge.put(on, on.staging, removing=True),
-        ends("written", f"@@row_count != {wanted}", str(on.number), "@@row_count", wanted),
+        ends("written", f"COALESCE(@@row_count, -1) != {wanted}", str(on.number), "COALESCE(@@row_count, -1)", wanted),
     ]
 
 
@@ -119,5 +119,5 @@ def remove_images(on: StagedPair) -> list[str]:
 def add_images(on: StagedPair, rows: int) -> list[str]:
     return [
         merge.add(on, on.staging),
-        ends("written", f"@@row_count != {rows}", str(on.number), "@@row_count", str(rows)),
+        ends("written", f"COALESCE(@@row_count, -1) != {rows}", str(on.number), "COALESCE(@@row_count, -1)", str(rows)),
     ]
