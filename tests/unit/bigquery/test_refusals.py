@@ -64,6 +64,8 @@ def test_only_a_job_that_is_over_is_sent_again() -> None:
     for given in (error(400, "invalidQuery", CONFLICT), error(403, "rateLimitExceeded")):
         assert server_refusal(given, done_nothing=True).details["for_a_moment"]
         assert not server_refusal(given).details["for_a_moment"]
+    for reason in ("backendError", "internalError"):  # which may come behind the commit
+        assert not server_refusal(error(503, reason), done_nothing=True).details["for_a_moment"]
     assert "for_a_moment" not in server_refusal(error(403, "quotaExceeded"), done_nothing=True).details
 
 

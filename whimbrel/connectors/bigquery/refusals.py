@@ -97,7 +97,8 @@ def server_refusal(error: Any, *, done_nothing: bool = False) -> WhimbrelError:
         )
     if reason in _THROTTLED or status in (429, 500, 502, 503, 504):
         return TargetInterrupted(
-            f"BigQuery does not serve a request now ({reason or status})", for_a_moment=done_nothing
+            f"BigQuery does not serve a request now ({reason or status})",
+            for_a_moment=done_nothing and reason in _NOT_BEGUN,
         )
     if reason in ("stopped", "cancelled"):
         return TargetInterrupted("the job was cancelled")
