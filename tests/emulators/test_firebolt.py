@@ -4,6 +4,7 @@ order leaves nothing, and is told by code, thing and remedy."""
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pyarrow as pa
 import pytest
 
@@ -288,6 +290,84 @@ def test_a_load_cut_anywhere_brings_its_rows_once(stand: Firebolt, bench: Bench,
         assert bench.load(chunk, file, upsert=upsert, loader=bench.another_loader()) == 2
         assert bench.rows() == ["1|a|NULL", "2|b|2"]
         assert ours(stand) == []
+
+
+def test_a_commit_that_was_given_up_and_comes_in_late_doubles_no_row(
+    stand: Firebolt, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is lost on the way; it comes in while the lane, in the same epoch, brings the file anew."""
+    from whimbrel.connectors.firebolt.connection import FireboltSession
+    from whimbrel.connectors.firebolt.stage import UploadStage
+
+    (chunk,) = bench.plan()
+    under_way: list[dict[str, str]] = []
+    commit, rollback, put = FireboltSession.commit, FireboltSession.rollback, UploadStage.put
+
+    def lost(self: Any) -> None:
+        under_way.append(self.name_of_transaction())
+        raise TargetInterrupted("the answer is lost")
+
+    def given_up(self: Any) -> None:
+        self.in_transaction = False  # the link is dead, so that no ROLLBACK gets there
+        self._forget()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FireboltSession, "commit", lost)
+        patch.setattr(FireboltSession, "rollback", given_up)
+        with pytest.raises(TargetInterrupted):
+            bench.load(chunk, bench.staged(("1", "a", None)))
+
+    def late(self: Any, *args: Any) -> str:
+        settings = {"database": DATABASE, **under_way.pop()} if under_way else None
+        if settings:
+            httpx.post(stand.url, params=settings, content="COMMIT").raise_for_status()
+        return put(self, *args)
+
+    monkeypatch.setattr(UploadStage, "put", late)
+    again = bench.another_loader()
+    with pytest.raises(TargetInterrupted, match="given up"):
+        bench.load(chunk, bench.staged(("1", "a", None)), loader=again)
+    assert bench.load(chunk, bench.staged(("1", "a", None)), loader=again) == 1
+    assert bench.rows() == ["1|a|NULL"]
+    assert (commit, rollback) == (FireboltSession.commit, FireboltSession.rollback)
+
+
+def test_a_session_whose_far_end_is_silent_is_cut(bench: Bench) -> None:
+    from whimbrel.connectors import live_sessions
+    from whimbrel.connectors.firebolt.connection import connect
+
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        closing(connect(bench.job.target.parameters, "quiet")) as one,
+    ):
+        one._plain.engine_url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        heard: list[BaseException] = []
+
+        def ask() -> None:
+            try:
+                one.query("SELECT 1")
+            except WhimbrelError as e:
+                heard.append(e)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        held, _ = silent.accept()
+        with closing(held):
+            held.recv(1)
+            assert live_sessions.cut("quiet", ["target"]) == 1
+            thread.join(20)
+        assert [type(e) for e in heard] == [TargetInterrupted]
+
+
+def test_an_engine_whose_transactions_are_not_what_is_needed_is_told_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whimbrel.connectors.firebolt.connection import FireboltSession
+
+    monkeypatch.setattr(FireboltSession, "takes", lambda *_: True)
+    found = {c.id: c for c in engine("firebolt").checks.run(bench.job.target, "target", "data", [])}
+    assert found["firebolt.transactions"].status == "fail"
+    assert "runs by itself" in found["firebolt.transactions"].message
 
 
 def test_throttling_is_waited_for(stand: Firebolt, bench: Bench) -> None:

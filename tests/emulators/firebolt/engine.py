@@ -344,7 +344,8 @@ def _micros(at: datetime) -> int:
 
 
 def unknown(settings: dict[str, str]) -> list[str]:
-    known = "output_format database engine transaction_id transaction_sequence_id query_label timezone account_id"
+    known = "output_format database engine transaction_id transaction_sequence_id query_label account_id"
+    known += " timezone max_result_rows statement_timeout"
     return sorted(set(settings) - set(known.split()))
 
 

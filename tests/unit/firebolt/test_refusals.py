@@ -38,6 +38,11 @@ def http(status: int, **headers: str) -> httpx.HTTPStatusError:
     return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status, headers=headers))
 
 
+def because(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("text", "leaf", "retryable"),
     [
@@ -71,6 +76,7 @@ def test_words(text: str, leaf: type[WhimbrelError], retryable: bool) -> None:
         "null mismatch: a secret",
         "invalid byte sequence for encoding UTF8: a secret",
         "something that nobody knows of 'a secret'",
+        "Unable to cast TEXT 'a secret engine is starting now' to integer",
     ],
 )
 def test_values_never_enter_a_message(text: str) -> None:
@@ -90,6 +96,9 @@ def test_values_never_enter_a_message(text: str) -> None:
         (http(503), TargetInterrupted),
         (httpx.ReadError("gone"), TargetInterrupted),
         (errors.QueryTimeoutError(), TargetInterrupted),
+        (errors.OperationalError("Error executing query: oops"), TargetInterrupted),
+        (errors.OperationalError("Failed to read response stream."), TargetInterrupted),
+        (errors.DataError("Invalid query data format"), TargetInterrupted),
     ],
 )
 def test_statuses_and_links(error: Exception, leaf: type[WhimbrelError]) -> None:
@@ -106,6 +115,11 @@ def test_statuses_and_links(error: Exception, leaf: type[WhimbrelError]) -> None
         (structured("Engine 'loads' does not exist or is not authorized."), ConnectionRefused),
         (structured("Database 'shop' does not exist or is not authorized."), DatabaseMissing),
         (http(503), HostUnreachable),
+        (http(429), HostUnreachable),
+        (because(errors.AuthenticationError("HTTPStatusError"), http(503)), HostUnreachable),
+        (because(errors.AuthenticationError("HTTPStatusError"), http(403)), AuthenticationFailed),
+        (structured("Account system engine resources usage limit exceeded"), HostUnreachable),
+        (structured("what nobody knows"), HostUnreachable),
         (httpx.ConnectError("no route"), HostUnreachable),
     ],
 )

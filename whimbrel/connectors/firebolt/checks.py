@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from whimbrel.connectors.firebolt.config import is_core
 from whimbrel.connectors.firebolt.connection import FireboltSession, connect
 from whimbrel.connectors.firebolt.dialect import DIALECT, PREFIX, SCHEMA
-from whimbrel.connectors.firebolt.refusals import STAGE
+from whimbrel.connectors.firebolt.refusals import STAGE, is_conflict
 from whimbrel.connectors.firebolt.stage import stage_of
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.sql.trials import RUN, TargetChecks, refusal, trial_name
@@ -66,6 +66,7 @@ def _wanted(parameters: Any, tables: Sequence[TableName]) -> list[str]:
 
 def _checks(session: FireboltSession, endpoint: Endpoint, tables: Sequence[TableName]) -> Iterator[CheckResult]:
     yield CheckResult("firebolt.engine", "ok", "the engine runs statements")
+    yield _looks(session)
     there = {str(row[0]) for row in session.query("SELECT schema_name FROM information_schema.schemata")} | {SCHEMA}
     wanted = list(dict.fromkeys(_wanted(endpoint.parameters, tables)))
     absent = [s for s in wanted if s not in there]
@@ -85,16 +86,35 @@ def _checks(session: FireboltSession, endpoint: Endpoint, tables: Sequence[Table
     yield offenders("firebolt.schema_create", problems, "tables can be made", "tables cannot be made", RUN)
     if own:
         return
-    why = _transaction_refusal(session)
+    why = _transaction_refusal(session, endpoint)
     yield verdict(
         "firebolt.transactions",
         not why,
-        "a transaction sees what it has written, and leaves nothing when it is undone",
+        "of two transactions that write one row one is undone, and nothing is left of what was undone or has ended",
         f"transactions do not work as they must: {why}",
         "Use a version of Firebolt that has explicit transactions.",
     )
     why = _staging_refusal(session, endpoint)
     yield verdict("firebolt.staging", not why, "a file was brought to the engine and read", why, STAGE)
+
+
+def _looks(session: FireboltSession) -> CheckResult:
+    """Whether it can be seen what runs, without which a target that is silent is not told from one that is at work."""
+    why = ""
+    try:
+        session.running("whimbrel:")
+    except WhimbrelError as e:
+        if e.retryable:
+            raise
+        why = e.message
+    return verdict(
+        "firebolt.running_queries",
+        not why,
+        "statements that run can be seen",
+        f"statements that run cannot be seen: {why}",
+        "Let the user read information_schema.engine_running_queries.",
+        otherwise="warn",
+    )
 
 
 def _trial(schema: str) -> str:
@@ -111,28 +131,94 @@ def _trial_table(schema: str) -> tuple[str, str]:
     return f"CREATE TABLE {name} (a INTEGER NULL)", f"DROP TABLE IF EXISTS {name}"
 
 
-def _transaction_refusal(session: FireboltSession) -> str:
-    """What a transaction over a table of ours does that it must not; '' when it does as it must."""
-    name = _trial(SCHEMA)
-    count = f"SELECT COUNT(*) FROM {name}"  # noqa: S608
+def _transaction_refusal(session: FireboltSession, endpoint: Endpoint) -> str:
+    """What transactions over tables of ours do that they must not; '' when all is as the fence needs it."""
+    name, other_name = _trial(SCHEMA), _trial(SCHEMA)
     try:
-        session.execute(f"CREATE TABLE {name} (a INTEGER NULL)")
-        session.begin()
-        session.execute(f"INSERT INTO {name} VALUES (1)")  # noqa: S608
-        seen = int(session.query(count)[0][0])
-        session.rollback()
-        left = int(session.query(count)[0][0])
+        session.execute(f"CREATE TABLE {name} (a INTEGER NOT NULL, b INTEGER NOT NULL)")
+        session.execute(f"INSERT INTO {name} VALUES (1, 0)")  # noqa: S608
+        with closing(connect(endpoint.parameters, "checks", bounded=True)) as other:
+            return _own_rows(session, name, other_name) or _conflicts(session, other, name) or _dead_name(session, name)
     except WhimbrelError as e:
-        if e.retryable:
+        if e.retryable and not _is_none(e):
             raise
         return e.message
     finally:
         session.rollback()
-        with suppress(WhimbrelError):
-            session.execute(f"DROP TABLE IF EXISTS {name}")
-    if seen != 1:
+        for table in (name, other_name):
+            with suppress(WhimbrelError):
+                session.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def _is_none(error: WhimbrelError) -> bool:
+    """Whether an engine has no transactions at all."""
+    return error.details.get("transactions") is False
+
+
+def _own_rows(session: FireboltSession, name: str, other_name: str) -> str:
+    """Whether a transaction sees what it wrote, and all of it is undone."""
+    count = f"SELECT COUNT(*) FROM {name}"  # noqa: S608
+    session.begin()
+    session.execute(f"INSERT INTO {name} VALUES (2, 0)")  # noqa: S608
+    session.execute(f"CREATE TABLE {other_name} (a INTEGER NULL)")
+    seen = int(session.query(count)[0][0])
+    session.rollback()
+    if seen != 2:
         return "a transaction does not see its own rows"
-    return "" if left == 0 else "what was undone is still there"
+    if int(session.query(count)[0][0]) != 1:
+        return "rows of a transaction that was undone are still there"
+    try:
+        session.query(f"SELECT 1 FROM {other_name}")  # noqa: S608
+    except WhimbrelError as e:
+        if e.retryable:
+            raise
+        return ""
+    return "a table that was made in a transaction that was undone is still there"
+
+
+def _conflicts(session: FireboltSession, other: FireboltSession, name: str) -> str:
+    """Whether of two that write one row one is undone, and of two that add rows none."""
+    update, insert = f"UPDATE {name} SET b = b + 1 WHERE a = 1", f"INSERT INTO {name} VALUES (3, 0)"  # noqa: S608
+    for write, meets in ((update, True), (insert, False)):
+        undone = 0
+        session.begin()
+        other.begin()
+        for one in (session, other):
+            try:
+                one.execute(write)
+            except WhimbrelError as e:
+                undone += _conflict(e)
+                one.rollback()
+        for one in (session, other):
+            if one.in_transaction:
+                try:
+                    one.commit()
+                except WhimbrelError as e:
+                    undone += _conflict(e)
+                    one.rollback()
+        if undone != int(meets):
+            return (
+                "of two transactions that write one row both are kept, so that two workers could own one migration"
+                if meets
+                else "of two transactions that add rows to one table one is undone"
+            )
+    return ""
+
+
+def _conflict(error: WhimbrelError) -> int:
+    if not is_conflict(error):
+        raise error
+    return 1
+
+
+def _dead_name(session: FireboltSession, name: str) -> str:
+    """Whether a statement under the name of a transaction that has ended is refused."""
+    session.begin()
+    ended = session.name_of_transaction()
+    session.rollback()
+    if session.takes(f"INSERT INTO {name} VALUES (4, 0)", ended):  # noqa: S608
+        return "a statement of a transaction that has ended runs by itself"
+    return ""
 
 
 def _staging_refusal(session: FireboltSession, endpoint: Endpoint) -> str:

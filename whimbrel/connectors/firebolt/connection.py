@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from firebolt.db.connection import Connection
 from firebolt.db.connection import connect as driver_connect
 from firebolt.utils.exception import FireboltError
 
+from whimbrel.connectors import live_sessions
 from whimbrel.connectors.firebolt.config import is_core
 from whimbrel.connectors.firebolt.refusals import (
     is_conflict,
@@ -36,7 +38,7 @@ from whimbrel.connectors.firebolt.refusals import (
 )
 from whimbrel.connectors.protocols import ServerInfo
 from whimbrel.connectors.sql.session import Session
-from whimbrel.errors import TargetInterrupted, WhimbrelError
+from whimbrel.errors import LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Role, session_name
 
 # The driver logs statements, and its transport addresses; what fails comes as an error, and is told.
@@ -44,13 +46,15 @@ for _noisy in ("firebolt", "httpx", "httpcore"):
     logging.getLogger(_noisy).setLevel(logging.ERROR)
 
 CONFLICTS: Final = 12  # how often a transaction that another one came before is done again
+ANSWER_SECONDS: Final = 60.0  # for what is answered at once, or the link is dead
 THROTTLED_SECONDS: Final = 60.0  # for a throttled service, within a statement
 BLOCK_ROWS: Final = 5000
 P = ParamSpec("P")
 T = TypeVar("T")
 
 # What every session needs to read and write values as docs/formats.md has them, whatever is set for account or user.
-_SETTINGS: Final = {"timezone": "UTC"}
+_SETTINGS: Final = {"timezone": "UTC", "max_result_rows": "0", "statement_timeout": "0"}
+_BOUNDED: Final = httpx.Timeout(ANSWER_SECONDS)
 
 
 class FireboltSession(Session):
@@ -60,18 +64,23 @@ class FireboltSession(Session):
     over one client: one for transactions, and one for all else.
     """
 
-    def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role) -> None:
+    def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role, *, bounded: bool = False) -> None:
+        """``bounded``: no answer is waited for longer than ANSWER_SECONDS."""
         self._parameters, self._operation, self._role = parameters, operation, role
         self._transaction: str | None = None
         self.label = f"{label_of(operation, role)}{uuid.uuid4().hex[:12]}"
+        arguments = _arguments(parameters)
         try:
-            self._link = driver_connect(**_arguments(parameters), autocommit=False, disable_cache=True)
+            self._link = self._throttled(lambda: driver_connect(**arguments, autocommit=False, disable_cache=True))
         except (FireboltError, httpx.HTTPError, OSError, ValueError) as e:
             raise login_refusal(e, parameters) from e
         settings = {**self._link.init_parameters, **_SETTINGS, "query_label": self.label}
         self._link.init_parameters = settings
         self._client = self._link._client
         self._client.event_hooks = {"response": [_require_status]}
+        self._client.timeout = _BOUNDED
+        self._bounded = bounded
+        live_sessions.track(operation, role, self, FireboltSession.cut)
         self._plain = Connection(
             self._link.engine_url,
             None,
@@ -82,6 +91,22 @@ class FireboltSession(Session):
             uuid.uuid4().hex,
             True,
         )
+
+    def look(self) -> None:
+        """See that it answers. From here on statements may take as long as they take."""
+        self.query("SELECT CURRENT_DATABASE()")
+        if not self._bounded:
+            self._client.timeout = httpx.Timeout(ANSWER_SECONDS, read=None)
+
+    def cut(self) -> None:
+        """End the link, from another thread than the one that waits on it."""
+        pool: Any = getattr(self._client._transport, "_pool", None)
+        for connection in list(getattr(pool, "connections", ())):
+            stream = getattr(getattr(connection, "_connection", None), "_network_stream", None)
+            found = stream.get_extra_info("socket") if stream is not None else None
+            if found is not None:
+                with suppress(OSError):
+                    found.shutdown(socket.SHUT_RDWR)
 
     def execute(self, sql: str) -> int:
         """Firebolt does not say how many rows a statement wrote: 0. Who must know asks, in the same transaction."""
@@ -102,7 +127,10 @@ class FireboltSession(Session):
         parts: dict[str, Any] = {"sql": (None, sql)}
         parts |= {name: (name, file, "application/octet-stream") for name, file in files.items()}
         connection = self._connection()
-        with mapped(), closing(connection.cursor()) as cursor:
+
+        def send(cursor: Any) -> None:
+            for file in files.values():
+                file.seek(0)
             request = self._client.build_request("POST", cursor.engine_url, params=_settings(cursor), files=parts)
             response = connection._execute_query(request)
             try:
@@ -110,6 +138,9 @@ class FireboltSession(Session):
                 InMemoryRowSet().append_response(response)
             finally:
                 response.close()
+
+        with mapped(), closing(connection.cursor()) as cursor:
+            self._throttled(lambda: send(cursor))
         self._require_ours()
 
     def now(self) -> datetime:
@@ -120,8 +151,17 @@ class FireboltSession(Session):
         """Nothing waits for a lock there: who comes second is refused."""
 
     def cancel(self) -> None:
-        with suppress(WhimbrelError), closing(connect(self._parameters, self._operation, self._role)) as other:
+        with suppress(WhimbrelError), closing(connect(self._parameters, "cancel", self._role, bounded=True)) as other:
             other.end_statements(self.label)
+
+    def running(self, label: str) -> int:
+        """How many statements run under labels that begin so."""
+        wanted = label.replace("'", "''")
+        found = self.query(
+            "SELECT COUNT(*) FROM information_schema.engine_running_queries "  # noqa: S608
+            f"WHERE STRPOS(query_label, '{wanted}') = 1"
+        )
+        return int(found[0][0])
 
     def end_statements(self, label: str) -> int:
         """Cancel what runs under labels that begin so, but for our own; how many there were."""
@@ -151,17 +191,45 @@ class FireboltSession(Session):
             self._link._handle_transaction_updates(response.headers)
         self._transaction = self._link._transaction_id
         if self._transaction is None:
-            raise TargetInterrupted("Firebolt began no transaction")
+            raise TargetInterrupted("Firebolt began no transaction", transactions=False)
 
-    def _send(self, cursor: Any, sql: str) -> httpx.Response:
-        request = self._client.build_request("POST", cursor.engine_url, params=_settings(cursor), content=sql)
+    def name_of_transaction(self) -> dict[str, str]:
+        """What statements of the one in hand are sent with."""
+        found: dict[str, str] = self._link.create_transaction_params()
+        return found
+
+    def takes(self, sql: str, transaction: Mapping[str, str]) -> bool:
+        """Whether a statement under a transaction's name is run; for a name that must be refused."""
+        try:
+            with mapped(), closing(self._plain.cursor()) as cursor:
+                self._send(cursor, sql, transaction)
+        except WhimbrelError as e:
+            if e.retryable and type(e.__cause__).__module__.startswith("http"):
+                raise
+            return False
+        return True
+
+    def _send(self, cursor: Any, sql: str, transaction: Mapping[str, str] | None = None) -> httpx.Response:
+        request = self._client.build_request(
+            "POST",
+            cursor.engine_url,
+            params={**_settings(cursor), **(transaction or {})},
+            content=sql,
+            timeout=_BOUNDED,
+        )
         response = self._client.send(request)
         cursor._raise_if_error(response)
         InMemoryRowSet().append_response_stream(iter([response.content]))
         return response
 
     def commit(self) -> None:
-        self._run("COMMIT")
+        """What fails here for a reason that nobody knows is begun again, as a commit that failed has kept nothing."""
+        try:
+            self._run("COMMIT")
+        except LoaderFailed as e:
+            if type(e) is not LoaderFailed:
+                raise
+            raise TargetInterrupted(f"Firebolt did not commit: {e.message}") from e
         self.in_transaction = False
         self._transaction = None
 
@@ -169,7 +237,7 @@ class FireboltSession(Session):
         if self.in_transaction:
             self.in_transaction = False
             with suppress(Exception):
-                self._run_on(self._link, "ROLLBACK")
+                self._run_on(self._link, "ROLLBACK", ANSWER_SECONDS)
         self._forget()
 
     def _forget(self) -> None:
@@ -196,10 +264,10 @@ class FireboltSession(Session):
             self._require_ours()
         return rows
 
-    def _run_on(self, connection: Any, sql: str) -> list[list[Any]]:
+    def _run_on(self, connection: Any, sql: str, seconds: float | None = None) -> list[list[Any]]:
         def work() -> list[list[Any]]:
             with closing(connection.cursor()) as cursor:
-                cursor.execute(sql, skip_parsing=True)
+                cursor.execute(sql, skip_parsing=True, timeout_seconds=seconds)
                 found: list[list[Any]] = cursor.fetchall() if cursor.description else []
                 return found
 
@@ -220,11 +288,13 @@ class FireboltSession(Session):
             pause = min(pause * 2, 10.0)
 
 
-def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target") -> FireboltSession:
+def connect(
+    parameters: Mapping[str, Any], operation: str, role: Role = "target", *, bounded: bool = False
+) -> FireboltSession:
     """Open a session labelled with ``operation`` and ``role``. Raises a leaf of ConnectionRefused."""
-    session = FireboltSession(parameters, operation, role)
+    session = FireboltSession(parameters, operation, role, bounded=bounded)
     try:
-        session.query("SELECT CURRENT_DATABASE()")
+        session.look()
     except TargetInterrupted as e:
         session.close()
         raise login_refusal(e.__cause__ or e, parameters) from e
@@ -295,7 +365,7 @@ def mapped() -> Iterator[None]:
 
 def server_info(parameters: Mapping[str, Any]) -> ServerInfo:
     """Connect, read version and identity, disconnect. Raises a ConnectionRefused leaf."""
-    with closing(connect(parameters, "test")) as session:
+    with closing(connect(parameters, "test", bounded=True)) as session:
         version = str(session.query("SELECT VERSION()")[0][0])
     numbers = tuple(int(n) for n in version.split(".") if n.isdigit())
     kind = "Firebolt Core" if is_core(parameters) else "Firebolt"

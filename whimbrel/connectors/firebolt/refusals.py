@@ -52,6 +52,7 @@ _FULL: Final = re.compile(r"no space left|disk (is )?full|quota", re.IGNORECASE)
 _BUSY: Final = re.compile(r"cancel+ed|interrupt|out of memory|memory limit|timed? ?out|unavailable|shutting down", re.I)
 _SYNTAX: Final = re.compile(r"syntax error|compilation error|unsupported|primary index|already exists", re.IGNORECASE)
 _QUOTED: Final = re.compile(r"'[^']*'")  # in words that nobody knows it may be a value
+_LIMIT: Final = re.compile(r"limit exceeded|too many requests|rate limit", re.IGNORECASE)
 _SILENT: Final = frozenset({408, 425, 500, 502, 504})
 _WORDS_END: Final = 300
 
@@ -63,7 +64,10 @@ def login_refusal(error: BaseException, parameters: Mapping[str, Any]) -> Whimbr
     """Why a session could not be opened. ``error`` is the driver's, or what ``server_refusal`` made of it."""
     where, text, status = place(parameters), _said(error), _status(error)
     name = type(error).__name__
-    if name in ("AuthenticationError", "AuthorizationError") or status in (401, 403):
+    if status == 429 or (status or 0) >= 500 or _LIMIT.search(text):
+        why = "the engine does not run yet, or the service is busy"
+        return HostUnreachable(f"{where}: {why}: {text}", remedy=START)
+    if name in ("AuthenticationError", "AuthorizationError") or status in (400, 401, 403):
         return AuthenticationFailed(
             f"{where}: the client id or the secret is wrong, or the service account has no user in the account"
         )
@@ -82,20 +86,24 @@ def login_refusal(error: BaseException, parameters: Mapping[str, Any]) -> Whimbr
             f"{where} has no database {parameters['database']}, or the user does not see it",
             remedy="Create the database, or grant the user USAGE on it, or correct the 'database' parameter.",
         )
-    if _ENGINE.search(text) or status == 503:
+    if _ENGINE.search(text):
         return HostUnreachable(f"{where}: the engine does not run yet: {text}", remedy=START)
     if isinstance(error, httpx.ConnectError) and ("certificate" in text.lower() or "ssl" in text.lower()):
         return TlsFailed(f"{where}: {text}")
     if isinstance(error, httpx.HTTPError | OSError) or name == "QueryTimeoutError":
         return HostUnreachable(f"{where} cannot be reached: {text}")
-    return ConnectionRefused(f"{where} refused the session: {text}")
+    # A login that nobody can explain may be a service that is not well, and no step should end by it for good.
+    return HostUnreachable(f"{where} refused the session: {text}")
 
 
 def server_refusal(error: BaseException) -> WhimbrelError:
     """What a statement's error means. Where a value may stand in the vendor's words, they do not enter the message."""
-    text, status = _said(error), _status(error)
-    if _CONFLICT.search(text):
+    raw, status = _said(error), _status(error)
+    if _CONFLICT.search(raw):
         return TargetInterrupted("another transaction has written the same rows before this one", conflict=True)
+    if found := _of_stage(raw):
+        return found
+    text = _QUOTED.sub("'…'", raw)  # what stands in quotes is a name or a value, and decides nothing
     if _ENDED.search(text):
         return transaction_ended()
     if isinstance(error, httpx.HTTPError) and status is None:
@@ -105,7 +113,20 @@ def server_refusal(error: BaseException) -> WhimbrelError:
             "Firebolt found two rows of one batch for one row of a table",
             remedy="Look for rows with equal keys on the source or the target, and report it if there are none.",
         )
+    for pattern, why in _VALUES:
+        if pattern.search(text):
+            return ValueRefused(f"Firebolt cannot hold a value as it is: {why}")
     return _of_status(status, text) or _of_words(text) or _unknown(error, text)
+
+
+def _of_stage(text: str) -> WhimbrelError | None:
+    for pattern, what in ((_NO_LOCATION, "location"), (_NO_FILE, "file")):
+        if pattern.search(_QUOTED.sub("'…'", text)):
+            return LoaderFailed(
+                f"Firebolt does not find what was staged: {text}",
+                remedy=f"Look whether the {what} is there: the LOCATION must be over the folder in 'staging'.",
+            )
+    return None
 
 
 def _of_status(status: int | None, text: str) -> WhimbrelError | None:
@@ -125,19 +146,10 @@ def _of_status(status: int | None, text: str) -> WhimbrelError | None:
 
 
 def _of_words(text: str) -> WhimbrelError | None:
-    for pattern, why in _VALUES:
-        if pattern.search(text):
-            return ValueRefused(f"Firebolt cannot hold a value as it is: {why}")
     if _SHAPE.search(text):
         return SchemaMismatch("a column of the target has another type than the migration would give it")
     if _NO_UPLOAD.search(text):
         return LoaderFailed("the engine takes no files with a statement", remedy=STAGE)
-    for pattern, what in ((_NO_LOCATION, "location"), (_NO_FILE, "file")):
-        if pattern.search(text):
-            return LoaderFailed(
-                f"Firebolt does not find what was staged: {text}",
-                remedy=f"Look whether the {what} is there: the LOCATION must be over the folder in 'staging'.",
-            )
     if _NO_DATABASE.search(text):
         return DatabaseMissing(text)
     if _MISSING.search(text):
@@ -154,8 +166,10 @@ def _of_words(text: str) -> WhimbrelError | None:
 def _unknown(error: BaseException, text: str) -> WhimbrelError:
     if isinstance(error, httpx.HTTPError | OSError):
         return TargetInterrupted(f"the link to Firebolt broke: {text}")
+    if type(error).__name__ in ("OperationalError", "DataError"):  # of a status 500, or an answer that was cut
+        return TargetInterrupted(f"Firebolt did not answer the statement: {text}")
     if type(error).__module__.startswith("firebolt."):
-        return LoaderFailed(f"Firebolt refused a statement: {_QUOTED.sub('…', text)}")
+        return LoaderFailed(f"Firebolt refused a statement: {text}")
     return InternalError(f"Firebolt's driver failed: {type(error).__name__}")
 
 
@@ -191,8 +205,11 @@ def place(parameters: Mapping[str, Any]) -> str:
 
 
 def _status(error: BaseException) -> int | None:
-    response = getattr(error, "response", None)
-    return int(response.status_code) if response is not None else None
+    for told in (error, error.__cause__):
+        response = getattr(told, "response", None)
+        if response is not None:
+            return int(response.status_code)
+    return None
 
 
 def _said(error: BaseException) -> str:

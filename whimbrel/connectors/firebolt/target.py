@@ -77,15 +77,15 @@ class FireboltTarget(SqlTarget):
             columns.setdefault(TableName(row[0], row[1]), []).append(_column(row))
         return {n: Table(n, tuple(columns[n])) for n in names if n in columns}
 
-    def at_work(self, job: Job) -> int:
+    def at_work(self, job: Job) -> int | None:
         """Statements of the operation that run. Between two of them a transaction holds nothing back."""
-        with closing(connect(self._endpoint.parameters, "look")) as session:
-            label = label_of(job.operation, "target").replace("'", "''")
-            found = session.query(
-                "SELECT COUNT(*) FROM information_schema.engine_running_queries "  # noqa: S608
-                f"WHERE STRPOS(query_label, '{label}') = 1"
-            )
-            return int(found[0][0])
+        with closing(connect(self._endpoint.parameters, "look", bounded=True)) as session:
+            try:
+                return session.running(label_of(job.operation, "target"))
+            except WhimbrelError as e:
+                if e.retryable:
+                    raise
+                return None  # the user may not look
 
     def end_sessions(self, session: Session, job: Job) -> None:
         """Cancel what runs, and come before whatever is between two statements: it is undone when it commits."""

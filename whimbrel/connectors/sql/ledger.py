@@ -253,6 +253,13 @@ class SqlLedger:
         if guard and not self._session.query(f"SELECT 1{self._dialect.no_table} WHERE {guard}"):
             raise self._ended()
 
+    def require_first(self, chunk: Chunk) -> None:
+        """Behind the fence: raise TargetInterrupted where an attempt whose answer was lost has come in since it was
+        asked what is recorded. Before the fence it might come in yet."""
+        where = f"{self._mine} AND {self._is(chunk.table)} AND number = {chunk.number}"
+        if int(self._session.query(f"SELECT COUNT(*) FROM {self._own('loaded')} WHERE {where}")[0][0]) != 1:  # noqa: S608
+            raise TargetInterrupted(f"{chunk.table}: chunk {chunk.number} has come in by an attempt that was given up")
+
     def require_recorded(self, chunk: Chunk) -> None:
         """After a commit: raise TargetInterrupted if it kept nothing."""
         if self._session.guard() and self.recorded(chunk) is None:

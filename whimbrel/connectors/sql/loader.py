@@ -64,6 +64,7 @@ class SqlLoader:
                 file.require_all(rows, str(target.name))
                 self._ledger.record(chunk, rows)
                 self._ledger.fence_chunk(epoch, chunk)
+                self._ledger.require_first(chunk)
             self._ledger.require_recorded(chunk)
         finally:
             self._stage.remove(self._session, name)
