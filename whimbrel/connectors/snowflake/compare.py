@@ -67,7 +67,7 @@ def _text(column: str, base: str) -> str:
 
 def _integer(column: str, base: str, digits: int) -> str:
     if base == "BOOLEAN":
-        return f"IFF({column}, '1', '0')"
+        return f"CASE WHEN {column} THEN '1' WHEN NOT {column} THEN '0' END"
     return f"TO_VARCHAR({column})"
 
 
@@ -173,7 +173,7 @@ def _canonical(name: str, column: Column) -> str:
     if column.type.annotation is Annotation.JSON:
         return f"TO_JSON({name})"
     if base == "BOOLEAN":
-        return f"IFF({name}, 't', 'f')"
+        return f"CASE WHEN {name} THEN 't' WHEN NOT {name} THEN 'f' END"
     if base == "TIME":
         return f"TO_CHAR({name}, 'HH24:MI:SS.FF6')"
     if base == "TIMESTAMP_TZ":
