@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from singlestoredb.exceptions import Error
 from singlestoredb.mysql import connection as driver
 from singlestoredb.mysql.constants import CLIENT, COMMAND, SERVER_STATUS
 
@@ -32,7 +33,7 @@ STREAM_NAME: Final = "whimbrel-rows"  # what the server may ask for; no file of 
 # When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 _INFO: Final = re.compile(r"Records: (\d+)\s+Deleted: (\d+)\s+Skipped: (\d+)\s+Warnings: (\d+)")
-_SAFE: Final = frozenset({"mysql_native_password", ""})
+_PROOF: Final = "mysql_native_password"  # a way to log in that shows that the password is known, and not the password
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Link(_Connection):  # type: ignore[misc]
     """A connection that may be closed twice."""
 
     _sock: socket.socket
+    _auth_plugin_name: str
 
     def __init__(self, parameters: Mapping[str, Any], program: str) -> None:
         self.tls_required = parameters["ssl_mode"] not in ("disabled", "preferred")
@@ -77,9 +79,15 @@ class Link(_Connection):  # type: ignore[misc]
                 "the server offers no TLS, and nothing is sent to it",
                 remedy="Turn TLS on at the server, or set ssl_mode to disabled if the line is safe.",
             )
-        if self._auth_plugin_name not in _SAFE and not (self.ssl and self.server_capabilities & CLIENT.SSL):
-            raise _unsafe(self._auth_plugin_name)
-        super()._request_authentication()
+        # Whatever way the server names first, the driver would take it without asking anybody, and some send the
+        # password itself. So we begin with a proof, and the server must ask for another way, which _refusing judges.
+        announced, self._auth_plugin_name = self._auth_plugin_name, _PROOF
+        try:
+            super()._request_authentication()
+        except Error as e:
+            if e.args and isinstance(e.args[0], int):  # the server's, or of the line
+                raise
+            raise _unsafe(announced) from e  # it goes on with a way of its own, without asking for one
 
     def opened(self) -> None:
         """Bound no answer from now on: a load takes as long as it takes."""
