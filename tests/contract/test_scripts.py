@@ -180,6 +180,27 @@ def test_two_that_claim_at_once_never_get_one_epoch(bench: Callable[..., Bench])
     assert sorted(found) == [b.epoch + 1, b.epoch + 2, b.epoch + 3]
 
 
+def test_two_first_claims_at_once_are_one_after_the_other(bench: Callable[..., Bench], stand: BigQuery) -> None:
+    """Both see that nothing is there; each script is held up behind what it has seen."""
+    b, found = bench(), []
+    ledgers = [b.target.ledger(f"{b.job.migration}-at-once") for _ in range(2)]
+    stand.order("job", holds="BEGIN TRANSACTION", seconds=0.5, times=2)
+    work = [threading.Thread(target=lambda one=one: found.append(one.claim())) for one in ledgers]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join(120)
+    first, second = sorted(found)
+    assert second == first + 1
+    with closing(ledgers[0]), closing(ledgers[1]):
+        assert ledgers[0].state().epoch == second
+        ledgers[0].set_position(second, position(1))
+        with pytest.raises(Fenced):
+            ledgers[1].set_position(first, position(2))
+        assert ledgers[0].position() == position(1)
+        ledgers[0].remove()
+
+
 @pytest.mark.parametrize(
     "reason",
     ["rateLimitExceeded", *(pytest.param(r, marks=pytest.mark.long) for r in ("jobRateLimitExceeded",))],

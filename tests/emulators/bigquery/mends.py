@@ -2,7 +2,7 @@
 
 - MERGE within a transaction works.
 - Of two transactions that change rows of one table, or of one that reads what another has changed since it began, the
-  later one is ended; a statement outside of transactions waits.
+  later one is ended; a statement outside of transactions waits. A MERGE that only adds rows has changed none.
 - Statements that define lasting objects are refused within a transaction; so are UPDATE and DELETE without WHERE.
 - A text or bytes longer than its column's length are refused.
 - Its tables stand in DuckDB's own files, and cursors are used again: DuckLake, and closing them, take most of the time.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,14 +134,18 @@ class Tables:
 
 
 class Cursor:
-    """``merge`` learns from an error that a transaction is open, which undoes it in this DuckDB."""
+    """``merge`` learns from an error that a transaction is open, which undoes it in this DuckDB. ``changes`` is asked
+    before rows that are there are changed."""
 
-    def __init__(self, cursor: Any, inside: bool) -> None:
-        self._cursor, self._inside = cursor, inside
+    def __init__(self, cursor: Any, inside: bool, changes: Callable[[], None]) -> None:
+        self._cursor, self._inside, self._changes = cursor, inside, changes
 
     def execute(self, sql: str, *args: Any) -> Any:
         if sql == "BEGIN" and self._inside:
             raise duckdb.TransactionException("cannot start a transaction within a transaction")
+        pairs = f"SELECT 1 FROM {merge.PAIRS} LIMIT 1"
+        if sql.startswith(("UPDATE", "DELETE")) and self._cursor.execute(pairs).fetchone():
+            self._changes()
         return self._cursor.execute(sql, *args)
 
     def __getattr__(self, name: str) -> Any:
@@ -150,7 +154,7 @@ class Cursor:
 
 def install(statements: Path) -> Faults:
     """Mend local-bigquery; each statement and script is appended to the file."""
-    faults, locks, writing = Faults(), Tables(), threading.Lock()
+    faults, locks, writing, defining = Faults(), Tables(), threading.Lock(), threading.Lock()
     for reason, status in (("rateLimitExceeded", 429), ("backendError", 503), ("quotaExceeded", 403)):
         STATUSES.setdefault(reason, (status, "RESOURCE_EXHAUSTED"))
     STATUSES.setdefault("jobRateLimitExceeded", (429, "RESOURCE_EXHAUSTED"))
@@ -170,8 +174,11 @@ def install(statements: Path) -> Faults:
             raise BigQueryError("invalidQuery", "DDL on lasting objects is not supported in a transaction")
         if isinstance(tree, exp.Update | exp.Delete) and not tree.args.get("where"):
             raise BigQueryError("invalidQuery", "Syntax error: UPDATE and DELETE must have a WHERE clause")
-        if isinstance(tree, CHANGES):
+        if isinstance(tree, CHANGES) and not (isinstance(tree, exp.Merge) and owner in locks.open):
             with locks.changing(owner, query._target(tree, context)):
+                done = statement(cur, tree, context, *args)
+        elif isinstance(tree, DEFINES) and owner not in locks.open:
+            with defining:  # its catalog fails where two make one table at once
                 done = statement(cur, tree, context, *args)
         else:
             done = statement(cur, tree, context, *args)
@@ -203,7 +210,14 @@ def install(statements: Path) -> Faults:
         return handle(job, kind, running, upload)
 
     def merged(cur: Any, tree: exp.Merge, context: Any) -> Any:
-        return run_merge(Cursor(cur, id(context) in locks.open), tree, context)
+        owner, name = id(context), query._target(tree, context)
+
+        def changes() -> None:
+            if owner in locks.open:
+                with locks.changing(owner, name):
+                    pass
+
+        return run_merge(Cursor(cur, owner in locks.open, changes), tree, context)
 
     query._statement, query._execute, merge.run = one, script, merged
     database.cursor = Pool().cursor

@@ -22,7 +22,7 @@ from whimbrel.connectors.bigquery.connection import REQUEST_SECONDS, RETRY, BigQ
 from whimbrel.connectors.bigquery.dialect import BigQueryDialect
 from whimbrel.connectors.bigquery.refusals import raised
 from whimbrel.connectors.sql.ledger import TABLES, SqlLedger
-from whimbrel.errors import Fenced, LoaderFailed, TableMissing, TargetInterrupted, WhimbrelError
+from whimbrel.errors import Fenced, LoaderFailed, SchemaFailed, TableMissing, TargetInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
@@ -32,6 +32,7 @@ LONGEST_SCRIPT: Final = 800_000  # characters; the server takes 1 MB
 _FREE: Final = "(holder IS NULL OR held_until < CURRENT_TIMESTAMP())"
 _NO_HOLDER: Final = "holder = NULL, held_until = NULL"
 _EXTRA: Final = {"progress": ", holder STRING, held_until TIMESTAMP"}
+_FIRST: Final = "UNIX_MICROS(CURRENT_TIMESTAMP())"  # of a migration that is made again too: later than all before
 PROGRESS: Final = "progress_"  # what the names of migrations' first tables begin with
 
 
@@ -44,15 +45,14 @@ class BigQueryLedger(SqlLedger):
         self._suffix = hashlib.sha256(migration.encode()).hexdigest()[:16]
 
     def claim(self) -> int:
-        """The epoch is read in the transaction that raises it: two that claim at once are one after the other."""
+        """The epoch is read in the transaction that raises it. Two that claim at once are one after the other, as both
+        change a row that is there: rows that are only added are in nobody's way."""
         self._make()
         progress = self._own("progress")
         found = self._jobs.script(
             [
-                f"MERGE INTO {progress} p USING (SELECT {self._text(self._migration)} AS m) q "  # noqa: S608
-                "ON p.migration = q.m WHEN MATCHED THEN UPDATE SET epoch = p.epoch + 1 "
-                "WHEN NOT MATCHED THEN INSERT (migration, epoch, operation, data_complete, snapshots) "
-                "VALUES (q.m, UNIX_MICROS(CURRENT_TIMESTAMP()), '', FALSE, 0)",
+                f"UPDATE {progress} SET epoch = IF(epoch = 0, {_FIRST}, epoch + 1) WHERE {self._mine}",  # noqa: S608
+                ends("unclaimed", "COALESCE(@@row_count, -1) != 1"),
                 f"SET claimed = (SELECT MAX(epoch) FROM {progress} WHERE {self._mine})",  # noqa: S608
             ],
             ["claimed INT64"],
@@ -198,11 +198,20 @@ class BigQueryLedger(SqlLedger):
                 return
             except NotFound:
                 pass
-        made = []
-        for table in (*(t for t in TABLES if t != "progress"), "progress"):  # the last: where it is, all are there
-            columns = TABLES[table].format(number="INT64").replace("VARCHAR", "STRING").replace("BOOLEAN", "BOOL")
-            made.append(f"CREATE TABLE IF NOT EXISTS {self._own(table)} ({columns}{_EXTRA.get(table, '')})")
-        self._session.query(";\n".join(made) + ";")
+        self._session.query(";\n".join(self._made(table) for table in TABLES if table != "progress") + ";")
+        # By position, as names are not looked at: each column of TABLES and _EXTRA.
+        row = f"{self._text(self._migration)}, 0, '', CAST(NULL AS STRING), FALSE, 0"
+        free = "CAST(NULL AS STRING), CAST(NULL AS TIMESTAMP)"
+        try:  # the last: where it is, all are there. With its only row, so that two at once do not make two of them
+            self._session.query(f"{self._made('progress')} AS SELECT {row}, {free}")
+        except SchemaFailed:
+            with mapped():
+                self._jobs.client.get_table(f"{where}.{PROGRESS}{self._suffix}", retry=RETRY, timeout=REQUEST_SECONDS)
+
+    def _made(self, table: str) -> str:
+        columns = TABLES[table].format(number="INT64").replace("VARCHAR", "STRING").replace("BOOLEAN", "BOOL")
+        missing = "" if table == "progress" else "IF NOT EXISTS "
+        return f"CREATE TABLE {missing}{self._own(table)} ({columns}{_EXTRA.get(table, '')})"
 
     def _own(self, name: str) -> str:
         return self._dialect.own(f"{name}_{self._suffix}")
