@@ -51,8 +51,22 @@ def test_it_takes_what_only_singlestore_has(stand: SingleStore) -> None:
     stand.query("insert into w values (1, 'a'), (2, '), shard key (b')", "rules")
     assert stand.query("select b from w where a = 2", "rules") == [("), shard key (b",)]
     assert stand.query("select @@memsql_version > '8'")[0][0] == 1
-    processes = "select p.NODE_ID from information_schema.MV_PROCESSLIST p where p.ID = connection_id()"
-    assert stand.query(processes) == [(1,)]
+    processes = (
+        "select p.NODE_ID, aggregator_id() from information_schema.MV_PROCESSLIST p where p.ID = connection_id()"
+    )
+    assert stand.query(processes) == [(1, 1)]
+
+
+def test_a_connection_has_its_number_on_one_node_only(stand: SingleStore) -> None:
+    with stand.session() as link, link.cursor() as cursor:
+        cursor.execute("select connection_id()")
+        number = cursor.fetchall()[0][0]
+        with pytest.raises(errors.Error) as refused:
+            stand.query(f"kill connection {number} 2")
+        assert refused.value.args[0] == 1094
+        stand.query(f"kill connection {number} 1")
+        with pytest.raises(errors.Error):
+            cursor.execute("select 1")
 
 
 def test_statements_and_rows_may_come_in_many_packets(stand: SingleStore) -> None:

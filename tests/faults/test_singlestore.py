@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -403,6 +404,64 @@ def test_what_an_operation_left_open_is_ended(made: Callable[..., Bench], stand:
     assert (b.rows(), stand.query("select count(*) from whimbrel.open")) == ([], [(0,)])
     noted = stand.query(f"select process_id from whimbrel.sessions where operation = '{b.job.operation}'")
     assert len(noted) <= 1, "the target's own"
+
+
+@pytest.mark.parametrize(("node", "address"), [(2, "root@localhost"), (1, "somebody@localhost"), (1, "root@elsewhere")])
+def test_a_stranger_with_a_number_that_was_ours_is_left_alone(
+    made: Callable[..., Bench], stand: SingleStore, node: int, address: str
+) -> None:
+    """It is of another aggregator, or its server has started again meanwhile."""
+    b = made()
+    with stand.session() as stranger, stranger.cursor() as cursor:
+        cursor.execute("select connection_id()")
+        number = cursor.fetchall()[0][0]
+        noted = f"values ({node}, {number}, '{b.job.operation}', 'target', '{address}')"
+        stand.query(f"insert into whimbrel.sessions (node, process_id, operation, side, address) {noted}")
+        b.target.cleanup(b.job)
+        cursor.execute("select 1")
+        assert cursor.fetchall()[0][0] == 1
+    assert not stand.query(f"select node from whimbrel.sessions where process_id = {number}"), "it is forgotten"
+
+
+def test_what_was_noted_of_earlier_connections_keeps_nobody_out(made: Callable[..., Bench], stand: SingleStore) -> None:
+    """A server that starts again counts from the beginning: the next numbers may all be noted already."""
+    b = made()
+    last = stand.query("select max(p.ID) from information_schema.MV_PROCESSLIST p")[0][0]
+    stale = ", ".join(f"(1, {last + n}, 'gone', 'target', 'root@localhost')" for n in range(1, 100))
+    stand.query(f"insert into whimbrel.sessions (node, process_id, operation, side, address) values {stale}")
+    try:
+        assert isinstance(b.target, SqlTarget)
+        with closing(b.target.connect()) as session:
+            noted = f"select operation from whimbrel.sessions where node = 1 and process_id = {session.number}"  # type: ignore[attr-defined]
+            assert stand.query(noted) == [(b.job.operation,)]
+        assert stand.query(noted) == []
+    finally:
+        stand.query("delete from whimbrel.sessions where operation = 'gone'")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_a_cancelled_statement_ends(
+    made: Callable[..., Bench], stand: SingleStore, monkeypatch: pytest.MonkeyPatch, heard: bool
+) -> None:
+    """Whether the server ends it when it is told to, or we give up the connection."""
+    from whimbrel.connectors.singlestore import connection
+
+    b = made()
+    if not heard:
+        monkeypatch.setattr(connection, "CANCEL_SECONDS", 0.5)
+        stand.order(kind="refuse", match="KILL QUERY", number=1227, text="denied")
+    with closing(connection.connect(b.job.target.parameters, b.job.operation)) as session:
+        at_work = f"p.ID = {session.number} and p.INFO like '%SLEEP%'"
+        here = f"select p.ID from information_schema.MV_PROCESSLIST p where {at_work}"
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(session.query, "SELECT SLEEP(60)")
+            wait_until(lambda: bool(stand.query(here)), 20, "the statement to run")
+            session.cancel()
+            ended = asked.exception(20)
+        assert heard or isinstance(ended, TargetInterrupted)
+        with pytest.raises(TargetInterrupted):
+            session.query("SELECT 1")
+        assert f"KILL QUERY {session.number} 1" in stand.statements()
 
 
 # --- the line ---------------------------------------------------------------------------------------------------------

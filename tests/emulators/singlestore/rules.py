@@ -35,7 +35,7 @@ _FUNCTIONS = frozenset(
     abs cast coalesce concat concat_ws connection_id conv count current_user database date_format elt exists hex if
     ifnull least left length locate lower lpad ltrim max min microsecond mod now nullif replace right round rpad
     rtrim sha2 sign substr substring substring_index sum time_to_sec trim truncate unhex upper utc_timestamp version
-    bin ceil floor time_format json_extract_string date hour minute second user year
+    aggregator_id sleep bin ceil floor time_format json_extract_string date hour minute second user year
     """.split()  # noqa: SIM905
 )
 _WORDS = frozenset(
@@ -156,17 +156,19 @@ def rewritten(sql: str) -> str:
         kept = [line for line in split(inside) if (k := key(line)) is None or k.kind not in ("SHARD", "SORT")]
         inside = outside(", ".join(kept), lambda text: re.sub(r"(?i)\bJSON\s+COLLATE\s+\w+", "JSON", text))
         return f"{before}({inside}){behind}"
-    killed = re.match(r"(?i)\s*KILL\s+(CONNECTION|QUERY)\s+(\d+)\s+1\s*\Z", sql)
-    if killed:
-        return f"KILL {killed[1]} {killed[2]}"
+    killed = re.match(r"(?i)\s*KILL\s+(CONNECTION|QUERY)\s+(\d+)\s+(\d+)\s*\Z", sql)
+    if killed:  # "KILL CONNECTION and KILL QUERY": a number is of a node, and we are one
+        return f"KILL {killed[1]} {killed[2] if killed[3] == NODE else 0}"
     return outside(sql, _words)
 
 
-_PROCESSES = "(SELECT 1 AS NODE_ID, q.* FROM information_schema.PROCESSLIST q)"
+NODE = "1"  # of the aggregator that we are
+_PROCESSES = f"(SELECT {NODE} AS NODE_ID, q.* FROM information_schema.PROCESSLIST q)"
 
 
 def _words(text: str) -> str:
     text = re.sub(r"(?i)@@memsql_version\b", f"'{MEMSQL_VERSION}'", text)
+    text = re.sub(r"(?i)\bAGGREGATOR_ID\s*\(\s*\)", NODE, text)
     text = re.sub(r"(?i)@@data_conversion_compatibility_level\b", f"'{LEVEL}'", text)
     text = re.sub(r"(?i)\binformation_schema\.MV_PROCESSLIST\b", _PROCESSES, text)
     return re.sub(

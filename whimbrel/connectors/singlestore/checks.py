@@ -87,9 +87,9 @@ def _checks(session: SingleStoreSession, tables: Sequence[TableName]) -> Iterato
 def _processes(session: SingleStoreSession) -> CheckResult:
     why = ""
     try:
-        session.query(
-            f"SELECT p.NODE_ID FROM information_schema.MV_PROCESSLIST p WHERE p.ID = {session.number}"  # noqa: S608
-        )
+        here = f"p.ID = {session.number} AND p.NODE_ID = {session.node}"
+        if not session.query(f"SELECT p.ID FROM information_schema.MV_PROCESSLIST p WHERE {here}"):  # noqa: S608
+            why = "not even this session is among them"
     except WhimbrelError as e:
         if e.retryable:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -22,12 +23,14 @@ from whimbrel.errors import HostUnreachable, LoaderFailed, SchemaFailed, TargetI
 from whimbrel.model.job import Role, session_name
 
 LOCK_SECONDS: Final = 30
+CANCEL_SECONDS: Final = 15.0  # for the server to end a statement that was cancelled; then we give up the connection
 BLOCK_ROWS: Final = 5000
 LEAST_LEVEL: Final = (7, 0)  # of data_conversion_compatibility_level: below it values are cut and replaced in silence
 # Whatever is set for the whole cluster: what does not fit is an error, and double quotes quote texts.
 _MODE: Final = "SET SESSION sql_mode = 'STRICT_ALL_TABLES'"
 # Where a session may not say how long it waits for locks, the cluster's own patience counts (60 s by default).
 _NO_SUCH_SETTING: Final = (1193, 1227, 1229, 1231, 1238, 1706)
+CALLER: Final = "CONCAT(p.USER, '@', COALESCE(p.HOST, ''))"  # whose a connection is, in the server's list of processes
 _OPEN: Final = DIALECT.own("open")
 _SESSIONS: Final = DIALECT.own("sessions")
 
@@ -42,9 +45,13 @@ class SingleStoreSession(Session):
 
     def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role) -> None:
         self._parameters, self._operation, self._role = parameters, operation, role
-        self.number = 0  # of the connection, on the aggregator that it is with
+        # Of the connection, and of the aggregator that it is with: a number is another's on another aggregator.
+        self.number, self.node = 0, 0
         self._token = ""
         self._host: str | None = None  # under which the server's list of processes has it, once that is noted
+        self._cancelled = False
+        self._idle = threading.Event()
+        self._idle.set()
         self._link = _linked(parameters, session_name(operation, role))
         live_sessions.track(operation, role, self._link, Link.cut)
 
@@ -137,26 +144,48 @@ class SingleStoreSession(Session):
     # --- who we are ---------------------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Note which connection is the operation's, where there is our database to note it in."""
+        """Note which connection is the operation's, where there is our database to note it in.
+
+        The server counts its connections from the beginning when it starts again: what was noted of an earlier one of
+        the same number is no longer so.
+        """
         if self._host is not None:
             return
-        found = self.query("SELECT COALESCE(HOST, '') FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()")
+        found = self.query(f"SELECT {CALLER} FROM information_schema.PROCESSLIST p WHERE p.ID = CONNECTION_ID()")  # noqa: S608
         host = str(found[0][0]) if found else ""
-        who = (self._operation, self._role, str(self.number), host)
+        who = {"operation": self._operation, "side": self._role, "address": host}
+        told = {column: DIALECT.literal(value) for column, value in who.items()}
         with suppress(SchemaFailed):
-            self.execute(f"INSERT INTO {_SESSIONS} VALUES ({', '.join(map(DIALECT.literal, who))})")  # noqa: S608
+            self.execute(
+                f"INSERT INTO {_SESSIONS} (node, process_id, {', '.join(told)}) "  # noqa: S608
+                f"VALUES ({self.node}, {self.number}, {', '.join(told.values())}) "
+                f"ON DUPLICATE KEY UPDATE {', '.join(f'{column} = {value}' for column, value in told.items())}"
+            )
             self._host = host
 
     def _untell(self) -> None:
         if self._host is not None and self._link.open and not self.in_transaction:
-            mine = f"process_id = {self.number} AND address = {DIALECT.literal(self._host)}"
             self._host = None
             with suppress(WhimbrelError):
-                self.execute(f"DELETE FROM {_SESSIONS} WHERE {mine}")  # noqa: S608
+                self.execute(f"DELETE FROM {_SESSIONS} WHERE node = {self.node} AND process_id = {self.number}")  # noqa: S608
 
     def cancel(self) -> None:
-        with closing(connect(self._parameters, self._operation, self._role)) as other:
-            other.execute(f"KILL QUERY {self.number}")
+        """End what runs, within twice CANCEL_SECONDS, and let nothing else begin. The server is asked to do it; where
+        it does not, or cannot be asked, the connection is given up."""
+        self._cancelled = True
+        try:
+            if not self._idle.is_set():
+                with (
+                    suppress(WhimbrelError),
+                    within(CANCEL_SECONDS, self._link.cut),
+                    closing(connect(self._parameters, self._operation, self._role)) as other,
+                    within(CANCEL_SECONDS, other._link.cut),
+                ):
+                    other.execute(f"KILL QUERY {self.number} {self.node}")
+        finally:
+            if not self._idle.wait(CANCEL_SECONDS):
+                with suppress(OSError, AttributeError):  # it has just ended by itself
+                    self._link.cut()
 
     def close(self) -> None:
         self._untell()
@@ -167,10 +196,15 @@ class SingleStoreSession(Session):
     @contextmanager
     def _at_work(self) -> Iterator[Link]:
         """Turn the driver's errors inside the block into ours."""
+        self._idle.clear()
         try:
+            if self._cancelled:
+                raise TargetInterrupted("what SingleStore was asked was cancelled")
             yield self._link
         except (Error, OSError) as e:
             raise server_refusal(e) from e
+        finally:
+            self._idle.set()
 
 
 def _linked(parameters: Mapping[str, Any], name: str) -> Link:
@@ -200,7 +234,8 @@ def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target"
     """Open a session named after ``operation`` and ``role``. Raises a leaf of ConnectionRefused."""
     session = SingleStoreSession(parameters, operation, role)
     try:
-        session.number = int(session.query("SELECT CONNECTION_ID(), @@memsql_version")[0][0])
+        number, node, _ = session.query("SELECT CONNECTION_ID(), AGGREGATOR_ID(), @@memsql_version")[0]
+        session.number, session.node = int(number), int(node)
         session.bound_waits(LOCK_SECONDS)
     except WhimbrelError as e:
         session.close()

@@ -166,8 +166,8 @@ TABLES: Final = {
     "open": f"token {_NAME}, PRIMARY KEY (token), SHARD KEY (token)",
     # which connection is whose, as the server has no name for them
     "sessions": (
-        f"operation {_NAME}, side {_NAME}, process_id BIGINT NOT NULL, address {_NAME}, "
-        "PRIMARY KEY (process_id, address), SHARD KEY (process_id, address)"
+        f"node BIGINT NOT NULL, process_id BIGINT NOT NULL, operation {_NAME}, side {_NAME}, address {_NAME}, "
+        "PRIMARY KEY (node, process_id), SHARD KEY (node, process_id)"
     ),
 }
 OWN_OBJECTS: Final = (

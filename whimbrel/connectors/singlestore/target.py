@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from whimbrel.connectors.protocols import Holder, Loader
-from whimbrel.connectors.singlestore.connection import SingleStoreSession, connect, require_strict
+from whimbrel.connectors.singlestore.connection import CALLER, SingleStoreSession, connect, require_strict
 from whimbrel.connectors.singlestore.dialect import DATABASE, DIALECT, OWN_OBJECTS, ROWSTORE, TABLES
 from whimbrel.connectors.singlestore.stage import SingleStoreStage
 from whimbrel.connectors.sql.applier import SqlApplier
@@ -162,7 +162,8 @@ class SingleStoreTarget(SqlTarget):
                     if e.extra.get("errno") != _NO_THREAD:
                         raise
             time.sleep(0.05)
-        others = f"operation = {DIALECT.literal(job.operation)} AND process_id <> {session.number}"
+        own = f"node = {session.node} AND process_id = {session.number}"
+        others = f"operation = {DIALECT.literal(job.operation)} AND NOT ({own})"
         session.execute(f"DELETE FROM {DIALECT.own('sessions')} WHERE {others}")  # noqa: S608
 
 
@@ -170,23 +171,29 @@ _NO_THREAD: Final = 1094  # it has ended meanwhile
 
 
 def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, Any, Any]]:
-    """Number, node, command and state of the operation's other connections, on whatever aggregator. A number is used
-    again by the server in time, so the address that the connection comes from must be the one that was noted too."""
+    """Number, node, command and state of the operation's other connections, on whatever aggregator. Each counts for
+    itself, and from the beginning when it starts again, so account and address of the connection must be those that
+    were noted."""
     try:
         noted = session.query(
-            f"SELECT process_id, address FROM {DIALECT.own('sessions')} "  # noqa: S608
+            f"SELECT process_id, node, address FROM {DIALECT.own('sessions')} "  # noqa: S608
             f"WHERE operation = {DIALECT.literal(job.operation)} AND side = 'target'"
         )
     except TableMissing:
         return []  # nobody has been here
-    ours = {(int(number), str(host)) for number, host in noted if int(number) != session.number}
+    ours = {(int(number), int(node), str(host)) for number, node, host in noted}
+    ours = {who for who in ours if who[:2] != (session.number, session.node)}
     if not ours:
         return []
     running = session.query(
-        "SELECT p.ID, p.NODE_ID, p.COMMAND, p.STATE, COALESCE(p.HOST, '') FROM information_schema.MV_PROCESSLIST p "  # noqa: S608
-        f"WHERE p.ID IN ({', '.join(str(number) for number, _ in ours)})"
+        f"SELECT p.ID, p.NODE_ID, p.COMMAND, p.STATE, {CALLER} FROM information_schema.MV_PROCESSLIST p "  # noqa: S608
+        f"WHERE p.ID IN ({', '.join(str(who[0]) for who in ours)})"
     )
-    return [(int(n), int(node), command, state) for n, node, command, state, host in running if (int(n), host) in ours]
+    return [
+        (int(number), int(node), command, state)
+        for number, node, command, state, host in running
+        if (int(number), int(node), str(host)) in ours
+    ]
 
 
 def _column(row: Sequence[Any]) -> Column:
