@@ -23,8 +23,9 @@ from whimbrel.errors import (
     WhimbrelError,
 )
 
-# What our own scripts end with, which code reads; never a sentence, never a value.
-_RAISED: Final = re.compile(r"whimbrel:([a-z]+)((?::-?\d+)*)")
+# What our own scripts end with, which code reads; never a sentence, never a value. Only where the vendor's words begin:
+# further in they may quote one.
+_RAISED: Final = re.compile(r"(?:Query error: )?(whimbrel:([a-z]+)((?::-?\d+)*))(?![\w:])")
 _THROTTLED: Final = frozenset(
     {
         *("rateLimitExceeded", "jobRateLimitExceeded", "tableUnavailable", "jobBackendError", "backendError"),
@@ -50,8 +51,8 @@ _GRANT: Final = "Run the target statements that POST /v1/prereqs lists."
 
 def raised(error: WhimbrelError) -> tuple[str, tuple[int, ...]] | None:
     """What one of our scripts has ended itself with, and its numbers; None where something else did."""
-    found = _RAISED.fullmatch(str(error.details.get("raised", "")))
-    return (found[1], tuple(int(n) for n in found[2].split(":") if n)) if found else None
+    found = _RAISED.match(str(error.details.get("raised", "")))
+    return (found[2], tuple(int(n) for n in found[3].split(":") if n)) if found else None
 
 
 def login_refusal(error: Any, parameters: Mapping[str, Any]) -> ConnectionRefused:
@@ -86,9 +87,8 @@ def server_refusal(error: Any, *, done_nothing: bool = False) -> WhimbrelError:
     """What a job's or a request's error means. Values never enter the message: where one may stand, only what kind of
     error it is does. ``done_nothing``: it is that of a job which is over, and so may be sent again."""
     reason, text, status = _reason(error), _said(error), _status(error)
-    whole = f"{text} {getattr(error, 'message', '')}"
-    if found := _RAISED.search(whole):
-        return LoaderFailed("a transaction has ended itself", raised=found[0])
+    if found := _RAISED.match(text):
+        return LoaderFailed("a transaction has ended itself", raised=found[1])
     if _CONFLICT.search(text) and (reason in ("invalidQuery", "invalid", "aborted", "") or status in (400, 409, 412)):
         return TargetInterrupted(
             f"another transaction changes a table of this one: {_plain(text)}",
