@@ -19,6 +19,7 @@ from tests.engines import side_of
 from tests.servers.bigquery import BigQuery
 from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.connectors.protocols import Applier
+from whimbrel.connectors.registry import engine
 from whimbrel.errors import Fenced, TargetFull, TargetInterrupted, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, Truncate
 
@@ -323,6 +324,20 @@ def test_a_key_that_is_there_twice_is_told_by_table(bench: Callable[..., Bench])
     with pytest.raises(ValueRefused, match=rf"{b.targets[0].name}"):
         b.apply(b.applier(), b.segment((UPDATE, ("1", "c", "1"))))
     assert (b.rows(), b.ledger.position()) == (["1|a|1", "1|b|1"], None)
+
+
+def test_a_dataset_with_a_collation_is_refused(stand: BigQuery) -> None:
+    """In its tables 'A' and 'a' would be one key."""
+    from google.cloud import bigquery
+
+    name = f"{DATASET}_collated"
+    where = {"projectId": stand.client.project, "datasetId": name}
+    made = {"datasetReference": where, "defaultCollation": "und:ci"}
+    stand.client.create_dataset(bigquery.Dataset.from_api_repr(made))
+    checks = engine("bigquery").checks.run(side_of(stand, "bigquery", name, name).endpoint("x"), "target", "data", [])
+    told = next(c for c in checks if c.id == "bigquery.collation")
+    assert (told.status, name in told.message) == ("fail", True)
+    stand.client.delete_dataset(name)
 
 
 # --- killed after any job ---------------------------------------------------------------------------------------------

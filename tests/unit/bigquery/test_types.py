@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import pyarrow as pa
 import pytest
 
-from whimbrel.connectors.bigquery.dialect import DIALECT
-from whimbrel.connectors.bigquery.types import TYPES
-from whimbrel.connectors.sql.definitions import convert, render
-from whimbrel.connectors.sql.differences import differences
-from whimbrel.errors import IdentifierRefused, TypeRefused
-from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Column, ColumnType, Table
+bigquery = pytest.importorskip("google.cloud.bigquery")
+
+from whimbrel.connectors.bigquery.dialect import DIALECT  # noqa: E402
+from whimbrel.connectors.bigquery.statements import StagedPair, absent  # noqa: E402
+from whimbrel.connectors.bigquery.target import _columns  # noqa: E402
+from whimbrel.connectors.bigquery.types import TYPES  # noqa: E402
+from whimbrel.connectors.sql import merge  # noqa: E402
+from whimbrel.connectors.sql.definitions import convert, render  # noqa: E402
+from whimbrel.connectors.sql.differences import differences  # noqa: E402
+from whimbrel.errors import IdentifierRefused, TypeRefused  # noqa: E402
+from whimbrel.model.names import TableName  # noqa: E402
+from whimbrel.model.table import Annotation, Column, ColumnType, Table  # noqa: E402
 
 NAME = TableName("shop", "orders")
+COLLATED: tuple[dict[str, str], ...] = ({}, {"collation": "und:ci"}, {"collation": "und:ci", "maxLength": "4"})
 
 
 @pytest.mark.parametrize(
@@ -98,3 +106,26 @@ def test_what_is_rendered() -> None:
         "ALTER TABLE `s`.`orders` SET OPTIONS (description = 'all')",
         "ALTER TABLE `s`.`orders` ALTER COLUMN `id` SET OPTIONS (description = 'it\\'s\\n\\\\')",
     )
+
+
+def test_a_collation_makes_another_type() -> None:
+    """By it 'A' and 'a' are one key."""
+    fields = [bigquery.SchemaField.from_api_repr({"name": "c", "type": "STRING", **more}) for more in COLLATED]
+    wanted = Table(NAME, (Column("c", TYPES.read("STRING(4)")),))
+    texts = []
+    for field in fields:
+        there = {NAME: Table(NAME, tuple(_columns([field])))}
+        texts += [d.text for d in differences([wanted], there, TYPES.read)]
+    assert texts == ["is STRING COLLATE und:ci, not STRING(4)", "is STRING(4) COLLATE und:ci, not STRING(4)"]
+
+
+def test_a_key_of_floats_finds_nan() -> None:
+    """By "=" NaN is not found, and zero is minus zero."""
+    floats, texts = (Column("k", TYPES.read(native)) for native in ("FLOAT64", "STRING"))
+    assert DIALECT.matches(floats, "t.`k`", "s.`k`") == "TO_JSON_STRING(t.`k` + 0) = TO_JSON_STRING(s.`k` + 0)"
+    assert DIALECT.matches(texts, "t.`k`", "s.`k`") == "t.`k` = s.`k`"
+    table = Table(NAME, (floats,), ("k",))
+    pair = StagedPair(0, table, table, DIALECT, "rows_1")
+    for statement in (absent(pair, [pair], emptied=False), merge.put(pair, pair.staging, removing=True)):
+        assert not re.search(r"[tp]\.`k` = ", statement)
+        assert "TO_JSON_STRING(t.`k` + 0)" in statement

@@ -19,7 +19,7 @@ from whimbrel.connectors.bigquery.ledger import make_dataset
 from whimbrel.connectors.bigquery.stage import BigQueryStage
 from whimbrel.connectors.protocols import CheckResult, Statement
 from whimbrel.connectors.sql.trials import RUN, TargetChecks, schemas_and_tables, trial_name
-from whimbrel.connectors.verdicts import verdict
+from whimbrel.connectors.verdicts import offenders, verdict
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName
@@ -74,6 +74,16 @@ def _checks(session: BigQuerySession) -> Iterator[CheckResult]:
         return
     with mapped():
         there = {d.dataset_id for d in session.client.list_datasets(retry=RETRY, timeout=REQUEST_SECONDS)}
+        collated = [
+            name for name in (session.dataset, session.own_dataset) if name in there and _collation(session, name)
+        ]
+    yield offenders(
+        "bigquery.collation",
+        collated,
+        "texts are compared as they are",
+        "texts that differ in case only would be one key, as the default collation is und:ci, in datasets",
+        "ALTER SCHEMA … SET DEFAULT COLLATE '', and make the tables in it again.",
+    )
     results = list(
         schemas_and_tables(session, "bigquery", session.own_dataset, [session.dataset], there, DIALECT.identifier)
     )
@@ -87,6 +97,13 @@ def _checks(session: BigQuerySession) -> Iterator[CheckResult]:
             f"files cannot be loaded into {session.own_dataset}: {why}",
             RUN,
         )
+
+
+def _collation(session: BigQuerySession, dataset: str) -> str:
+    """What tables that are made in it get; '' where texts are what they are."""
+    name = f"{session.project}.{dataset}"
+    found = session.client.get_dataset(name, retry=RETRY, timeout=REQUEST_SECONDS)
+    return str(found.to_api_repr().get("defaultCollation") or "")
 
 
 def _tried(work: Any) -> str:

@@ -80,6 +80,10 @@ class BigQueryDialect(SqlDialect):
         is itself, and zero is not minus zero."""
         return f"TO_JSON_STRING({left}) = TO_JSON_STRING({right})"
 
+    def matches(self, column: Column, left: str, right: str) -> str:
+        """By "=" NaN is no value's equal, so each change of such a row would add one; minus zero is zero in a key."""
+        return self.same(f"{left} + 0", f"{right} + 0") if column.type.native == "FLOAT64" else f"{left} = {right}"
+
     def key_clause(self, columns: Iterable[str], kind: str) -> str:
         return f"{kind} ({self.identifiers(columns)}) NOT ENFORCED"
 

@@ -56,15 +56,18 @@ def put(on: StagedPair, puts: int, *, deletes: bool) -> list[str]:
 def absent(on: StagedPair, before: Sequence[StagedPair], *, emptied: bool) -> str:
     """Numbers of rows with values left out that nobody here has: not the table, nor what comes into it before."""
     d = on.dialect
-    keys = [(d.identifier(k), d.identifier(origin(n))) for n, k in enumerate(on.key)]
+
+    def met(there: str) -> str:
+        keys = enumerate(map(on.target.column, on.key))
+        each = (d.matches(k, f"{there}.{d.identifier(k.name)}", f"s.{d.identifier(origin(n))}") for n, k in keys)
+        return " AND ".join(each)
+
     conditions = [f"s.{d.identifier(MASK)} <> ''"]
     if not emptied:
-        met = " AND ".join(f"t.{k} = s.{o}" for k, o in keys)
-        conditions.append(f"NOT EXISTS (SELECT 1 FROM {on.table} t WHERE {met})")  # noqa: S608
+        conditions.append(f"NOT EXISTS (SELECT 1 FROM {on.table} t WHERE {met('t')})")  # noqa: S608
     for earlier in before:
-        met = " AND ".join(f"p.{k} = s.{o}" for k, o in keys)
         conditions.append(
-            f"NOT EXISTS (SELECT 1 FROM {earlier.staging} p WHERE {met} AND p.{d.identifier(OP)} = '{PUT}')"  # noqa: S608
+            f"NOT EXISTS (SELECT 1 FROM {earlier.staging} p WHERE {met('p')} AND p.{d.identifier(OP)} = '{PUT}')"  # noqa: S608
         )
     return f"SELECT s.{d.identifier(NUMBER)} FROM {on.staging} s WHERE {' AND '.join(conditions)}"  # noqa: S608
 

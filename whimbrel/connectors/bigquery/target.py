@@ -153,5 +153,7 @@ def _columns(fields: Sequence[Any]) -> Iterator[Column]:
             native = f"{native}({field.max_length})"
         elif field.precision is not None:
             native = f"{native}({field.precision},{field.scale or 0})"
+        if collation := field.to_api_repr().get("collation"):  # which makes one key of 'A' and 'a'
+            native = f"{native} COLLATE {collation}"
         default = field.default_value_expression
         yield Column(field.name, types.read(native), nullable=field.mode != "REQUIRED", default=default)

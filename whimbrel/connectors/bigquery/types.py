@@ -14,7 +14,10 @@ _DIGITS: Final = CAPABILITIES.decimal_digits or 0
 _NUMERIC_WHOLE, _NUMERIC_SCALE = 29, 9  # digits before and behind the point of a NUMERIC
 _WIDER: Final = {8: pa.int16(), 16: pa.int32(), 32: pa.int64()}  # for unsigned ones
 LONGEST: Final = 10_485_760  # characters or bytes that a length may name; a value may be as long as a row, 100 MB
-_DOCUMENT: Final = "keys are put in order and blanks dropped; a number that is no 64-bit integer or double is refused"
+_DOCUMENT: Final = (
+    "keys are put in order and blanks dropped, of a key that comes twice in an object the first value stays; a number "
+    "that is no 64-bit integer or double is refused"
+)
 
 
 def _int(source: ColumnType) -> Mapped:
