@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,44 @@ def test_a_job_that_is_throttled_is_sent_again(bench: Callable[..., Bench], stan
     assert (b.rows(), b.ledger.position()) == (["1|a|1"], position(2))
 
 
+@pytest.mark.parametrize(
+    ("reason", "again"), [("rateLimitExceeded", True), pytest.param("backendError", False, marks=pytest.mark.long)]
+)
+def test_a_job_that_fails_while_it_is_waited_for(
+    bench: Callable[..., Bench], stand: BigQuery, reason: str, again: bool
+) -> None:
+    """Its failure is not that of the question, which would be asked for two minutes again."""
+    b = bench()
+    stand.order("job", reason=reason, holds="MERGE INTO", seconds=1.5)  # its request is answered within a second
+    began = time.monotonic()
+    with nullcontext() if again else pytest.raises(TargetInterrupted, match=reason):
+        b.apply(b.applier(), b.segment((INSERT, ("1", "a", "1"))))
+    assert time.monotonic() - began < 60
+    assert (b.rows(), b.ledger.position()) == ((["1|a|1"], position(2)) if again else ([], None))
+
+
+def test_no_request_waits_without_end(bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.auth.transport.requests import AuthorizedSession
+
+    b, real, bounds = bench(), AuthorizedSession.request, {}
+
+    def request(http: Any, method: str, url: str, *args: Any, **named: Any) -> Any:
+        bounds[(method, url)] = named.get("timeout")
+        return real(http, method, url, *args, **named)
+
+    monkeypatch.setattr(AuthorizedSession, "request", request)
+    (chunk,) = b.plan()
+    assert b.load(chunk, b.staged(("1", "a", None)), loader=b.another_loader()) == 1
+    session = b.target.connect()  # type: ignore[attr-defined]
+    with closing(session):
+        assert [len(block) for block in session.stream("SELECT * FROM UNNEST(GENERATE_ARRAY(1, 7000)) AS n")] == [
+            5000,
+            2000,
+        ]
+    assert any("/queries/" in url for _, url in bounds)
+    assert {asked: bound for asked, bound in bounds.items() if not bound} == {}
+
+
 @pytest.mark.long
 def test_a_quota_that_is_used_up_is_told_at_once(bench: Callable[..., Bench], stand: BigQuery) -> None:
     b = bench()
@@ -223,7 +262,7 @@ def test_a_quota_that_is_used_up_is_told_at_once(bench: Callable[..., Bench], st
 
 
 def test_a_request_whose_answer_is_lost_is_no_second_job(
-    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+    bench: Callable[..., Bench], stand: BigQuery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a load and of a script: each is sent again, and the one that is there is taken for what it is."""
     from google.cloud.bigquery import Client
@@ -238,6 +277,7 @@ def test_a_request_whose_answer_is_lost_is_no_second_job(
         if not lost:
             lost.append("load")
             args[0].seek(0)
+            stand.order("request", status=404, reason="notFound", method="GET", holds="/jobs/")  # for a moment
             return real_load(client, *args, **named)
         return job
 

@@ -30,7 +30,7 @@ from whimbrel.connectors.bigquery.config import own_dataset
 from whimbrel.connectors.bigquery.refusals import login_refusal, missing_dataset, other_location, server_refusal
 from whimbrel.connectors.protocols import ServerInfo
 from whimbrel.connectors.sql.session import Session
-from whimbrel.errors import WhimbrelError
+from whimbrel.errors import TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Role, session_name
 
 REQUEST_SECONDS: Final = 60  # for one request to be answered; a statement that takes longer is asked after again
@@ -39,6 +39,8 @@ CONFLICT_SECONDS: Final = 600  # for a table that others change: lanes commit on
 BLOCK_ROWS: Final = 5000
 RETRY: Final = DEFAULT_RETRY.with_timeout(WAIT_SECONDS)
 LOGIN_SECONDS: Final = 10  # for a service that cannot be reached
+SOON: Final = DEFAULT_RETRY.with_timeout(LOGIN_SECONDS)
+FOUND_SECONDS: Final = 30  # for a job to be found that was said to be there
 SCOPES: Final = ("https://www.googleapis.com/auth/bigquery",)
 ERRORS: Final = (GoogleAPICallError, RetryError, GoogleAuthError, RequestException, OSError)
 T = TypeVar("T")
@@ -56,9 +58,7 @@ class BigQuerySession(Session):
         self._running = ""  # the job at work, for ``cancel``
         try:
             self.client = _client(parameters)
-            found = self.client.get_dataset(
-                self.dataset, retry=DEFAULT_RETRY.with_timeout(LOGIN_SECONDS), timeout=REQUEST_SECONDS
-            )
+            found = self.client.get_dataset(self.dataset, retry=SOON, timeout=REQUEST_SECONDS)
         except NotFound as e:
             raise missing_dataset(parameters) from e
         except (*ERRORS, ValueError, KeyError) as e:
@@ -133,9 +133,25 @@ class BigQuerySession(Session):
         return f"{self.prefix}{uuid.uuid4().hex}"
 
     def job(self, id: str) -> Any:
-        return self.client.get_job(
-            id, project=self.project, location=self.location, retry=RETRY, timeout=REQUEST_SECONDS
-        )
+        """One that was said to be there already, which may not be found yet. Raises TargetInterrupted."""
+        deadline = time.monotonic() + FOUND_SECONDS
+        while True:
+            try:
+                return self.client.get_job(
+                    id, project=self.project, location=self.location, retry=RETRY, timeout=REQUEST_SECONDS
+                )
+            except NotFound as e:
+                if time.monotonic() > deadline:
+                    raise TargetInterrupted(f"the job {id} was said to be there, and is not found") from e
+            time.sleep(0.5)
+
+    def wait(self, job: Any) -> None:
+        """Until a job is over, well or not: by questions that each end in time, where a wait for its rows would take
+        the failure of a job for one of the question, and ask for minutes again."""
+        pause = 0.1
+        while not job.done(retry=RETRY, timeout=REQUEST_SECONDS):
+            time.sleep(pause)
+            pause = min(1.0, pause * 1.5)
 
     def jobs(self, prefix: str) -> list[str]:
         """Ids of the account's jobs that begin so and are at work or wait."""
@@ -149,7 +165,9 @@ class BigQuerySession(Session):
 
     def cancel_job(self, id: str) -> None:
         with suppress(*ERRORS):
-            self.client.cancel_job(id, project=self.project, location=self.location, timeout=REQUEST_SECONDS)
+            self.client.cancel_job(
+                id, project=self.project, location=self.location, retry=SOON, timeout=REQUEST_SECONDS
+            )
 
     def _done(self, sql: str, page_size: int | None = None) -> tuple[Any, Any]:
         """The job of a statement or script, and its rows, once it has ended well."""
@@ -163,17 +181,20 @@ class BigQuerySession(Session):
                 job = self.job(id)
             self._running = id
             try:
-                return job, job.result(page_size=page_size, retry=RETRY, job_retry=None)
+                self.wait(job)
+                return job, job.result(page_size=page_size, retry=RETRY, job_retry=None, timeout=REQUEST_SECONDS)
             except ERRORS as e:
-                raise server_refusal(e, done_nothing=self._failed(job)) from e
+                over = self._failed(job)
+                if not over:
+                    self.cancel_job(id)
+                raise server_refusal(e, done_nothing=over) from e
             finally:
                 self._running = ""
 
     def _failed(self, job: Any) -> bool:
         """Whether a job is over and has failed, so that nothing of it can come later."""
         with suppress(*ERRORS):
-            job.reload(retry=RETRY, timeout=REQUEST_SECONDS)
-            return job.state == "DONE" and bool(job.error_result)
+            return job.done(retry=SOON, timeout=REQUEST_SECONDS) and bool(job.error_result)
         return False
 
     def _patiently(self, work: Callable[[], T]) -> T:
@@ -213,12 +234,23 @@ def _client(parameters: Mapping[str, Any]) -> Any:
         )
         credentials = made(key, scopes=SCOPES)
     options = {"api_endpoint": parameters["endpoint"]} if "endpoint" in parameters else None
-    return bigquery.Client(
+    client: Any = bigquery.Client(
         project=parameters["project"],
         credentials=credentials,
         client_options=options,
         client_info=ClientInfo(user_agent="whimbrel"),  # type: ignore[no-untyped-call]
     )
+    client._http.request = _bounded(client._http.request)
+    return client
+
+
+def _bounded(request: Callable[..., Any]) -> Callable[..., Any]:
+    """The client asks some things without a bound, so that a link which has gone silent is waited for without end."""
+
+    def bounded(*args: Any, timeout: Any = None, **named: Any) -> Any:
+        return request(*args, timeout=timeout or REQUEST_SECONDS, **named)
+
+    return bounded
 
 
 @contextmanager

@@ -77,8 +77,10 @@ class BigQueryStage:
             except Conflict:
                 job = _adopted(session, id, name, sum)
             try:
-                job.result(retry=RETRY)
+                session.wait(job)
+                job.result(retry=RETRY, timeout=REQUEST_SECONDS)
             except ERRORS as e:
+                session.cancel_job(id)
                 raise server_refusal(e) from e
         return int(job.output_rows or 0)
 
