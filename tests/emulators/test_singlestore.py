@@ -50,6 +50,9 @@ def test_it_takes_what_only_singlestore_has(stand: SingleStore) -> None:
     )
     stand.query("insert into w values (1, 'a'), (2, '), shard key (b')", "rules")
     assert stand.query("select b from w where a = 2", "rules") == [("), shard key (b",)]
+    stand.query("update w set b = 'b' where a = 2 limit 1", "rules")
+    stand.query("delete from w where b = 'b' limit 1", "rules")
+    assert stand.query("select a from w", "rules") == [(1,)]
     assert stand.query("select @@memsql_version > '8'")[0][0] == 1
     processes = (
         "select p.NODE_ID, aggregator_id() from information_schema.MV_PROCESSLIST p where p.ID = connection_id()"

@@ -24,7 +24,6 @@ _FEATURES = (
     (r"\A(?:UN)?LOCK\s+TABLES\b", "LOCK TABLES"),
     (r"\A(?:CREATE|DROP)\s+TRIGGER\b", "TRIGGER"),
     (r"\AHANDLER\b", "HANDLER"),
-    (r"\A(?:UPDATE|DELETE)\b.*\bLIMIT\b", "UPDATE ... LIMIT"),
     (r"ISOLATION\s+LEVEL\s+(?!READ\s+COMMITTED)", "isolation levels other than READ COMMITTED"),
     (r"\b(?:GET_LOCK|RELEASE_LOCK|IS_USED_LOCK)\s*\(", "GET_LOCK"),
     (r"\b(?:FOR\s+SHARE|LOCK\s+IN\s+SHARE\s+MODE|SKIP\s+LOCKED|NOWAIT)\b", "lock modes other than FOR UPDATE"),

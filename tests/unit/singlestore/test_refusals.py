@@ -44,10 +44,21 @@ def test_each_number_has_its_leaf(number: int, leaf: type[errors.WhimbrelError],
     assert found.how_to_fix
 
 
-@pytest.mark.parametrize("number", [1062, 1064, 1264, 1292, 1366, 1406, 31337])
+OF_ROWS = [1062, 1064, 1264, 1292, 1366, 1406, 31337]
+OF_OTHERS = [1021, 1114, 1205, 1213, 1290, 1317, 1696, 1712, 1744, 1777, 1792, 1815, 1821, 1927, 1970, 2245]
+
+
+@pytest.mark.parametrize("number", OF_ROWS + OF_OTHERS)
 def test_no_value_enters_a_message(number: int) -> None:
+    """A lock that was waited for is told with the statement that holds it, an error of a node in the node's words."""
     found = server_refusal(Server(number, f"Incorrect value: '{SECRET}' for column 'pin' at row 7"))
     assert SECRET not in str(found.to_json())
+    assert found.extra["errno"] == number
+
+
+def test_what_the_driver_says_of_the_line_is_told() -> None:
+    assert "Lost connection" in server_refusal(Server(2013, "Lost connection to MySQL server during query")).message
+    assert "timed out" in server_refusal(TimeoutError("timed out")).message
 
 
 def test_column_and_row_are_named() -> None:

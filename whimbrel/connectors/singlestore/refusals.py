@@ -21,7 +21,19 @@ _INTERRUPTED: Final = frozenset(
         *(1712, 1720, 1735, 1777, 1804, 1815, 1821, 1839, 1862, 1927, 1970, 2002, 2003, 2006, 2013, 2014, 2055),
     }
 )
-LOCK_TIMEOUT: Final = 1205
+# What it was, where the server's words cannot be passed on: they may quote a row, or the statement that holds a lock.
+_WORDS: Final = {
+    1040: "there are too many connections",
+    1053: "it shuts down",
+    1205: "somebody else's transaction holds a lock: see information_schema.MV_PROCESSLIST",
+    1213: "two transactions waited for each other",
+    1226: "there are too many connections",
+    1317: "the statement was killed",
+    1712: "there is not enough memory for it",
+    1927: "the connection was killed",
+}
+_CLIENT: Final = range(2000, 2100)  # the driver's own
+_ONLY_HERE: Final = range(1700, 2000)  # SingleStore's own: an error of a node is told in the node's words
 _FULL: Final = frozenset({1021, 1114, 1696})
 _READ_ONLY: Final = frozenset({1290, 1792, 1836, 2245})
 _DENIED: Final = frozenset({1044, 1045, 1142, 1143, 1227, 1370, 1396, 1419})
@@ -103,17 +115,16 @@ def server_refusal(error: BaseException) -> WhimbrelError:
         return value_refusal(number, text)
     if number in _READ_ONLY:
         return errors.TargetInterrupted(
-            f"the target takes no writes just now: {text}",
+            f"the target takes no writes just now (errno {number})",
             remedy="Resume the workspace, or wait until its database is writable again; it is tried again by itself.",
             errno=number,
         )
     if number in _FULL:
-        return errors.TargetFull(f"SingleStore has no room: {text}", errno=number)
+        return errors.TargetFull(f"SingleStore has no room (errno {number})", errno=number)
     if number in _INTERRUPTED or isinstance(error, OSError):
-        held = " (somebody else's transaction holds a lock: see information_schema.MV_PROCESSLIST)"
-        return errors.TargetInterrupted(
-            f"SingleStore interrupted the statement{held if number == LOCK_TIMEOUT else ''}: {text}", errno=number
-        )
+        of_line = number == 0 or number in _CLIENT or isinstance(error, OSError)
+        told = text if of_line else f"{_WORDS.get(number, 'what it was is in its log')} (errno {number})"
+        return errors.TargetInterrupted(f"SingleStore interrupted the statement: {told}", errno=number)
     if number in _DENIED:
         return errors.TargetPermissionDenied(f"SingleStore: {text}", errno=number)
     if number in _MISSING:
@@ -121,8 +132,11 @@ def server_refusal(error: BaseException) -> WhimbrelError:
     if number in _COLUMNS:
         return errors.SchemaMismatch(f"SingleStore: {text}", errno=number)
     if number in _DEFINITIONS:
-        told = "syntax error" if number in _SYNTAX else text  # a syntax error quotes the statement
-        return errors.SchemaFailed(f"SingleStore: {told}", errno=number)
+        if number in _SYNTAX:
+            text = "syntax error"  # which would quote the statement
+        elif number in _ONLY_HERE and number != _NOT_SUPPORTED:
+            text = f"a definition is refused (errno {number})"
+        return errors.SchemaFailed(f"SingleStore: {text}", errno=number)
     return errors.LoaderFailed(f"SingleStore refused a statement (errno {number})", errno=number)
 
 
