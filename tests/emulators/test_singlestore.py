@@ -72,6 +72,29 @@ def test_a_connection_has_its_number_on_one_node_only(stand: SingleStore) -> Non
             cursor.execute("select 1")
 
 
+def test_a_transaction_writes_to_one_database(stand: SingleStore) -> None:
+    stand.create_database("rules2")
+    stand.query("create table t (id bigint, v varchar(20), primary key (id), shard key (id))", "rules2")
+    with stand.session(database="rules") as link, link.cursor() as cursor:
+        for id, begin, end in ((7, "start transaction", "commit"), (8, "set autocommit = 0", "rollback")):
+            cursor.execute(begin)
+            cursor.execute(f"insert into t values ({id}, 'a')")
+            for second in (
+                "insert into rules2.t values (7, null)",
+                "update `rules2`.`t` set v = 7",
+                "delete a from rules2.t a join t b on a.id = b.id",
+                "delete from rules2.t",
+                "load data local infile 'x' into table rules2.t",
+            ):
+                with pytest.raises(errors.Error, match="multiple databases") as refused:
+                    cursor.execute(second)
+                assert refused.value.args[0] == 1706
+            cursor.execute(end)
+            cursor.execute("insert into rules2.t values (8, null)")
+            cursor.execute("delete from rules2.t")
+            cursor.execute("commit")
+
+
 def test_statements_and_rows_may_come_in_many_packets(stand: SingleStore) -> None:
     stand.mysql.client("set global max_allowed_packet = 1073741824")
     with stand.session() as link, link.cursor() as cursor:

@@ -24,7 +24,7 @@ READ = {
 
 
 class SingleStoreSide(Side):
-    """The whole stand-in; a schema is a database there. The tables are made by our own schema step, as it is no
+    """A database of the stand-in, with the name of the schema. The tables are made by our own schema step, as it is no
     source."""
 
     server: SingleStore
@@ -32,7 +32,7 @@ class SingleStoreSide(Side):
     numbers_rows: ClassVar[bool] = False
 
     def endpoint(self, name: str) -> Endpoint:
-        return Endpoint(name, self.type, {**self.server.parameters(), "batch_seconds": BATCH_SECONDS})
+        return Endpoint(name, self.type, {**self.server.parameters(self.schema), "batch_seconds": BATCH_SECONDS})
 
     def run(self, sql: str) -> str:
         """Statements one after the other; the last one's rows are told."""
@@ -59,8 +59,7 @@ class SingleStoreSide(Side):
         return sorted("|".join("NULL" if v is None else str(v) for v in row) for row in rows)
 
     def drop_leftovers(self) -> None:
-        for name in (self.schema, "whimbrel"):
-            self.server.query(f"drop database if exists `{name}`")
+        self.server.query(f"drop database if exists `{self.schema}`")
 
 
 def _parent(id: int, name: str | None, email: str | None) -> tuple[str | None, ...]:

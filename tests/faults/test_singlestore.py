@@ -401,8 +401,8 @@ def test_what_an_operation_left_open_is_ended(made: Callable[..., Bench], stand:
     b.target.cleanup(b.job)
     with pytest.raises(TargetInterrupted):
         applier.commit(b.epoch, position(2))
-    assert (b.rows(), stand.query("select count(*) from whimbrel.open")) == ([], [(0,)])
-    noted = stand.query(f"select process_id from whimbrel.sessions where operation = '{b.job.operation}'")
+    assert (b.rows(), stand.query("select count(*) from faults.whimbrel_open")) == ([], [(0,)])
+    noted = stand.query(f"select process_id from faults.whimbrel_sessions where operation = '{b.job.operation}'")
     assert len(noted) <= 1, "the target's own"
 
 
@@ -416,11 +416,11 @@ def test_a_stranger_with_a_number_that_was_ours_is_left_alone(
         cursor.execute("select connection_id()")
         number = cursor.fetchall()[0][0]
         noted = f"values ({node}, {number}, '{b.job.operation}', 'target', '{address}')"
-        stand.query(f"insert into whimbrel.sessions (node, process_id, operation, side, address) {noted}")
+        stand.query(f"insert into faults.whimbrel_sessions (node, process_id, operation, side, address) {noted}")
         b.target.cleanup(b.job)
         cursor.execute("select 1")
         assert cursor.fetchall()[0][0] == 1
-    assert not stand.query(f"select node from whimbrel.sessions where process_id = {number}"), "it is forgotten"
+    assert not stand.query(f"select node from faults.whimbrel_sessions where process_id = {number}"), "it is forgotten"
 
 
 def test_what_was_noted_of_earlier_connections_keeps_nobody_out(made: Callable[..., Bench], stand: SingleStore) -> None:
@@ -428,15 +428,15 @@ def test_what_was_noted_of_earlier_connections_keeps_nobody_out(made: Callable[.
     b = made()
     last = stand.query("select max(p.ID) from information_schema.MV_PROCESSLIST p")[0][0]
     stale = ", ".join(f"(1, {last + n}, 'gone', 'target', 'root@localhost')" for n in range(1, 100))
-    stand.query(f"insert into whimbrel.sessions (node, process_id, operation, side, address) values {stale}")
+    stand.query(f"insert into faults.whimbrel_sessions (node, process_id, operation, side, address) values {stale}")
     try:
         assert isinstance(b.target, SqlTarget)
         with closing(b.target.connect()) as session:
-            noted = f"select operation from whimbrel.sessions where node = 1 and process_id = {session.number}"  # type: ignore[attr-defined]
+            noted = f"select operation from faults.whimbrel_sessions where node = 1 and process_id = {session.number}"  # type: ignore[attr-defined]
             assert stand.query(noted) == [(b.job.operation,)]
         assert stand.query(noted) == []
     finally:
-        stand.query("delete from whimbrel.sessions where operation = 'gone'")
+        stand.query("delete from faults.whimbrel_sessions where operation = 'gone'")
 
 
 @pytest.mark.parametrize("heard", [True, False])

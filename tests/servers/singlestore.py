@@ -58,10 +58,10 @@ class SingleStore:
         self._client = threading.Lock()
         self._link: Any = None
 
-    def parameters(self, database: str | None = None) -> dict[str, str]:
+    def parameters(self, database: str = "shop") -> dict[str, str]:
         """What a target of the API would be given."""
         given = {"host": "127.0.0.1", "port": str(self.port), "user": "root", "password": PASSWORD}
-        return {**given, "ssl_mode": "disabled", **({"database": database} if database else {})}
+        return {**given, "ssl_mode": "disabled", "database": database}
 
     def start(self) -> SingleStore:
         self.mysql.start()

@@ -14,6 +14,7 @@ NOT_SUPPORTED = 1706  # "Feature '…' is not supported by SingleStore"
 WRONG_SHARD_KEY = 1744  # unverified
 NO_FUNCTION = 1305
 WRONG_VARIABLE = 1231
+TWO_DATABASES = 1706  # "LOAD DATA": no transaction writes to two; its number is unverified
 MEMSQL_VERSION, LEVEL = "8.9.12", "8.0"
 
 # "Unsupported MySQL Features"; "Durability" (FAQ) for the isolation level; Python's driver for prepared statements
@@ -63,11 +64,48 @@ def unsupported(what: str) -> Refusal:
     return Refusal(NOT_SUPPORTED, f"Feature '{what}' is not supported by SingleStore.")
 
 
+# The table that a statement writes to
+_WRITTEN = re.compile(
+    rf"\s*(?:(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?(?:INTO\s+)?({PATH})|UPDATE\s+({PATH})"
+    rf"|DELETE\s+(?:(?!FROM\b)(?:{NAME})\s+)?FROM\s+({PATH})|LOAD\s+DATA\b.*?\bINTO\s+TABLE\s+({PATH}))",
+    re.IGNORECASE | re.DOTALL,
+)
+# Definitions end a transaction, but for those of a temporary table
+_ENDING = re.compile(r"(?:CREATE|DROP|ALTER|TRUNCATE)\b(?!\s+(?:ROWSTORE\s+)?TEMPORARY\b)", re.IGNORECASE)
+
+
 @dataclass
 class Catalog:
     """The shard keys of the tables that were made through us, by database and table."""
 
     shards: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    durable: set[str] = field(default_factory=set)  # databases that were made WITH SYNC DURABILITY
+
+
+@dataclass
+class Transaction:
+    """What one conversation has open."""
+
+    automatic: bool = True  # whether each statement is a transaction of its own
+    begun: bool = False
+    written: str | None = None  # the database
+
+    def check(self, sql: str, database: str) -> None:
+        """Raise Refusal for a second database that is written to in one transaction ("LOAD DATA")."""
+        text = bare(sql).strip()
+        if found := re.search(r"\bautocommit\s*=\s*(\w+)", text, re.IGNORECASE):
+            self.automatic = found[1].lower() in ("1", "on", "true")
+        if re.match(r"(?:START\s+TRANSACTION|BEGIN)\b", text, re.IGNORECASE):
+            self.begun, self.written = True, None
+        elif re.match(r"(?:COMMIT|ROLLBACK)\b", text, re.IGNORECASE) or _ENDING.match(text):
+            self.begun, self.written = False, None
+        written = _WRITTEN.match(sql)
+        if written is None or (self.automatic and not self.begun):
+            return
+        place = path(next(p for p in written.groups() if p), database)[0]
+        if self.written not in (None, place):
+            raise Refusal(TWO_DATABASES, "Writing to multiple databases in a transaction is not supported.")
+        self.written = place
 
 
 def check(sql: str, database: str, catalog: Catalog) -> None:
@@ -147,8 +185,19 @@ def _update(sql: str, table: tuple[str, str], alias: str | None, catalog: Catalo
 # --- in other words ---------------------------------------------------------------------------------------------------
 
 
-def rewritten(sql: str) -> str:
+def rewritten(sql: str, catalog: Catalog) -> str:
     """What MySQL is told instead."""
+    if made := re.match(rf"(?is)(\s*CREATE\s+DATABASE\s+(?:IF\s+NOT\s+EXISTS\s+)?({NAME}))(.*)", sql):
+        if found := re.match(r"(?i)\s*WITH\s+(SYNC|ASYNC)\s+DURABILITY\b", made[3]):
+            if found[1].upper() == "SYNC":
+                catalog.durable.add(plain(made[2]))
+            return made[1] + made[3][found.end() :]
+        return sql
+    if "DISTRIBUTED_DATABASES" in sql.upper():
+        names = ", ".join("'" + name.replace("'", "''") + "'" for name in ("", *sorted(catalog.durable)))
+        there = f"SCHEMA_NAME AS DATABASE_NAME, SCHEMA_NAME IN ({names}) AS IS_SYNC_DURABILITY"
+        listed = f"(SELECT {there} FROM information_schema.SCHEMATA)"
+        return re.sub(r"(?i)\binformation_schema\.DISTRIBUTED_DATABASES\b", lambda _: listed, sql)
     if _TABLE.match(sql):
         sql = re.sub(r"(?i)\A(\s*CREATE\s+)ROWSTORE\s+", r"\1", sql)
         before, inside, behind = body(sql)

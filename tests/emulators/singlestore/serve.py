@@ -138,6 +138,7 @@ class Conversation:
         self._proxy, self._client = proxy, client
         self._who = (user, password, database)
         self._database = database
+        self._transaction = rules.Transaction()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -189,6 +190,7 @@ class Conversation:
             return
         try:
             rules.check(sql, self._database, self._proxy.catalog)
+            self._transaction.check(sql, self._database)
         except rules.Refusal as e:
             await self._client.send(wire.error(e.number, e.text))
             return
@@ -201,7 +203,7 @@ class Conversation:
                 pass
             await self._client.send(wire.ok())
             return
-        told = rules.rewritten(sql)
+        told = rules.rewritten(sql, self._proxy.catalog)
         await self._pass(bytes([QUERY]) + told.encode("utf-8", "surrogateescape"), fault)
 
     async def _apart(self, sql: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InvalidRequest
 
-GIVEN = {"host": "svc.example.org", "username": "mover", "password": ""}
+GIVEN = {"host": "svc.example.org", "username": "mover", "password": "", "database": "shop"}
 
 
 def parse(**more: Any) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def parse(**more: Any) -> dict[str, Any]:
 def test_the_line_is_verified_unless_told_otherwise() -> None:
     assert parse() == {
         "host": "svc.example.org", "user": "mover", "password": "", "port": 3306, "ssl_mode": "verify_identity",
+        "database": "shop",
     }  # fmt: skip
     assert parse(ssl_mode="Verify-CA", port="3307", batch_seconds="2", table_type="ROWSTORE") == {
         **parse(), "ssl_mode": "verify_ca", "port": 3307, "batch_seconds": 2.0, "table_type": "rowstore",
@@ -35,6 +36,7 @@ def test_the_line_is_verified_unless_told_otherwise() -> None:
         ({"ssl_mode": "maybe"}, "ssl_mode"),
         ({"table_type": "heap"}, "table_type"),
         ({"database": ""}, "database"),
+        ({"database": None}, "database"),
         ({"ssl_ca": "a\0b"}, "ssl_ca"),
         ({"batch_seconds": -1}, "batch_seconds"),
         ({"allow_cleartext_password": True}, "allow_cleartext_password"),

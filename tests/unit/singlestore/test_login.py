@@ -103,7 +103,14 @@ def asking(plugin: str, answers: Sequence[bytes], tls: ssl.SSLContext | None) ->
 
 
 def refusal(server: Asking, mode: str, **more: str) -> WhimbrelError:
-    given = {"host": "127.0.0.1", "port": str(server.port), "user": "mover", "password": PASSWORD, "ssl_mode": mode}
+    given = {
+        "host": "127.0.0.1",
+        "port": str(server.port),
+        "user": "mover",
+        "password": PASSWORD,
+        "database": "shop",
+        "ssl_mode": mode,
+    }
     with pytest.raises(WhimbrelError) as refused:
         connect(config.parse({**given, **more}), "login")
     return refused.value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from whimbrel.connectors.singlestore.dialect import DIALECT, OWN_OBJECTS, ROWSTORE, TABLES
+from whimbrel.connectors.singlestore.dialect import DIALECT, TABLES, SingleStoreDialect
 from whimbrel.connectors.singlestore.types import TYPES
 from whimbrel.connectors.sql.definitions import convert, create_table, render
 from whimbrel.connectors.sql.ledger import TABLES as LEDGER
@@ -109,8 +109,9 @@ def test_without_any_key_rows_are_spread_at_random() -> None:
 
 def test_tables_live_by_columns_on_disk_or_by_rows_in_memory() -> None:
     assert made(orders(("id",)))[0].startswith("CREATE TABLE IF NOT EXISTS `shop`.`orders`")
-    assert made(orders(("id",)), ROWSTORE)[0].startswith("CREATE ROWSTORE TABLE IF NOT EXISTS")
-    assert render(DIALECT, convert(DIALECT, [orders(("id",))], {})).tables[0] == "CREATE DATABASE IF NOT EXISTS `shop`"
+    assert made(orders(("id",)), SingleStoreDialect(rowstore=True))[0].startswith("CREATE ROWSTORE TABLE IF NOT EXISTS")
+    first = render(DIALECT, convert(DIALECT, [orders(("id",))], {})).tables[0]
+    assert first == "CREATE DATABASE IF NOT EXISTS `shop` WITH SYNC DURABILITY"
 
 
 def test_our_own_tables_have_the_columns_that_the_ledger_writes_in_its_order() -> None:
@@ -118,4 +119,6 @@ def test_our_own_tables_have_the_columns_that_the_ledger_writes_in_its_order() -
         wanted = [line.split()[0] for line in columns.split(", ")]
         have = [line.split()[0] for line in TABLES[name].split(", ") if line.split()[0].islower()]
         assert have[: len(wanted)] == wanted, name
-    assert all("ROWSTORE" in sql for sql in OWN_OBJECTS[1:])
+    database, *ours = SingleStoreDialect("the`shop").own_objects()
+    assert "`the``shop`" in database
+    assert all(sql.startswith("CREATE ROWSTORE TABLE IF NOT EXISTS `the``shop`.`whimbrel_") for sql in ours)

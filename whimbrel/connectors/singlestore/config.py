@@ -7,8 +7,8 @@ from typing import Any
 
 from whimbrel.connectors.parameters import batch_seconds, known, one_of, port, text
 
-REQUIRED = ("host", "user", "password")
-OPTIONAL = ("port", "database", "ssl_mode", "ssl_ca", "table_type", "batch_seconds")
+REQUIRED = ("host", "user", "password", "database")
+OPTIONAL = ("port", "ssl_mode", "ssl_ca", "table_type", "batch_seconds")
 ALIASES = {"username": "user"}
 SECRETS = frozenset({"password"})
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")

@@ -15,7 +15,7 @@ from singlestoredb.mysql.cursors import SSCursor  # type: ignore[attr-defined]
 from whimbrel.connectors import live_sessions
 from whimbrel.connectors.deadline import LOGIN_SECONDS, within
 from whimbrel.connectors.protocols import Buffer, ServerInfo
-from whimbrel.connectors.singlestore.dialect import DIALECT
+from whimbrel.connectors.singlestore.dialect import DIALECT, SingleStoreDialect
 from whimbrel.connectors.singlestore.link import Link
 from whimbrel.connectors.singlestore.refusals import login_refusal, place, server_refusal, value_refusal
 from whimbrel.connectors.sql.session import Session
@@ -31,8 +31,6 @@ _MODE: Final = "SET SESSION sql_mode = 'STRICT_ALL_TABLES'"
 # Where a session may not say how long it waits for locks, the cluster's own patience counts (60 s by default).
 _NO_SUCH_SETTING: Final = (1193, 1227, 1229, 1231, 1238, 1706)
 CALLER: Final = "CONCAT(p.USER, '@', COALESCE(p.HOST, ''))"  # whose a connection is, in the server's list of processes
-_OPEN: Final = DIALECT.own("open")
-_SESSIONS: Final = DIALECT.own("sessions")
 
 
 class SingleStoreSession(Session):
@@ -45,9 +43,12 @@ class SingleStoreSession(Session):
 
     def __init__(self, parameters: Mapping[str, Any], operation: str, role: Role) -> None:
         self._parameters, self._operation, self._role = parameters, operation, role
+        dialect = SingleStoreDialect(parameters["database"])
+        self._open, self.sessions = dialect.own("open"), dialect.own("sessions")  # tables of ours
         # Of the connection, and of the aggregator that it is with: a number is another's on another aggregator.
         self.number, self.node = 0, 0
         self._token = ""
+        self._told = False  # whether the server said of the transaction, when it had begun, that it is open
         self._host: str | None = None  # under which the server's list of processes has it, once that is noted
         self._cancelled = False
         self._idle = threading.Event()
@@ -73,6 +74,13 @@ class SingleStoreSession(Session):
     def load(self, sql: str, blocks: Iterable[Buffer], table: str) -> int:
         """Run a LOAD DATA LOCAL; how many rows came. What the server has doubts about is refused."""
         with self._at_work() as link:
+            if self.in_transaction and not self._told:
+                raise LoaderFailed(
+                    f"{table}: the server does not say that a transaction is open, so that nobody would notice if LOAD "
+                    "DATA ended it; nothing is loaded",
+                    remedy="Connect to an aggregator itself, without a proxy between, and report the version of "
+                    "SingleStore.",
+                )
             began = self.in_transaction and link.in_transaction
             try:
                 loaded = link.load(sql, blocks)
@@ -114,16 +122,17 @@ class SingleStoreSession(Session):
         try:
             self.execute("SET SESSION autocommit = 0")
             self.execute("START TRANSACTION")
-            self.execute(f"INSERT INTO {_OPEN} VALUES ('{self._token}')")  # noqa: S608
+            self.execute(f"INSERT INTO {self._open} VALUES ('{self._token}')")  # noqa: S608
+            self._told = self._link.in_transaction
         except BaseException:
             self._undo()
             raise
 
     def guard(self) -> str:
-        return f"EXISTS (SELECT 1 FROM {_OPEN} WHERE token = '{self._token}')"  # noqa: S608
+        return f"EXISTS (SELECT 1 FROM {self._open} WHERE token = '{self._token}')"  # noqa: S608
 
     def commit(self) -> None:
-        if self.execute(f"DELETE FROM {_OPEN} WHERE token = '{self._token}'") != 1:  # noqa: S608
+        if self.execute(f"DELETE FROM {self._open} WHERE token = '{self._token}'") != 1:  # noqa: S608
             raise TargetInterrupted("SingleStore has ended a transaction before its time")
         self.execute("COMMIT")
         self.in_transaction = False
@@ -157,7 +166,7 @@ class SingleStoreSession(Session):
         told = {column: DIALECT.literal(value) for column, value in who.items()}
         with suppress(SchemaFailed):
             self.execute(
-                f"INSERT INTO {_SESSIONS} (node, process_id, {', '.join(told)}) "  # noqa: S608
+                f"INSERT INTO {self.sessions} (node, process_id, {', '.join(told)}) "  # noqa: S608
                 f"VALUES ({self.node}, {self.number}, {', '.join(told.values())}) "
                 f"ON DUPLICATE KEY UPDATE {', '.join(f'{column} = {value}' for column, value in told.items())}"
             )
@@ -167,7 +176,7 @@ class SingleStoreSession(Session):
         if self._host is not None and self._link.open and not self.in_transaction:
             self._host = None
             with suppress(WhimbrelError):
-                self.execute(f"DELETE FROM {_SESSIONS} WHERE node = {self.node} AND process_id = {self.number}")  # noqa: S608
+                self.execute(f"DELETE FROM {self.sessions} WHERE node = {self.node} AND process_id = {self.number}")  # noqa: S608
 
     def cancel(self) -> None:
         """End what runs, within twice CANCEL_SECONDS, and let nothing else begin. The server is asked to do it; where

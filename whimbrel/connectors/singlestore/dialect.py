@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -15,7 +16,7 @@ from whimbrel.connectors.sql.typemap import Mapped
 from whimbrel.errors import IdentifierRefused
 from whimbrel.model.table import Annotation, Column, Table
 
-DATABASE: Final = "whimbrel"
+PREFIX: Final = "whimbrel_"  # of our own tables, which stand in the endpoint's database beside the user's
 # The server's default may fold case, or have no characters of four bytes.
 _TEXT: Final = " CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _TEXTS: Final = ("VARCHAR", "TEXT", "LONGTEXT", "MEDIUMTEXT")
@@ -23,7 +24,9 @@ _PLAIN: Final = {"VARCHAR": "VARCHAR(4096)"}  # of our own columns: an operation
 
 
 class SingleStoreDialect(SqlDialect):
-    """``rowstore``: tables are made to live in memory; else on disk, by columns, as the server does by default."""
+    """``database`` is the one that a migration goes to, with our own tables, as no transaction writes to two. Without
+    it there is quoting, and no ``own``. ``rowstore``: tables are made to live in memory; else on disk, by columns, as
+    the server does by default."""
 
     title = "SingleStore"
     types = TYPES
@@ -31,7 +34,8 @@ class SingleStoreDialect(SqlDialect):
     counts_changes = True
     no_table = " FROM DUAL"
 
-    def __init__(self, *, rowstore: bool = False) -> None:
+    def __init__(self, database: str = "", *, rowstore: bool = False) -> None:
+        self.database = database
         self.table_verb = "CREATE ROWSTORE TABLE" if rowstore else "CREATE TABLE"
 
     def identifier(self, name: str) -> str:
@@ -43,7 +47,11 @@ class SingleStoreDialect(SqlDialect):
         return "'" + text.replace("\\", "\\\\").replace("'", "''").replace("\0", "\\0") + "'"
 
     def own(self, name: str) -> str:
-        return f"{DATABASE}.{self.identifier(name)}"
+        return f"{self.identifier(self.database)}.{self.identifier(PREFIX + name)}"
+
+    def refused_name(self, name: str) -> str:
+        """Upper case is no difference on clusters whose tables' names are told to fold it."""
+        return f"{name!r} is a name of our own tables" if _OURS.fullmatch(name.lower()) else ""
 
     def same(self, left: str, right: str) -> str:
         return f"{left} <=> {right}"
@@ -97,7 +105,15 @@ class SingleStoreDialect(SqlDialect):
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def create_schema(self, name: str) -> str:
-        return f"CREATE DATABASE IF NOT EXISTS {self.identifier(name)}"
+        """What is committed is on the disks of all partitions then: else a failure might keep the position, which is
+        in one of them, and lose rows of another."""
+        return f"CREATE DATABASE IF NOT EXISTS {self.identifier(name)} WITH SYNC DURABILITY"
+
+    def own_objects(self) -> Iterator[str]:
+        """What makes the database and our tables, where they are absent."""
+        yield self.create_schema(self.database)
+        for name, lines in TABLES.items():
+            yield f"CREATE ROWSTORE TABLE IF NOT EXISTS {self.own(name)} ({lines})"
 
     def keys(self, table: Table) -> Iterator[str]:
         """One key, by whose columns the rows are also spread over the partitions."""
@@ -144,8 +160,12 @@ def _declared(native: str) -> str:
     return native + (_TEXT if native.partition("(")[0] in _TEXTS else "")
 
 
-DIALECT: Final = SingleStoreDialect()
-ROWSTORE: Final = SingleStoreDialect(rowstore=True)
+def dialect_of(parameters: Mapping[str, Any]) -> SingleStoreDialect:
+    """An endpoint's."""
+    return SingleStoreDialect(parameters.get("database", ""), rowstore=parameters.get("table_type") == "rowstore")
+
+
+DIALECT: Final = SingleStoreDialect()  # for quoting
 _NAME, _LONG = f"VARCHAR(255){_TEXT} NOT NULL", f"LONGTEXT{_TEXT}"
 _OF_TABLE = f"migration {_NAME}, source_schema {_NAME}, source_table {_NAME}"
 # Rows of ours are few and are locked one by one, which a row store is for. The columns' order is ``ledger.TABLES``'s.
@@ -170,7 +190,5 @@ TABLES: Final = {
         "PRIMARY KEY (node, process_id), SHARD KEY (node, process_id)"
     ),
 }
-OWN_OBJECTS: Final = (
-    DIALECT.create_schema(DATABASE),
-    *(f"CREATE ROWSTORE TABLE IF NOT EXISTS {DIALECT.own(name)} ({lines})" for name, lines in TABLES.items()),
-)
+# these, staging tables, and what checks try
+_OURS: Final = re.compile(rf"{PREFIX}(?:{'|'.join(TABLES)}|changes_\d+|rows_\d+|trial_\w+)")

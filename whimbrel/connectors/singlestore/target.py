@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from whimbrel.connectors.protocols import Holder, Loader
 from whimbrel.connectors.singlestore.connection import CALLER, SingleStoreSession, connect, require_strict
-from whimbrel.connectors.singlestore.dialect import DATABASE, DIALECT, OWN_OBJECTS, ROWSTORE, TABLES
+from whimbrel.connectors.singlestore.dialect import DIALECT, PREFIX, TABLES, SingleStoreDialect, dialect_of
 from whimbrel.connectors.singlestore.stage import SingleStoreStage
 from whimbrel.connectors.sql.applier import SqlApplier
 from whimbrel.connectors.sql.joins import put_by_joins
@@ -19,7 +19,7 @@ from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import Stage
 from whimbrel.connectors.sql.target import SqlTarget
-from whimbrel.errors import TableMissing, TargetInterrupted, ValueRefused, WhimbrelError
+from whimbrel.errors import IdentifierRefused, TableMissing, TargetInterrupted, ValueRefused, WhimbrelError
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -31,7 +31,6 @@ _COLUMNS: Final = (
 )
 _WIDTH: Final = re.compile(r"\A(tinyint|smallint|mediumint|int|bigint)\(\d+\)", re.IGNORECASE)  # of display
 _SIGN: Final = re.compile(r"\A(.*?)(\s+unsigned)?(\s+zerofill)?\Z", re.IGNORECASE)
-_DEFAULT_SCHEMAS: Final = {"postgres": "public"}
 # Commands and states of a connection for which the server does not work: it waits for its client, or for nothing.
 _IDLE: Final = ("sleep", "daemon")
 _FOR_CLIENT: Final = ("writing to net", "sending to client", "reading from net", "receiving from client")
@@ -81,10 +80,12 @@ def _named(pair: Pair) -> Iterator[None]:
 class SingleStoreTarget(SqlTarget):
     """See ``protocols.Target``."""
 
-    progress = TableName(DATABASE, "progress")
+    dialect: SingleStoreDialect
 
     def __init__(self, endpoint: Endpoint, operation: str) -> None:
-        self.dialect = ROWSTORE if endpoint.parameters.get("table_type") == "rowstore" else DIALECT
+        self.dialect = dialect_of(endpoint.parameters)
+        self._database = self.dialect.database
+        self.progress = TableName(self._database, f"{PREFIX}progress")
         super().__init__(endpoint, operation)
 
     def connect(self) -> SingleStoreSession:
@@ -101,20 +102,27 @@ class SingleStoreTarget(SqlTarget):
 
     def prepare(self, session: Session) -> None:
         assert isinstance(session, SingleStoreSession)
-        there = session.query(f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{DATABASE}'")  # noqa: S608
-        if not TABLES.keys() <= {str(row[0]) for row in there}:
-            for statement in OWN_OBJECTS:
+        database = DIALECT.literal(self._database)
+        there = session.query(f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}")  # noqa: S608
+        if not {PREFIX + name for name in TABLES} <= {str(row[0]) for row in there}:
+            for statement in self.dialect.own_objects():
                 session.execute(statement)
-        session.execute(f"USE {DATABASE}")
+        session.execute(f"USE {DIALECT.identifier(self._database)}")
         session.tell()
 
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
-        """A schema becomes the database of its name; the source's default one the endpoint's, if that names one."""
-        default, database = _DEFAULT_SCHEMAS.get(source_type), self._endpoint.parameters.get("database")
-        return {
-            schema: job.schema_rename.get(schema, database if database and schema == default else schema)
-            for schema in sorted({t.name.schema for t in tables} | set(job.schema_rename))
-        }
+        """All schemas become the endpoint's database: SingleStore has none below it, and writes to one database in a
+        transaction. Raises IdentifierRefused for a schema that is to have another one."""
+        elsewhere = [f"{s} -> {name}" for s, name in sorted(job.schema_rename.items()) if name != self._database]
+        if elsewhere:
+            raise IdentifierRefused(
+                f"schema_rename: {', '.join(elsewhere[:20])}: everything goes to the database {self._database}, as a "
+                "transaction of SingleStore does not write to two",
+                remedy=f"Rename these schemas to {self._database} or not at all, or give them a migration of their own "
+                "with another target.",
+                names=elsewhere[:100],
+            )
+        return dict.fromkeys(sorted({t.name.schema for t in tables} | set(job.schema_rename)), self._database)
 
     def reflected(self, session: Session, names: Sequence[TableName]) -> Mapping[TableName, Table]:
         if not names:
@@ -164,7 +172,7 @@ class SingleStoreTarget(SqlTarget):
             time.sleep(0.05)
         own = f"node = {session.node} AND process_id = {session.number}"
         others = f"operation = {DIALECT.literal(job.operation)} AND NOT ({own})"
-        session.execute(f"DELETE FROM {DIALECT.own('sessions')} WHERE {others}")  # noqa: S608
+        session.execute(f"DELETE FROM {session.sessions} WHERE {others}")  # noqa: S608
 
 
 _NO_THREAD: Final = 1094  # it has ended meanwhile
@@ -176,7 +184,7 @@ def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, An
     were noted."""
     try:
         noted = session.query(
-            f"SELECT process_id, node, address FROM {DIALECT.own('sessions')} "  # noqa: S608
+            f"SELECT process_id, node, address FROM {session.sessions} "  # noqa: S608
             f"WHERE operation = {DIALECT.literal(job.operation)} AND side = 'target'"
         )
     except TableMissing:
