@@ -18,11 +18,14 @@ _PAIR = re.compile(rf"\[((?:{_SERVER})-(?:{_SERVER}))")
 _STAND = re.compile(rf"\[[^\]]*\b({'|'.join(sorted(STANDS))})\b")
 _ON_STANDS = ("tests/contract/", "tests/suite/test_warehouse.py", "tests/faults/test_warehouse.py")
 _OF_ONE_STAND = {
+    "tests/contract/test_database_of_singlestore.py": "singlestore",
     "tests/contract/test_held_between_statements.py": "databricks",
     "tests/contract/test_killed_between_statements.py": "databricks",
     "tests/contract/test_late_loads.py": "databricks",
     "tests/contract/test_scripts.py": "bigquery",
+    "tests/contract/test_values_of_singlestore.py": "singlestore",
     "tests/faults/test_aborted.py": "snowflake",
+    "tests/faults/test_singlestore.py": "singlestore",
 }
 
 
