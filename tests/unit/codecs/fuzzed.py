@@ -42,7 +42,8 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Annotation, Column, ColumnType
 
 OURS = (WhimbrelError, rowpackets.Damaged)
-WITHOUT_BYTES = {"changes", "compaction", "ordering", "jsonnumbers"}  # they take what our own readers hand them
+# They take what our own readers hand them.
+WITHOUT_BYTES = {"changes", "compaction", "ordering", "jsonnumbers", "tablines"}
 _TABLE = TableName("s", "t")
 
 
