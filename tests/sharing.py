@@ -48,6 +48,7 @@ LONG_FIRST = (
     "tests/unit/workflows",
     "tests/faults",
     "tests/suite",
+    "tests/unit/validation",
     "tests/api",
 )
 
