@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -12,7 +15,7 @@ import pyarrow as pa
 
 from whimbrel.connectors.protocols import Comparison, Scope
 from whimbrel.connectors.registry import engine
-from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed, WhimbrelError
+from whimbrel.errors import ConnectionRefused, ValidateFailed, WhimbrelError
 from whimbrel.model.job import Endpoint, Job, Role
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import Columns, normal_form, ordered, without_floats
@@ -22,6 +25,9 @@ from whimbrel.pipeline.segments_diff import Point, Side
 from whimbrel.pipeline.settling import Key, Rows, key_batches, seen_rows
 
 POLL_SECONDS: Final = 0.2
+CANCEL_SECONDS: Final = 60.0  # for both sides to end what they were asked, once it is not wanted any more
+_AGAIN_SECONDS: Final = 1.0  # a cancel that comes between two statements ends neither
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -196,7 +202,8 @@ def row_keys(rows: pa.Table, width: int) -> list[Key]:
 
 @dataclass
 class Lines:
-    """A connection to each side, asked at the same time; whoever waits sees a cancel within ``POLL_SECONDS``."""
+    """A connection to each side, asked at the same time; whoever waits sees a cancel within ``POLL_SECONDS``, and
+    leaves within ``CANCEL_SECONDS`` of it."""
 
     source: Comparison
     target: Comparison
@@ -204,16 +211,38 @@ class Lines:
     sign: Callable[[], None]  # called with each answer
     threads: ThreadPoolExecutor
 
+    silent: bool = False  # a side did not end what it was asked; whoever waits for it is left behind
+
     def wait(self, *asked: Future[Any]) -> None:
+        """Until all have their answer. What ``check`` raises ends them on both sides first, whatever these do."""
         try:
             while wait(asked, POLL_SECONDS).not_done:
                 self.check()
             self.sign()
-        except Interrupted:
-            self.source.cancel()
-            self.target.cancel()
-            wait(asked)
+        except Exception:
+            self._end(asked)
             raise
+
+    def _end(self, asked: Sequence[Future[Any]]) -> None:
+        until = time.monotonic() + CANCEL_SECONDS
+        for side in (self.source, self.target):  # each by itself: one that hangs keeps nobody from the other
+            threading.Thread(target=_cancel, args=(side, asked, until), name="cancel", daemon=True).start()
+        self.silent = bool(wait(asked, CANCEL_SECONDS).not_done)
+        if self.silent:
+            _log.warning("a database did not end a comparison within %g s of a cancel", CANCEL_SECONDS)
+
+
+def _cancel(side: Comparison, asked: Sequence[Future[Any]], until: float) -> None:
+    """Again and again, as a cancel may fail, and those who ask may be between two statements."""
+    while time.monotonic() < until:
+        try:
+            side.cancel()
+        except WhimbrelError as e:
+            _log.warning("a comparison could not be cancelled: %s", e.message)
+        except Exception as e:  # of a driver whose session is being closed meanwhile
+            _log.warning("a comparison could not be cancelled: %s", type(e).__name__)
+        if not wait(asked, _AGAIN_SECONDS).not_done:
+            return
 
 
 @contextmanager
@@ -224,8 +253,9 @@ def open_lines(job: Job, check: Callable[[], None], sign: Callable[[], None]) ->
         for endpoint, role in sides:
             comparison = engine(endpoint.type).open_comparison(endpoint, job.operation, role)
             opened.append(stack.enter_context(closing(comparison)))
-        threads = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="compare"))
-        yield Lines(opened[0], opened[1], check, sign, threads)
+        lines = Lines(opened[0], opened[1], check, sign, ThreadPoolExecutor(2, thread_name_prefix="compare"))
+        stack.callback(lambda: lines.threads.shutdown(wait=not lines.silent, cancel_futures=True))
+        yield lines
 
 
 @dataclass(frozen=True)
