@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import pyarrow as pa
 
+from whimbrel.model.default import Default
+from whimbrel.model.expression import Expression
 from whimbrel.model.names import TableName
 
 
@@ -65,14 +67,14 @@ class Identity:
 
 @dataclass(frozen=True)
 class Column:
-    """``default`` is SQL in the source's dialect; ``generated`` the expression of a computed column, never loaded."""
+    """``generated`` is what a computed column is made of; it is never loaded."""
 
     name: str
     type: ColumnType
     nullable: bool = True
-    default: str | None = None
+    default: Default | None = None
     identity: Identity | None = None
-    generated: str | None = None
+    generated: Expression | None = None
     generated_stored: bool = True
     comment: str | None = None
 
@@ -109,10 +111,10 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """``expression`` is SQL in the source's dialect."""
+    """What must not be false of a row."""
 
     name: str
-    expression: str
+    expression: Expression
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,10 @@ class Table:
     @property
     def fingerprint(self) -> str:
         """A hash of name, columns and key: equal as long as staged rows and plans still fit the table."""
-        shape = [(c.name, str(c.type.arrow), c.type.native, c.nullable, c.generated) for c in self.columns]
+        shape = [
+            (c.name, str(c.type.arrow), c.type.native, c.nullable, c.generated and c.generated.text)
+            for c in self.columns
+        ]
         return hashlib.sha256(repr((str(self.name), shape, self.primary_key)).encode()).hexdigest()[:16]
 
     def on_target(self, name: TableName) -> Table:

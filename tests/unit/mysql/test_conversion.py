@@ -12,12 +12,13 @@ from tests.conftest import running_server
 from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
-from whimbrel.connectors.mysql import expressions
+from whimbrel.connectors.mysql import target_expressions as here
 from whimbrel.connectors.mysql.connection import Session, connect
 from whimbrel.connectors.mysql.conversion import convert
 from whimbrel.connectors.mysql.dialect import Dialect
 from whimbrel.connectors.mysql.schema import reflect, resolve
 from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.postgres import source_expressions as there
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import IdentifierRefused, TypeRefused
 from whimbrel.model.job import Endpoint, Job
@@ -292,33 +293,45 @@ def test_predicates(text: str, expected: str | None) -> None:
     types |= {"price": ColumnType(pa.string(), "numeric", Annotation.NUMERIC), "born": day, "died": day, "d": day}
     types |= {"span": ColumnType(pa.string(), "interval", Annotation.INTERVAL)}
     types |= {"tags": ColumnType(pa.list_(pa.string()), "text[]", Annotation.ARRAY)}
-    assert expressions.predicate(text, types) == expected
+    assert here.expression(there.expression(text, types).tree, types) == expected
+
+
+TEXT, DOCUMENT = ColumnType(pa.string(), "text"), ColumnType(pa.string(), "jsonb", Annotation.JSON)
+ARRAY = ColumnType(pa.list_(pa.string()), "text[]", Annotation.ARRAY)
+INTEGER, DAY = ColumnType(pa.int32(), "integer"), ColumnType(pa.date32(), "date")
+PLAIN, INSTANT = ColumnType(pa.timestamp("us"), "timestamp"), ColumnType(pa.timestamp("us", "UTC"), "timestamptz")
 
 
 @pytest.mark.parametrize(
-    ("text", "native", "expected"),
+    ("text", "column", "native", "expected"),
     [
-        ("'x'::character varying", "varchar(9)", "'x'"),
-        ("'a''b\\'::text", "longtext", "('a''b\\\\')"),
-        ("(-1)", "int", "-1"),
-        ("now()", "datetime(6)", "CURRENT_TIMESTAMP(6)"),
-        ("'{}'::jsonb", "json", "('{}')"),
-        ("'{}'::text[]", "json", "('[]')"),
-        ("'{a}'::text[]", "json", None),
-        ("B'101'::\"bit\"", "bit(3)", "b'101'"),
-        ("'\\x00ff'::bytea", "longblob", "(0x00ff)"),
-        ("nextval('x')", "int", None),
-        ("'infinity'::timestamp", "datetime(6)", None),
-        ("'20000-01-01'::date", "date", None),
-        ("'2000-01-01 00:00:00'::timestamp without time zone", "datetime(6)", "'2000-01-01 00:00:00'"),
-        ("'NaN'::numeric", "decimal(65,30)", None),
-        ("'-1'::integer", "int", "'-1'"),
-        ("NULL::character varying", "varchar(1)", "NULL"),
-        ("upper('x')", "varchar(1)", None),
+        ("'x'::character varying", TEXT, "varchar(9)", "'x'"),
+        ("'a''b\\'::text", TEXT, "longtext", "('a''b\\\\')"),
+        ("(-1)", INTEGER, "int", "-1"),
+        ("now()", PLAIN, "datetime(6)", "CURRENT_TIMESTAMP(6)"),
+        ("'{}'::jsonb", DOCUMENT, "json", "('{}')"),
+        ("'{}'::documents", DOCUMENT, "json", "('{}')"),  # a domain
+        ("'{}'::text[]", ARRAY, "json", "('[]')"),
+        ("'{a}'::text[]", ARRAY, "json", None),
+        ("B'101'::\"bit\"", ColumnType(pa.string(), "bit(3)", Annotation.BIT, 3), "bit(3)", "b'101'"),
+        ("'\\x00ff'::bytea", ColumnType(pa.binary(), "bytea"), "longblob", "(0x00ff)"),
+        ("'\\x'::bytea", ColumnType(pa.binary(), "bytea"), "longblob", "('')"),
+        ("nextval('x')", INTEGER, "int", None),
+        ("'infinity'::timestamp", PLAIN, "datetime(6)", None),
+        ("'20000-01-01'::date", DAY, "date", None),
+        ("'2000-01-01 00:00:00'::timestamp without time zone", PLAIN, "datetime(6)", "'2000-01-01 00:00:00'"),
+        ("'NaN'::numeric", ColumnType(pa.string(), "numeric", Annotation.NUMERIC), "decimal(65,30)", None),
+        ("'-1'::integer", INTEGER, "int", "'-1'"),
+        ("NULL::character varying", TEXT, "varchar(1)", "NULL"),
+        ("NULLIF('a'::text, 'b'::text)", TEXT, "varchar(1)", None),
+        ("'t'::boolean", ColumnType(pa.bool_(), "boolean"), "tinyint(1)", "1"),
+        ("CURRENT_DATE", DAY, "date", "(CURRENT_DATE)"),
+        ("upper('x')", TEXT, "varchar(1)", None),
+        ("CURRENT_USER", TEXT, "varchar(1)", None),
     ],
 )
-def test_defaults(text: str, native: str, expected: str | None) -> None:
-    assert expressions.default(text, native) == expected
+def test_defaults(text: str, column: ColumnType, native: str, expected: str | None) -> None:
+    assert here.default(there.default(text, column).value, native) == expected
 
 
 @pytest.mark.parametrize(
@@ -337,8 +350,8 @@ def test_defaults(text: str, native: str, expected: str | None) -> None:
     ],
 )
 def test_the_time_of_day_as_a_default(text: str, instant: str | None, plain: str | None) -> None:
-    assert expressions.default(text, "datetime(6)", instant=True) == instant
-    assert expressions.default(text, "datetime(6)") == plain
+    assert here.default(there.default(text, INSTANT).value, "datetime(6)", instant=True) == instant
+    assert here.default(there.default(text, PLAIN).value, "datetime(6)") == plain
 
 
 def test_instants_made_by_the_target_are_utc_in_every_session(server: MySQL, target: MySQLTarget) -> None:
@@ -347,7 +360,7 @@ def test_instants_made_by_the_target_are_utc_in_every_session(server: MySQL, tar
     plain = column("p", pa.timestamp("us"), "timestamp", length=0)
     columns = (
         replace(column("id", pa.int32()), nullable=False),
-        *(replace(c, default="now()") for c in (*instants, plain)),
+        *(replace(c, default=there.default("now()", c.type)) for c in (*instants, plain)),
     )
     made = table(*columns, primary_key=("id",))
     rendered = target.render([made], {made.name.schema: DATABASE}, "postgres")

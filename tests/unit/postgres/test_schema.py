@@ -21,6 +21,7 @@ from whimbrel.connectors.postgres.target import PostgresTarget
 from whimbrel.connectors.protocols import Source, Target
 from whimbrel.model.chunk import Format
 from whimbrel.model.difference import Kind
+from whimbrel.model.expression import Expression
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, ColumnType, Table
@@ -154,7 +155,9 @@ def test_virtual_columns(server: Postgres) -> None:
 
 
 def test_a_virtual_column_is_stored_where_there_are_none(server: Postgres) -> None:
-    virtual = Column("b", ColumnType(pa.int32(), "integer"), generated="a + 1", generated_stored=False)
+    virtual = Column(
+        "b", ColumnType(pa.int32(), "integer"), generated=Expression("a + 1", "postgres"), generated_stored=False
+    )
     table = Table(TableName("public", "t"), (Column("a", ColumnType(pa.int32(), "integer")), virtual))
     name = database(server)
     notes = apply(target_of(server, name), [table], {}, "postgres")

@@ -11,12 +11,17 @@ import pytest
 from tests.servers.postgres import Postgres
 from tests.unit.postgres.test_schema import apply, database, target_of
 from whimbrel import errors
+from whimbrel.connectors.mysql import source_expressions as there
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Identity, Index, Table
 
 
 def column(name: str, arrow: pa.DataType, native: str = "", **more: Any) -> Column:
     kept = {k: more.pop(k) for k in ("annotation", "length", "labels", "collation") if k in more}
+    if "default" in more:
+        more["default"] = there.default(more["default"])
+    if "generated" in more:
+        more["generated"] = there.expression(more["generated"])
     return Column(name, ColumnType(arrow, native, **kept), **more)
 
 
@@ -72,10 +77,10 @@ def mysql_table() -> Table:
         ),
         foreign_keys=(ForeignKey("fk", ("big",), TableName("elsewhere", "t"), ("id",)),),
         checks=(
-            Check("c1", "`tiny` > -5 and `name` <> ''"),
-            Check("c2", "json_valid(`doc`)"),
-            Check("c3", "`name` > 1"),
-            Check("c4", "`code` in ('A')"),
+            Check("c1", there.expression("`tiny` > -5 and `name` <> ''")),
+            Check("c2", there.expression("json_valid(`doc`)")),
+            Check("c3", there.expression("`name` > 1")),
+            Check("c4", there.expression("`code` in ('A')")),
         ),
         options={"collation": "utf8mb4_general_ci", "on_update.seen": "now()"},
     )

@@ -10,7 +10,9 @@ from whimbrel.connectors.snowflake.types import TYPES
 from whimbrel.connectors.sql.definitions import convert
 from whimbrel.connectors.sql.differences import differences
 from whimbrel.errors import IdentifierRefused, TypeRefused
+from whimbrel.model.default import Default
 from whimbrel.model.difference import Kind
+from whimbrel.model.expression import Expression
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Identity, Index, Table
 
@@ -66,13 +68,13 @@ def test_all_that_is_left_out_is_told() -> None:
         NAME,
         (
             Column("id", whole, nullable=False, identity=Identity()),
-            Column("n", whole, default="7"),
-            Column("twice", whole, generated="n * 2"),
+            Column("n", whole, default=Default("7", "postgres")),
+            Column("twice", whole, generated=Expression("n * 2", "postgres")),
         ),
         primary_key=("id",),
         indexes=(Index("by_n", ("n",)),),
         foreign_keys=(ForeignKey("up", ("n",), TableName("shop", "away"), ("id",)),),
-        checks=(Check("positive", "n > 0"),),
+        checks=(Check("positive", Expression("n > 0", "postgres")),),
         lost=("partitions are not kept",),
     )
     notes = "\n".join(convert(DIALECT, [table], {}).notes)

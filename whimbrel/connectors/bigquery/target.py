@@ -28,6 +28,7 @@ from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import Stage
 from whimbrel.connectors.sql.target import SqlTarget
 from whimbrel.errors import IdentifierRefused, InternalError, TargetInterrupted
+from whimbrel.model.default import Default
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -156,4 +157,9 @@ def _columns(fields: Sequence[Any]) -> Iterator[Column]:
         if collation := field.to_api_repr().get("collation"):  # which makes one key of 'A' and 'a'
             native = f"{native} COLLATE {collation}"
         default = field.default_value_expression
-        yield Column(field.name, types.read(native), nullable=field.mode != "REQUIRED", default=default)
+        yield Column(
+            field.name,
+            types.read(native),
+            nullable=field.mode != "REQUIRED",
+            default=Default.shown(default, "bigquery"),
+        )

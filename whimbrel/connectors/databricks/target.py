@@ -13,6 +13,7 @@ from whimbrel.connectors.sql.per_table import ReadableStage
 from whimbrel.connectors.sql.per_table_state import TABLES
 from whimbrel.connectors.sql.per_table_target import PerTableTarget
 from whimbrel.connectors.sql.session import Session
+from whimbrel.model.default import Default
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -58,4 +59,9 @@ class DatabricksTarget(PerTableTarget):
 
 def _column(row: Sequence[Any]) -> Column:
     _, _, name, type, nullable, default = row
-    return Column(str(name), DIALECT.types.read(str(type).upper()), nullable=nullable == "YES", default=default)
+    return Column(
+        str(name),
+        DIALECT.types.read(str(type).upper()),
+        nullable=nullable == "YES",
+        default=Default.shown(default, "databricks"),
+    )

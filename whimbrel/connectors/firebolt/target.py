@@ -20,6 +20,7 @@ from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.target import SqlTarget
 from whimbrel.errors import SchemaFailed, TargetInterrupted, WhimbrelError
+from whimbrel.model.default import Default
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -124,4 +125,6 @@ def _column(row: Sequence[Any]) -> Column:
     _, _, name, native, precision, scale, nullable, default = row
     if native.upper() in ("NUMERIC", "DECIMAL") and precision is not None:
         native = f"{native}({precision},{scale or 0})"
-    return Column(name, DIALECT.types.read(native.upper()), nullable == "YES", default=default)
+    return Column(
+        name, DIALECT.types.read(native.upper()), nullable == "YES", default=Default.shown(default, "firebolt")
+    )

@@ -12,21 +12,23 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from whimbrel.connectors.mysql import expressions
+from whimbrel.connectors.mysql import target_expressions as expressions
 from whimbrel.connectors.mysql.capabilities import CAPABILITIES
 from whimbrel.connectors.mysql.dialect import Dialect
 from whimbrel.connectors.mysql.keys import KeyRoom, convert_foreign_keys, convert_indexes
 from whimbrel.connectors.mysql.target_types import Mapped, from_family, from_foreign, key_bytes
 from whimbrel.connectors.mysql.types import INTEGERS, base_of, read_type
 from whimbrel.errors import IdentifierRefused, TypeRefused
+from whimbrel.model.default import Default, NextValue
+from whimbrel.model.expression import Expression
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, Table
 
 FAMILY = ("mysql", "mariadb")
+DIALECT = "mysql"
 ROW_BYTES = 65535
 _GENERATED_NAME = re.compile(r"CONSTRAINT_\d+$|.*_chk_\d+$")
 _BARE_DEFAULT = re.compile(r"('(?:[^'\\]|''|\\.)*'|[-+\d.eE]+|b'[01]*'|0x[0-9a-f]*|null)$", re.I | re.S)
-_NEXTVAL = re.compile(r"\(?nextval\(", re.I)
 _NOW = re.compile(r"(current_timestamp|now)(\(\d*\))?$", re.I)
 
 
@@ -179,34 +181,36 @@ class _TableConversion:
             generated=self._generated(column),
         )
 
-    def _default(self, column: Column, native: str) -> str | None:
+    def _default(self, column: Column, native: str) -> Default | None:
         if column.default is None or column.identity is not None or column.generated is not None:
             return None
-        if self.family and _NEXTVAL.match(column.default):
+        if self.family and isinstance(column.default.value, NextValue):
             self.note(f"default {column.default} is left out: sequences are not moved", column.name)
             return None
         if self.family:
-            return _family_default(column.default, column.type.annotation, native, self.dialect)
+            own = _family_default(column.default.text, column.type.annotation, native, self.dialect)
+            return replace(column.default, text=own)
         arrow = column.type.arrow
         instant = pa.types.is_timestamp(arrow) and arrow.tz is not None
-        found = expressions.default(column.default, native, instant=instant)
+        found = expressions.default(column.default.value, native, instant=instant)
         if found is None:
             self.note(f"default {column.default} is left out", column.name)
-        return None if found == "NULL" else found
+        return None if found in (None, "NULL") else Default(found, DIALECT)
 
-    def _generated(self, column: Column) -> str | None:
-        if self.family and column.generated in ("ROW START", "ROW END"):
+    def _generated(self, column: Column) -> Expression | None:
+        if self.family and column.generated and column.generated.text in ("ROW START", "ROW END"):
             self.refused.append(f"{self.source.name}.{column.name} generated as {column.generated}")
         if column.generated is None or self.family:
             return column.generated
-        found = expressions.predicate(column.generated, self._types)
+        found = expressions.expression(column.generated.tree, self._types)
         if found is None:
             self.refused.append(f"{self.source.name}.{column.name} computed as {column.generated}")
-        return found
+            return column.generated
+        return Expression(found, DIALECT)
 
     def _checks(self) -> Iterator[Check]:
         for check in self.source.checks:
-            expression: str | None = check.expression
+            expression: str | None = check.expression.text
             name = (
                 ""
                 if self.family and _GENERATED_NAME.match(check.name)
@@ -215,13 +219,13 @@ class _TableConversion:
             if self.family and any(c.name == check.name for c in self.source.columns):
                 name = ""  # MariaDB names a column's own check after the column; MySQL wants it unique in the schema
             if not self.family:
-                expression = expressions.predicate(check.expression, self._types)
+                expression = expressions.expression(check.expression.tree, self._types)
                 name = f"{self.name.table}_{check.name}"
                 name = name if CAPABILITIES.fits(name) else ""
             if expression is None:
                 self.note(f"check {check.name} is left out: {check.expression}")
             else:
-                yield Check(name, expression)
+                yield Check(name, Expression(expression, DIALECT))
         for option, expression in self.source.options.items():
             kind, _, name = option.partition(".")
             if kind != "unenforced" or not self.family:
@@ -230,7 +234,7 @@ class _TableConversion:
                 self.note(f"check {name} is left out: it is not enforced on the source")
             else:
                 self.options[f"unenforced.{expression}"] = "yes"
-                yield Check("" if _GENERATED_NAME.match(name) else name, expression)
+                yield Check("" if _GENERATED_NAME.match(name) else name, Expression(expression, DIALECT))
 
     def _one_identity(self, table: Table) -> Table:
         """Only one integer column may be numbered by the server."""

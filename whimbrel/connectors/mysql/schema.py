@@ -9,6 +9,7 @@ from typing import Any
 
 import pymysql
 
+from whimbrel.connectors.mysql import source_expressions as expressions
 from whimbrel.connectors.mysql.connection import Session, qualified, query, quote_identifier, quote_literal
 from whimbrel.connectors.mysql.definition_columns import ColumnDefinition
 from whimbrel.connectors.mysql.definitions import (
@@ -206,6 +207,7 @@ class _Facts:
             json=column.check is not None and _JSON_CHECK.fullmatch(column.check) is not None,
             srid=column.srid or self._srid(table, column.name) or None,
         )
+        default = self._default(table, column, collation or table_collation)
         identity = None
         if column.numbered:
             known = self.tables.get(table, {}).get("AUTO_INCREMENT") or self.found[table].next_number
@@ -214,9 +216,9 @@ class _Facts:
             name=column.name,
             type=type_,
             nullable=column.nullable and column.generated not in ("ROW START", "ROW END"),
-            default=self._default(table, column, collation or table_collation),
+            default=None if default is None else expressions.default(default),
             identity=identity,
-            generated=column.generated,
+            generated=None if column.generated is None else expressions.expression(column.generated),
             generated_stored=column.stored or column.generated is None,
             comment=column.comment,
         )
@@ -288,10 +290,10 @@ def _checks(found: Definition) -> Iterator[Check]:
     """The table's own, and its columns', which MariaDB names after the column; its JSON is such a check."""
     for column in found.columns:
         if column.check is not None and not _JSON_CHECK.fullmatch(column.check):
-            yield Check(column.name, column.check)
+            yield Check(column.name, expressions.expression(column.check))
     for period, (start, end) in found.periods.items():
-        yield Check(period, f"{quote_identifier(start)} < {quote_identifier(end)}")
-    yield from (Check(check.name, check.expression) for check in found.checks if check.enforced)
+        yield Check(period, expressions.expression(f"{quote_identifier(start)} < {quote_identifier(end)}"))
+    yield from (Check(check.name, expressions.expression(check.expression)) for check in found.checks if check.enforced)
 
 
 def _plain_parts(part: Part, table: Definition) -> tuple[Part, ...]:

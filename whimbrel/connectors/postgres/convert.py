@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import pyarrow as pa
 
-from whimbrel.connectors.postgres import foreign, sequences, usertypes
+from whimbrel.connectors.postgres import sequences, usertypes
+from whimbrel.connectors.postgres import target_expressions as expressions
 from whimbrel.connectors.postgres.connection import identifier, literal
 from whimbrel.connectors.postgres.names import SchemaNames, fitting, require_names
 from whimbrel.connectors.postgres.sequences import SequenceUse
 from whimbrel.connectors.postgres.types import from_foreign
 from whimbrel.connectors.postgres.usertypes import UserType
 from whimbrel.errors import TypeRefused
+from whimbrel.model.default import Default
+from whimbrel.model.expression import Expression, Null
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Index, Table
 
+DIALECT: Final = "postgres"
 _OBJECT_NUMBERS = frozenset(
     f"reg{kind}"
     for kind in (
@@ -53,7 +58,7 @@ def convert(tables: Sequence[Table], schemas: Mapping[str, str], source_type: st
         converted = [_from_postgres(s, t, schemas, findings) for s, t in zip(tables, targets, strict=True)]
     else:
         names = SchemaNames(targets)
-        converted = [_from_foreign(t, source_type, names, findings) for t in targets]
+        converted = [_from_foreign(t, names, findings) for t in targets]
     if findings.refused:
         raise TypeRefused("; ".join(findings.refused[:20]), columns=findings.refused[:100])
     migrated = {t.name for t in tables}
@@ -102,7 +107,7 @@ def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], fin
             c,
             type=replace(c.type, native=native),
             default=_postgres_default(c, uses.get(c.name), own),
-            generated=c.generated and own(c.generated),
+            generated=c.generated and replace(c.generated, text=own(c.generated.text)),
             identity=c.identity and replace(c.identity, sequence=uses[c.name].qualified),
         )
 
@@ -117,7 +122,7 @@ def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], fin
         target,
         columns=tuple(column(c) for c in source.columns),
         indexes=tuple(replace(i, expression=i.expression and own(i.expression)) for i in source.indexes),
-        checks=tuple(replace(c, expression=own(c.expression)) for c in source.checks),
+        checks=tuple(replace(c, expression=replace(c.expression, text=own(c.expression.text))) for c in source.checks),
         options=options,
     )
 
@@ -130,19 +135,19 @@ def _parts(table: Table, types: Sequence[UserType]) -> Iterator[tuple[str, str]]
         yield from ((f"{t.spelling}.{name}", native) for name, native in t.attributes)
 
 
-def _postgres_default(column: Column, use: SequenceUse | None, own: Callable[[str], str]) -> str | None:
+def _postgres_default(column: Column, use: SequenceUse | None, own: Callable[[str], str]) -> Default | None:
     if use is not None and not use.identity:
-        return sequences.default(use, column.default)
-    return column.default and own(column.default)
+        return Default(sequences.default(use, column.default.text if column.default else None), DIALECT)
+    return column.default and replace(column.default, text=own(column.default.text))
 
 
 # --- other engines --------------------------------------------------------------------------------------------------
 
 
-def _from_foreign(table: Table, source_type: str, names: SchemaNames, findings: _Findings) -> Table:
-    columns = tuple(_foreign_column(table, c, source_type, findings) for c in table.columns)
+def _from_foreign(table: Table, names: SchemaNames, findings: _Findings) -> Table:
+    columns = tuple(_foreign_column(table, c, findings) for c in table.columns)
     types = {c.name: c.type for c in columns if not _folds_case(table, c.name)}
-    columns = tuple(_foreign_generated(table, c, types, source_type, findings) for c in columns)
+    columns = tuple(_foreign_generated(table, c, types, findings) for c in columns)
     columns, uses = _number_wide_identities(table, columns, names)
     _note_behaviour(table, findings)
     return replace(
@@ -150,12 +155,12 @@ def _from_foreign(table: Table, source_type: str, names: SchemaNames, findings: 
         columns=columns,
         primary_key_name=names.take(table.name.schema, table.name.table, "pkey") if table.primary_key else None,
         indexes=tuple(_foreign_indexes(table, names, findings)),
-        checks=tuple(_foreign_checks(table, types, source_type, findings)),
+        checks=tuple(_foreign_checks(table, types, findings)),
         options={"sequences": sequences.to_option(uses)} if uses else {},
     )
 
 
-def _foreign_column(table: Table, column: Column, source_type: str, findings: _Findings) -> Column:
+def _foreign_column(table: Table, column: Column, findings: _Findings) -> Column:
     where = f"{table.name}.{column.name}"
     mapped = from_foreign(column.type)
     if mapped is None:
@@ -165,23 +170,22 @@ def _foreign_column(table: Table, column: Column, source_type: str, findings: _F
         findings.notes.append(f"{where}: {column.type.native} -> {mapped.type.native}: {mapped.note}")
     default = None
     if column.default is not None and column.identity is None:
-        default = foreign.default(column.default, mapped.type, source_type)
-        if default is None and not foreign.is_null(column.default, source_type):
+        default = expressions.default(column.default.value, mapped.type)
+        if default is None and not isinstance(column.default.value, Null):
             findings.notes.append(f"{where}: default {column.default} left out: it has no certain equal in PostgreSQL")
-    return replace(column, type=mapped.type, default=default)
+    return replace(column, type=mapped.type, default=None if default is None else Default(default, DIALECT))
 
 
-def _foreign_generated(
-    table: Table, column: Column, types: Mapping[str, ColumnType], source_type: str, findings: _Findings
-) -> Column:
+def _foreign_generated(table: Table, column: Column, types: Mapping[str, ColumnType], findings: _Findings) -> Column:
     if column.generated is None:
         return column
-    expression = foreign.computed(column.generated, types, source_type)
-    if expression is None:
+    computed = expressions.computed(column.generated.tree, types)
+    if computed is None:
         findings.refused.append(
             f"{table.name}.{column.name}: generated as {column.generated}, which has no certain equal in PostgreSQL"
         )
-    return replace(column, generated=expression, generated_stored=True)
+        return column
+    return replace(column, generated=Expression(computed, DIALECT), generated_stored=True)
 
 
 def _number_wide_identities(
@@ -198,7 +202,7 @@ def _number_wide_identities(
                 1, 2**63 - 1, 1, False, c.identity.next_value,
             )  # fmt: skip
             uses.append(use)
-            c = replace(c, default=sequences.default(use, None))
+            c = replace(c, default=Default(sequences.default(use, None), DIALECT))
         numbered.append(c)
     return tuple(numbered), uses
 
@@ -242,29 +246,26 @@ def _foreign_indexes(table: Table, names: SchemaNames, findings: _Findings) -> l
     return kept
 
 
-def _foreign_checks(
-    table: Table, types: Mapping[str, ColumnType], source_type: str, findings: _Findings
-) -> list[Check]:
+def _foreign_checks(table: Table, types: Mapping[str, ColumnType], findings: _Findings) -> list[Check]:
     checks = [
-        Check(fitting(f"{table.name.table}_{c.name}_labels"), f"{identifier(c.name)} IN ({_labels(c.type)})")
+        _check(f"{table.name.table}_{c.name}_labels", f"{identifier(c.name)} IN ({_labels(c.type)})")
         for c in table.columns
         if c.type.annotation is Annotation.ENUM
     ]
     for check in table.checks:
-        expression = foreign.expression(check.expression, types, source_type)
+        expression = expressions.expression(check.expression.tree, types)
         if expression is not None:
-            checks.append(Check(fitting(check.name), expression))
-        elif not _only_says_json(check.expression):
+            checks.append(_check(check.name, expression))
+        elif not expressions.only_says_json(check.expression.tree, types):
             findings.notes.append(
                 f"{table.name}: check {check.name} ({check.expression}) left out: it has no certain equal in PostgreSQL"
             )
     return checks
 
 
+def _check(name: str, sql: str) -> Check:
+    return Check(fitting(name), Expression(sql, DIALECT))
+
+
 def _labels(type: ColumnType) -> str:
     return ", ".join(literal(label).strip() for label in type.labels)
-
-
-def _only_says_json(expression: str) -> bool:
-    """MariaDB's own check on its JSON columns; jsonb needs none."""
-    return expression.strip().lower().startswith("json_valid(")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from whimbrel.connectors.postgres import sequences, usertypes
+from whimbrel.connectors.postgres import source_expressions as expressions
 from whimbrel.connectors.postgres.reflection import (
     COLUMNS,
     CONSTRAINTS,
@@ -27,7 +28,7 @@ from whimbrel.connectors.postgres.types import CatalogType, column_type
 from whimbrel.connectors.postgres.usertypes import UserType
 from whimbrel.errors import SourcePermissionDenied, TableMissing
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Check, Column, ForeignKey, Index, Table
+from whimbrel.model.table import Check, Column, ColumnType, ForeignKey, Index, Table
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 _ENDLESS_INTERVALS_SINCE = 170000
@@ -107,15 +108,20 @@ class _Catalog:
 
     def table(self, oid: int, name: TableName) -> Table:
         constraints = self.constraints[oid]
+        types = {c["name"]: self.column_type(c) for c in self.columns[oid]}
         primary = next((c for c in constraints if c["kind"] == "p"), None)
         return Table(
             name=name,
-            columns=tuple(self.column(oid, c) for c in self.columns[oid]),
+            columns=tuple(self.column(oid, c, types) for c in self.columns[oid]),
             primary_key=tuple(primary["columns"]) if primary else (),
             primary_key_name=primary["name"] if primary else None,
             indexes=tuple(self.table_indexes(oid)),
             foreign_keys=tuple(_foreign_key(c) for c in constraints if c["kind"] == "f"),
-            checks=tuple(Check(c["name"], c["expression"]) for c in constraints if c["kind"] == "c"),
+            checks=tuple(
+                Check(c["name"], expressions.expression(c["expression"], types))
+                for c in constraints
+                if c["kind"] == "c"
+            ),
             rows=self.sizes[oid]["rows"],
             bytes=self.sizes[oid]["bytes"],
             comment=self.sizes[oid]["comment"],
@@ -123,8 +129,10 @@ class _Catalog:
             options=self.options(oid),
         )
 
-    def column(self, oid: int, row: Row) -> Column:
-        generated = row["expression"] if row["generated"] else None
+    def column_type(self, row: Row) -> ColumnType:
+        return column_type(self.catalog_type(row["type"], row["typmod"], row["native"]), row["collation"])
+
+    def column(self, oid: int, row: Row, types: Mapping[str, ColumnType]) -> Column:
         default = None if row["generated"] else row["expression"]
         use = self.sequences[oid].get(row["name"])
         identity = None
@@ -132,11 +140,11 @@ class _Catalog:
             identity, default = sequences.identity_of(use, row["identity"] == "a"), None
         return Column(
             name=row["name"],
-            type=column_type(self.catalog_type(row["type"], row["typmod"], row["native"]), row["collation"]),
+            type=types[row["name"]],
             nullable=not row["not_null"],
-            default=default,
+            default=None if default is None else expressions.default(default, types[row["name"]]),
             identity=identity,
-            generated=generated,
+            generated=expressions.expression(row["expression"], types) if row["generated"] else None,
             generated_stored=row["generated"] != "v",
             comment=row["comment"],
         )

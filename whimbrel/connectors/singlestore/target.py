@@ -20,6 +20,8 @@ from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import Stage
 from whimbrel.connectors.sql.target import SqlTarget
 from whimbrel.errors import IdentifierRefused, TableMissing, TargetInterrupted, ValueRefused, WhimbrelError
+from whimbrel.model.default import Default
+from whimbrel.model.expression import Expression
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -206,13 +208,13 @@ def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, An
 
 def _column(row: Sequence[Any]) -> Column:
     _, _, name, declared, nullable, default, extra = row
-    computed = "computed" if "computed" in str(extra).lower() or "generated" in str(extra).lower() else None
+    computed = "computed" in str(extra).lower() or "generated" in str(extra).lower()
     return Column(
         str(name),
         DIALECT.types.read(_native(str(declared))),
         nullable=str(nullable) == "YES",
-        default=None if default is None else str(default),
-        generated=computed,
+        default=Default.shown(default, "singlestore"),
+        generated=Expression("computed", "singlestore") if computed else None,
     )
 
 

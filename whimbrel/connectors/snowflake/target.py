@@ -15,6 +15,7 @@ from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import Stage
 from whimbrel.connectors.sql.target import SqlTarget
 from whimbrel.errors import TargetInterrupted
+from whimbrel.model.default import Default
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
@@ -85,4 +86,6 @@ def _column(row: Sequence[Any]) -> Column:
         base = f"{base}({int(precision)},{int(scale or 0)})"
     elif digits is not None and base.startswith("TIME"):
         base = f"{base}({int(digits)})"
-    return Column(str(name), DIALECT.types.read(base), nullable=nullable == "YES", default=default)
+    return Column(
+        str(name), DIALECT.types.read(base), nullable=nullable == "YES", default=Default.shown(default, "snowflake")
+    )
