@@ -12,7 +12,8 @@ from activities.messages import CopyData, DataCopied, DataState, Step
 from activities.step import run_step
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
-from whimbrel.pipeline import cleanup, data, packet
+from whimbrel.pipeline import cleanup, packet
+from whimbrel.pipeline.load import data
 
 
 @activity.defn(no_thread_cancel_exception=True)

@@ -16,7 +16,7 @@ from activities.messages import Outcome, Recorded
 from activities.recorded import require_workflow
 from whimbrel.catalog.records import Status
 from whimbrel.errors import CatalogDiffers, CatalogUnreachable, InvalidRequest, OperationNotFound
-from whimbrel.pipeline.patience import patiently
+from whimbrel.pipeline.load.patience import patiently
 
 logger = logging.getLogger(__name__)
 

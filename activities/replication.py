@@ -8,7 +8,7 @@ from activities.control import OperationControl
 from activities.messages import Replicate
 from activities.step import run_step
 from whimbrel.model.job import Job
-from whimbrel.pipeline import replication
+from whimbrel.pipeline.changes import replication
 
 
 @activity.defn(no_thread_cancel_exception=True)

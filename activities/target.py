@@ -12,7 +12,9 @@ from activities.step import run_step
 from whimbrel.catalog.records import Mode, OperationRecord, Status
 from whimbrel.errors import InvalidRequest
 from whimbrel.model.job import Job
-from whimbrel.pipeline import repair, reset, validation
+from whimbrel.pipeline import reset
+from whimbrel.pipeline.validation import repair
+from whimbrel.pipeline.validation import tables as validation
 
 
 @activity.defn(no_thread_cancel_exception=True)

@@ -18,7 +18,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig, WorkerDeploymentVe
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.idle import most_held
-from whimbrel.pipeline.budget import BUDGET
+from whimbrel.pipeline.load.budget import BUDGET
 from worker.attributes import register_search_attributes
 from worker.details import CurrentDetails
 from worker.guard import CleaningGuard

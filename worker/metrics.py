@@ -7,7 +7,7 @@ import asyncio
 from temporalio.runtime import LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 
 from whimbrel.errors import InvalidRequest
-from whimbrel.pipeline.budget import BUDGET
+from whimbrel.pipeline.load.budget import BUDGET
 from worker.settings import METRICS, Settings
 
 EVERY_SECONDS = 1.0

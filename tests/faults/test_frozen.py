@@ -18,13 +18,13 @@ from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.suite.running import Watch, replicating, settled
 from tests.suite.world import World
-from whimbrel.connectors.mysql.target import MySQLTarget
-from whimbrel.connectors.postgres.target import PostgresTarget
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
+from whimbrel.connectors.postgres.target.writing import PostgresTarget
 from whimbrel.errors import HostUnreachable, SourceInterrupted, TargetInterrupted, WhimbrelError
 from whimbrel.model.table import Table
 from whimbrel.pipeline import stalls
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 

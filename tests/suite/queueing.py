@@ -14,7 +14,7 @@ from tests.suite.world import World
 from whimbrel.connectors.registry import engine
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
-from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.changes.replication import replicate
 
 
 @dataclass(frozen=True)

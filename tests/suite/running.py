@@ -11,7 +11,7 @@ from tests.servers.process import wait_until
 from tests.suite.world import World
 from whimbrel.errors import Interrupted, WhimbrelError
 from whimbrel.model.progress import ChangeProgress, Earlier, TableChangeTotals, TableProgress
-from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.changes.replication import replicate
 
 _following: list[World] = []  # the worlds whose changes are followed now
 

@@ -12,15 +12,15 @@ import pytest
 from tests.engines import SCHEMA
 from tests.suite.running import Running, Watch
 from tests.suite.world import World
-from whimbrel.connectors.mysql import suspects
+from whimbrel.connectors.mysql.checks import suspects
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import TypeRefused
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.fitting import check_fit
-from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 POSTGRES, MYSQL, MARIADB = "postgres15", "mysql", "mariadb"

@@ -14,12 +14,12 @@ from whimbrel.connectors.postgres.connection import literal
 from whimbrel.errors import LayoutChanged
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
-from whimbrel.pipeline.repair import repair_data
-from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 on_postgres = pytest.mark.parametrize(
     "world",

@@ -26,10 +26,10 @@ from whimbrel.errors import Interrupted
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.progress import TableProgress
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
-from whimbrel.pipeline.replication import replicate
 
 SCHEMA = "half"
 ROWS = {"keyless": 36, "uniq": 30, "keyed": 24}  # read in this order: what cannot be mixed first, then the largest

@@ -11,9 +11,9 @@ from tests.servers.postgres import Postgres
 from tests.suite.running import Running
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
-from whimbrel.pipeline import data
-from whimbrel.pipeline.budget import LaneBudget
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load import data
+from whimbrel.pipeline.load.budget import LaneBudget
+from whimbrel.pipeline.load.data import copy_data
 
 ROWS = 400
 SOURCE, TARGET = "lanes_source", "lanes_target"

@@ -13,7 +13,7 @@ from tests.suite.running import Watch, position_order, replicating, settled
 from tests.suite.world import World
 from whimbrel.errors import PositionLost, TableMissing, TargetInterrupted, TargetNotEmpty
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 

@@ -31,11 +31,11 @@ from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
-from whimbrel.pipeline import lane
 from whimbrel.pipeline import pair as pairs
-from whimbrel.pipeline.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take
+from whimbrel.pipeline.load import lane
+from whimbrel.pipeline.load.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take
+from whimbrel.pipeline.load.staging import Staging
 from whimbrel.pipeline.pair import Pair
-from whimbrel.pipeline.staging import Staging
 
 ROWS = 300
 LOADS = (Format.PARQUET,)

@@ -11,7 +11,7 @@ from tests.servers.process import wait_until
 from tests.suite.running import Running, Watch, replicating
 from tests.suite.world import World
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 PREPARED = "begin; insert into nokey values ({0}, 'prepared'); update twokeys set v = '{0}' where a = {0} - 70;"

@@ -18,9 +18,9 @@ from tests.suite.running import Running, Watch, replicating
 from tests.suite.running import settled as equal
 from tests.suite.world import World
 from whimbrel.errors import TargetInterrupted, TopicMissing
-from whimbrel.pipeline import feeds, replication
+from whimbrel.pipeline.changes import feeds, replication
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 PAIRS = (("postgres15", "mariadb", "kafka"), ("mariadb", "postgres18", "redpanda"))

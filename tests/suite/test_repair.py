@@ -14,13 +14,13 @@ from tests.suite.running import Running, Watch, replicating, settled
 from tests.suite.test_move import prepare
 from tests.suite.test_validate import loaded
 from tests.suite.world import World
-from whimbrel.connectors.mysql.apply import MySQLApplier
-from whimbrel.connectors.postgres.apply import PostgresApplier
-from whimbrel.pipeline import repair
+from whimbrel.connectors.mysql.target.apply import MySQLApplier
+from whimbrel.connectors.postgres.target.apply import PostgresApplier
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
-from whimbrel.pipeline.repair import repair_data
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.load.data import copy_data
+from whimbrel.pipeline.validation import repair
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 SOME = (("postgres18", "mariadb"), ("mariadb", "postgres15"))  # each applier and each way of reading a source
 

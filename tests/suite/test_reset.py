@@ -13,10 +13,10 @@ from tests.suite.test_repair import both_ways
 from tests.suite.world import World
 from whimbrel.errors import ReplicationFailed, ResetFailed, TargetNotEmpty
 from whimbrel.model.names import TableName
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.changes.replication import replicate
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
 from whimbrel.pipeline.pair import open_target
-from whimbrel.pipeline.replication import replicate
 from whimbrel.pipeline.reset import reset_target
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 

@@ -193,7 +193,7 @@ def ends(request: pytest.FixtureRequest, fleet: Fleet, monkeypatch: pytest.Monke
         side_of(running_server(fleet, name), SERVERS[name], f"sequences_{role}", SHOP)
         for name, role in zip(request.param, ("source", "target"), strict=True)
     )
-    monkeypatch.setattr("whimbrel.pipeline.lanes.IN_HAND", 1)  # "after so many chunks" is exact
+    monkeypatch.setattr("whimbrel.pipeline.load.lanes.IN_HAND", 1)  # "after so many chunks" is exact
     for side in (source, target):
         side.drop_leftovers()
     yield source, target

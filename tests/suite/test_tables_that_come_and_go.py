@@ -15,11 +15,11 @@ from tests.suite.world import World
 from whimbrel.errors import PositionForeign, TableNotLoaded, TargetNotEmpty
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
-from whimbrel.pipeline.replication import replicate
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 both_ways = pytest.mark.parametrize("world", first([("postgres18", "mysql")], [("mysql", "postgres18")]), indirect=True)
 

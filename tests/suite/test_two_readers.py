@@ -25,10 +25,10 @@ from tests.suite.world import World
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
-from whimbrel.pipeline.repair import repair_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 BEHIND = 1_000_000  # what is added to the id of a row when it is written again behind the snapshot
 PAIRS = (("postgres15", "postgres18"), ("postgres18", "mysql"), ("mysql", "postgres18"), ("mariadb", "mariadb"))

@@ -17,9 +17,9 @@ from tests.suite.world import World
 from whimbrel.errors import Interrupted, LayoutChanged, SourceInterrupted, TargetNotEmpty, WhimbrelError
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
-from whimbrel.pipeline.replication import replicate
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.schema import apply_schema, extract_schema
 
 TABLES = """

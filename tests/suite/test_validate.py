@@ -7,8 +7,8 @@ from typing import Any
 from tests.suite.running import Watch
 from tests.suite.test_move import prepare
 from tests.suite.world import World
-from whimbrel.pipeline.data import copy_data
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.load.data import copy_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 
 def loaded(world: World) -> None:

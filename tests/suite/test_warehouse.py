@@ -17,12 +17,12 @@ from whimbrel.errors import ReplicaIdentityMissing, ValueRefused
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
 from whimbrel.pipeline.fitting import check_fit
-from whimbrel.pipeline.repair import repair_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.reset import reset_target
 from whimbrel.pipeline.schema import apply_schema, extract_schema
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 FIRST = (
     ("postgres18", "snowflake"),

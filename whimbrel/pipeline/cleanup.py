@@ -10,8 +10,8 @@ from whimbrel.connectors.protocols import Retained
 from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.pipeline.load.staging import Staging
 from whimbrel.pipeline.pair import open_pair, open_source, open_target
-from whimbrel.pipeline.staging import Staging
 
 NUMBERING_SECONDS: Final = 5  # to wait for a locked table: who ends an operation waits for this
 

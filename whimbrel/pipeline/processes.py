@@ -18,7 +18,7 @@ Process = ForkServerProcess | SpawnProcess
 _LONGEST_FOLDER = 60  # the server's socket lies in the folder for temporary files, and its path may have 107 bytes
 
 # What each of them needs; the connectors add what their own need (``Engine.preload``).
-_IMPORTED = ["whimbrel.pipeline.lane", "whimbrel.pipeline.capture"]
+_IMPORTED = ["whimbrel.pipeline.load.lane", "whimbrel.pipeline.changes.capture"]
 
 
 def context() -> ForkServerContext | SpawnContext:

@@ -13,7 +13,7 @@ from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from whimbrel.connectors.mysql import config
 from whimbrel.connectors.mysql.connection import Session, connect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.model.job import Endpoint, Job
 
 

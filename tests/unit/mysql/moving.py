@@ -11,10 +11,10 @@ import pyarrow as pa
 from tests.servers.mysql import MySQL
 from whimbrel.codecs.changes import SegmentBuilder
 from whimbrel.codecs.text import Render, rows_text
-from whimbrel.connectors.mysql import changes, log, schema
-from whimbrel.connectors.mysql.apply import MySQLApplier
 from whimbrel.connectors.mysql.connection import connect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source import changes, log, schema
+from whimbrel.connectors.mysql.target.apply import MySQLApplier
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.model.change import Segment, TableChanges
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName

@@ -11,8 +11,8 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, make, now, reflected
-from whimbrel.connectors.mysql.apply import MySQLApplier
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.target.apply import MySQLApplier
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.errors import LoaderFailed, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE, Segment, TableChanges
 from whimbrel.model.job import Job

@@ -10,8 +10,8 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, rows_of, runs_of, tab_text
-from whimbrel.connectors.mysql import log, snapshot
 from whimbrel.connectors.mysql.connection import connect
+from whimbrel.connectors.mysql.source import log, snapshot
 from whimbrel.errors import (
     InvalidRequest,
     LogFormatRefused,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.servers.mysql import MySQL
-from whimbrel.connectors.mysql import charsets as made
 from whimbrel.connectors.mysql import rowtext
-from whimbrel.connectors.mysql.charsets import Charsets
 from whimbrel.connectors.mysql.connection import connect
+from whimbrel.connectors.mysql.source import charsets as made
+from whimbrel.connectors.mysql.source.charsets import Charsets
 from whimbrel.connectors.mysql.types import read_type
 from whimbrel.errors import LogFormatRefused
 from whimbrel.model.names import TableName

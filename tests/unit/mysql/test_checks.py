@@ -13,9 +13,10 @@ import pytest
 
 from tests.servers.fetch_mysql import ServerMissing
 from tests.servers.mysql import ClientFailed, Flavor, MySQL
-from whimbrel.connectors.mysql import checks_images, prerequisites
-from whimbrel.connectors.mysql.checks import CHECKS
-from whimbrel.connectors.mysql.grants import Grants, parse_grant
+from whimbrel.connectors.mysql.checks import images as checks_images
+from whimbrel.connectors.mysql.checks import prerequisites
+from whimbrel.connectors.mysql.checks.checking import CHECKS
+from whimbrel.connectors.mysql.checks.grants import Grants, parse_grant
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.model.job import Endpoint
 from whimbrel.model.names import TableName

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.servers.mysql import MySQL
-from whimbrel.connectors.mysql.dialect import Dialect
+from whimbrel.connectors.mysql.target.dialect import Dialect
 
 
 def test_collations() -> None:

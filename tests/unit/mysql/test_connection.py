@@ -25,10 +25,10 @@ from whimbrel.connectors.mysql.connection import (
     quote_literal,
     sessions,
 )
-from whimbrel.connectors.mysql.infile import infile_clause, load_local
 from whimbrel.connectors.mysql.refusals import server_refusal
-from whimbrel.connectors.mysql.schema import reflect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.schema import reflect
+from whimbrel.connectors.mysql.target.infile import infile_clause, load_local
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Index

@@ -12,13 +12,13 @@ from tests.conftest import running_server
 from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
-from whimbrel.connectors.mysql import target_expressions as here
 from whimbrel.connectors.mysql.connection import Session, connect
-from whimbrel.connectors.mysql.conversion import convert
-from whimbrel.connectors.mysql.dialect import Dialect
-from whimbrel.connectors.mysql.schema import reflect, resolve
-from whimbrel.connectors.mysql.target import MySQLTarget
-from whimbrel.connectors.postgres import source_expressions as there
+from whimbrel.connectors.mysql.source.schema import reflect, resolve
+from whimbrel.connectors.mysql.target import expressions as here
+from whimbrel.connectors.mysql.target.conversion import convert
+from whimbrel.connectors.mysql.target.dialect import Dialect
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
+from whimbrel.connectors.postgres.source import expressions as there
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import IdentifierRefused, TypeRefused
 from whimbrel.model.job import Endpoint, Job

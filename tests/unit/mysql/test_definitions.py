@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.servers.mysql import MySQL
 from whimbrel.connectors.mysql.connection import Session
-from whimbrel.connectors.mysql.constants import spelled
-from whimbrel.connectors.mysql.definitions import Definition, definition
-from whimbrel.connectors.mysql.schema import reflect, resolve
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.constants import spelled
+from whimbrel.connectors.mysql.source.definitions import Definition, definition
+from whimbrel.connectors.mysql.source.schema import reflect, resolve
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.errors import DefinitionRefused
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table

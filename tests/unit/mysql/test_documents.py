@@ -13,12 +13,12 @@ from tests.staged import staged
 from tests.unit.mysql.test_apply import Move, move
 from whimbrel.codecs.binlog_json import number
 from whimbrel.codecs.jsonnumbers import Fate, fate_of
-from whimbrel.connectors.mysql import loading
 from whimbrel.connectors.mysql.connection import Session, execute, query
-from whimbrel.connectors.mysql.load import loading_of
-from whimbrel.connectors.mysql.loading import load_rows
-from whimbrel.connectors.mysql.schema import reflect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.schema import reflect
+from whimbrel.connectors.mysql.target import loading
+from whimbrel.connectors.mysql.target.load import loading_of
+from whimbrel.connectors.mysql.target.loading import load_rows
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.errors import ValueRefused
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table

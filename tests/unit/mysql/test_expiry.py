@@ -9,9 +9,9 @@ from contextlib import closing
 import pytest
 
 from tests.servers.mysql import MySQL
-from whimbrel.connectors.mysql import log
 from whimbrel.connectors.mysql.connection import connect
-from whimbrel.connectors.mysql.retention import Expiry
+from whimbrel.connectors.mysql.source import log
+from whimbrel.connectors.mysql.source.retention import Expiry
 from whimbrel.model.position import Position
 
 KEPT = 5000

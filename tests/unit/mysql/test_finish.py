@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from tests.servers.mysql import MySQL
-from whimbrel.connectors.mysql.schema import reflect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.schema import reflect
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.connectors.protocols import Claim
 from whimbrel.errors import Fenced, ValueRefused
 from whimbrel.model.names import TableName

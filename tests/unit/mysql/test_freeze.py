@@ -14,10 +14,11 @@ import pytest
 from tests.servers.mysql import MySQL
 from tests.servers.process import wait_until
 from tests.unit.mysql.moving import SOURCE, make, reflected
-from whimbrel.connectors.mysql import freeze, locks, snapshot
+from whimbrel.connectors.mysql import locks
 from whimbrel.connectors.mysql.connection import Session, connect, execute, query
 from whimbrel.connectors.mysql.refusals import LOCK_TIMEOUT, number_and_text
-from whimbrel.connectors.mysql.source import MySQLSource
+from whimbrel.connectors.mysql.source import freeze, snapshot
+from whimbrel.connectors.mysql.source.reading import MySQLSource
 from whimbrel.errors import SourceInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job

@@ -8,9 +8,9 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, make
-from whimbrel.connectors.mysql import listing, log
 from whimbrel.connectors.mysql.connection import Session
-from whimbrel.connectors.mysql.listing import listed_events
+from whimbrel.connectors.mysql.source import listing, log
+from whimbrel.connectors.mysql.source.listing import listed_events
 
 
 def test_every_event_is_listed_once_and_read_whatever_its_bytes(

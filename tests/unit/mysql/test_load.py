@@ -11,9 +11,9 @@ import pytest
 from tests.servers.mysql import MySQL
 from tests.staged import staged
 from whimbrel.connectors.mysql.connection import connect, execute, query
-from whimbrel.connectors.mysql.load import MySQLLoader
-from whimbrel.connectors.mysql.schema import reflect
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.schema import reflect
+from whimbrel.connectors.mysql.target.load import MySQLLoader
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import DataFailed, StagingDamaged, TargetPermissionDenied, ValueRefused
 from whimbrel.model.chunk import Chunk, Format

@@ -8,8 +8,8 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, TARGET, captured, make, now, reflected, rows_of
-from whimbrel.connectors.mysql import log
 from whimbrel.connectors.mysql.connection import connect, execute
+from whimbrel.connectors.mysql.source import log
 from whimbrel.errors import LayoutChanged, LogFormatRefused, SourceInterrupted
 from whimbrel.model.job import Job
 

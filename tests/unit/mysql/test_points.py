@@ -8,8 +8,8 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, make, now
-from whimbrel.connectors.mysql.log import file_and_offset
-from whimbrel.connectors.mysql.source import MySQLSource
+from whimbrel.connectors.mysql.source.log import file_and_offset
+from whimbrel.connectors.mysql.source.reading import MySQLSource
 from whimbrel.errors import PositionForeign, PositionLost
 from whimbrel.model.job import Job
 

@@ -13,9 +13,10 @@ import pytest
 from tests.servers.mysql import ClientFailed, MySQL
 from tests.servers.process import wait_until
 from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected
-from whimbrel.connectors.mysql import changes, config
-from whimbrel.connectors.mysql.checks import CHECKS
-from whimbrel.connectors.mysql.source import MySQLSource
+from whimbrel.connectors.mysql import config
+from whimbrel.connectors.mysql.checks.checking import CHECKS
+from whimbrel.connectors.mysql.source import changes
+from whimbrel.connectors.mysql.source.reading import MySQLSource
 from whimbrel.errors import LogFormatRefused, PositionForeign, PositionLost
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName

@@ -12,9 +12,9 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from whimbrel.connectors.mysql.connection import Session
-from whimbrel.connectors.mysql.schema import reflect, resolve
-from whimbrel.connectors.mysql.source import MySQLSource
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.source.reading import MySQLSource
+from whimbrel.connectors.mysql.source.schema import reflect, resolve
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.connectors.mysql.types import canonical, read_type
 from whimbrel.errors import SchemaFailed, TableMissing
 from whimbrel.model.difference import Kind

@@ -11,8 +11,8 @@ import pytest
 
 from tests.servers.mysql import MySQL
 from tests.unit.mysql.moving import SOURCE, captured, contents, make, now, reflected
-from whimbrel.connectors.mysql import chunks, snapshot
 from whimbrel.connectors.mysql.connection import connect, end_sessions, execute
+from whimbrel.connectors.mysql.source import chunks, snapshot
 from whimbrel.errors import ExtractorFailed, LogDisabled, SourceInterrupted, SourcePermissionDenied
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job

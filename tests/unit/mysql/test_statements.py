@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from whimbrel.codecs.binlog import Query
-from whimbrel.connectors.mysql.statements import Effect, meaning
+from whimbrel.connectors.mysql.source.statements import Effect, meaning
 from whimbrel.connectors.mysql.tokens import ANSI_QUOTES, NO_BACKSLASH_ESCAPES
 from whimbrel.model.names import TableName
 

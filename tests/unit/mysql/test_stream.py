@@ -16,9 +16,10 @@ from tests.servers.process import wait_until
 from tests.unit.mysql.moving import SOURCE, captured, make, now, reflected, rows_of
 from whimbrel.codecs.binlog import Event
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.mysql import changes, config, log
+from whimbrel.connectors.mysql import config
 from whimbrel.connectors.mysql.connection import connect, end_sessions
-from whimbrel.connectors.mysql.transactions import Follower
+from whimbrel.connectors.mysql.source import changes, log
+from whimbrel.connectors.mysql.source.transactions import Follower
 from whimbrel.errors import (
     LogFormatRefused,
     PositionForeign,

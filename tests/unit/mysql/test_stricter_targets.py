@@ -16,8 +16,8 @@ import pytest
 from tests.servers.mysql import MySQL
 from tests.staged import staged
 from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, contents, make, now, reflected
-from whimbrel.connectors.mysql.load import MySQLLoader
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.target.load import MySQLLoader
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import ValueRefused
 from whimbrel.model.chunk import Chunk, Format

@@ -14,8 +14,8 @@ from tests.unit.mysql.moving import SOURCE, TARGET, Applying, captured, make, no
 from whimbrel.connectors.mysql import connection
 from whimbrel.connectors.mysql.compare import open_comparison
 from whimbrel.connectors.mysql.connection import connect, execute
-from whimbrel.connectors.mysql.load import MySQLLoader
-from whimbrel.connectors.mysql.target import MySQLTarget
+from whimbrel.connectors.mysql.target.load import MySQLLoader
+from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.errors import TargetInterrupted
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whimbrel.codecs.binlog import Query
-from whimbrel.connectors.mysql.statements import meaning
+from whimbrel.connectors.mysql.source.statements import meaning
 from whimbrel.connectors.mysql.tokens import ANSI_QUOTES, NO_BACKSLASH_ESCAPES, NotUnderstood, Spelling, tokens
 from whimbrel.model.names import TableName
 

@@ -24,7 +24,7 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Column, ColumnType, Table
-from whimbrel.pipeline.lane import Take
+from whimbrel.pipeline.load.lane import Take
 
 Rows = list[tuple[int, int]]  # (id, v)
 SHOP = "shop"

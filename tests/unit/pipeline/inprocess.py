@@ -16,8 +16,10 @@ from whimbrel.model.change import Segment
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
-from whimbrel.pipeline import cleanup, data, packet, replication, reset
-from whimbrel.pipeline.lane import Extracted, Loaded, Take
+from whimbrel.pipeline import cleanup, packet, reset
+from whimbrel.pipeline.changes import replication
+from whimbrel.pipeline.load import data
+from whimbrel.pipeline.load.lane import Extracted, Loaded, Take
 from whimbrel.pipeline.pair import Pair
 
 
@@ -176,7 +178,7 @@ def connect(monkeypatch: Any, held: dict[str, Any]) -> None:
     staging = SimpleNamespace(open=nothing, remove=nothing)
     monkeypatch.setattr(data, "Staging", lambda job: staging)
     monkeypatch.setattr(cleanup, "Staging", lambda job: staging)
-    monkeypatch.setattr("whimbrel.pipeline.load_plan.remove_packet", nothing)
+    monkeypatch.setattr("whimbrel.pipeline.load.plan.remove_packet", nothing)
     monkeypatch.setattr(data, "ThreadPoolExecutor", _AtOnce)
     monkeypatch.setattr(data, "Stalls", _Unwatched)
     monkeypatch.setattr(replication, "Stalls", _Unwatched)

@@ -26,10 +26,10 @@ from whimbrel.errors import (
     WhimbrelError,
 )
 from whimbrel.model.names import TableName
+from whimbrel.pipeline.changes.replication import replicate
 from whimbrel.pipeline.cleanup import clean_up
-from whimbrel.pipeline.data import copy_data
+from whimbrel.pipeline.load.data import copy_data
 from whimbrel.pipeline.packet import data_is_complete
-from whimbrel.pipeline.replication import replicate
 from whimbrel.pipeline.reset import reset_target
 
 KEYED, KEYLESS, LATER, LOOSE = (TableName(SHOP, n) for n in ("keyed", "keyless", "later", "loose"))

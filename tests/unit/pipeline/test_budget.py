@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from whimbrel.pipeline.budget import LaneBudget, Share
+from whimbrel.pipeline.load.budget import LaneBudget, Share
 
 
 @dataclass

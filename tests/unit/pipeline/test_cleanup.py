@@ -17,7 +17,7 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.pipeline import cleanup
-from whimbrel.pipeline.staging import Staging
+from whimbrel.pipeline.load.staging import Staging
 
 TABLE = TableName("public", "a")
 POSITION = Position("postgres", "s/1", "0/1", (1,))

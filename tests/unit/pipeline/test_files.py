@@ -13,8 +13,8 @@ from whimbrel.catalog.home import write_private
 from whimbrel.errors import InvalidRequest, NotExtracted, SchemaFailed
 from whimbrel.pipeline import schema
 from whimbrel.pipeline.files import read_unlinked, replace_file, require_unlinked
+from whimbrel.pipeline.load.staging import Staging
 from whimbrel.pipeline.packet import write_packet
-from whimbrel.pipeline.staging import Staging
 
 
 @pytest.fixture

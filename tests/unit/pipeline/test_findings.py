@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from whimbrel.pipeline.findings import Findings, named_by
+from whimbrel.pipeline.validation.findings import Findings, named_by
 
 
 def keys(*numbers: int) -> pa.Table:

@@ -20,8 +20,10 @@ from tests.servers.process import wait_until
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
 from whimbrel.errors import Interrupted
-from whimbrel.pipeline import cleanup, comparing, validation
+from whimbrel.pipeline import cleanup
 from whimbrel.pipeline.hearing import Hearing
+from whimbrel.pipeline.validation import sides as comparing
+from whimbrel.pipeline.validation import tables as validation
 
 WAITS = {
     "postgres": "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and application_name like 'w%'",

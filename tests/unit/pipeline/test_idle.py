@@ -16,7 +16,7 @@ from whimbrel.errors import Interrupted
 from whimbrel.model.change import Segment
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position
-from whimbrel.pipeline import feeds, replication
+from whimbrel.pipeline.changes import feeds, replication
 
 BEGUN, READ = (Position("mysql", "server", str(n), (n,)) for n in (1, 2))
 

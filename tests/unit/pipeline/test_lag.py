@@ -6,7 +6,7 @@ import pytest
 
 from whimbrel.errors import PositionForeign
 from whimbrel.model.position import Position
-from whimbrel.pipeline.lag import Lag, distance
+from whimbrel.pipeline.changes.lag import Lag, distance
 
 
 def at(*order: int) -> Position:
@@ -27,7 +27,7 @@ def test_zero_once_the_sample_is_applied() -> None:
 
 def test_it_grows_while_nothing_is_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
-    monkeypatch.setattr("whimbrel.pipeline.lag.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("whimbrel.pipeline.changes.lag.time.monotonic", lambda: clock[0])
     lag = Lag(lambda: at(1, 100), every=0)
     lag.update(at(1, 50))
     clock[0] += 7
@@ -44,7 +44,7 @@ def test_behind_is_never_zero_seconds() -> None:
 def test_time_in_which_nobody_measured_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new attempt of an operation whose last sample is 20 seconds old and showed 5 seconds."""
     clock, newest = [1000.0], [at(1, 100)]
-    monkeypatch.setattr("whimbrel.pipeline.lag.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("whimbrel.pipeline.changes.lag.time.monotonic", lambda: clock[0])
     lag = Lag(lambda: newest[0], every=0, unknown=25.0)
     lag.update(at(1, 50))
     assert lag.seconds == 25.0

@@ -14,8 +14,8 @@ from whimbrel.connectors.protocols import LoadState
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
-from whimbrel.pipeline import load_plan
-from whimbrel.pipeline.load_plan import TableWork, plan_load
+from whimbrel.pipeline.load import plan as load_plan
+from whimbrel.pipeline.load.plan import TableWork, plan_load
 from whimbrel.pipeline.pair import Pair
 
 T = table("t", keyed=True)

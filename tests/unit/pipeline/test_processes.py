@@ -12,8 +12,8 @@ import pytest
 from whimbrel.errors import LaneLost, LayoutChanged
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position
-from whimbrel.pipeline.capture import Applied, Capture, CaptureSpec, Failed, Notice
-from whimbrel.pipeline.lanes import Lanes, _Handle
+from whimbrel.pipeline.changes.capture import Applied, Capture, CaptureSpec, Failed, Notice
+from whimbrel.pipeline.load.lanes import Lanes, _Handle
 
 HERE = Position("postgres", "s", "0/10", (16,))
 

@@ -13,7 +13,7 @@ import pytest
 
 from whimbrel.errors import StagingFull
 from whimbrel.model.job import Endpoint, Job
-from whimbrel.pipeline.staging import Staging
+from whimbrel.pipeline.load.staging import Staging
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from whimbrel.model.difference import Difference, Kind
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Column, ColumnType, Table
+from whimbrel.pipeline.changes.starting import start_of_database
 from whimbrel.pipeline.pair import Pair
-from whimbrel.pipeline.starting import start_of_database
 
 NUMBER = ColumnType(pa.int32(), "int")
 TABLE = Table(TableName("s", "t"), tuple(Column(name, NUMBER) for name in ("id", "a", "b")), primary_key=("id",))

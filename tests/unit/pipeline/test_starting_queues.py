@@ -23,8 +23,8 @@ from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
+from whimbrel.pipeline.changes.starting import start_of_queue, start_of_queue_beside
 from whimbrel.pipeline.packet import QueueMirror, write_packet
-from whimbrel.pipeline.starting import start_of_queue, start_of_queue_beside
 
 OLD, NOW = (Position("postgres", "s/1", f"0/{n}", (n,)) for n in (1, 9))
 

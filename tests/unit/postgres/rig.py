@@ -13,12 +13,12 @@ import pyarrow as pa
 
 from tests.servers.postgres import Postgres
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import changes, slots, snapshot
-from whimbrel.connectors.postgres.apply import PostgresApplier, open_applier
 from whimbrel.connectors.postgres.connection import connect, identifiers, qualified
-from whimbrel.connectors.postgres.ledger import PostgresLedger
 from whimbrel.connectors.postgres.refetch import fetch_rows
-from whimbrel.connectors.postgres.schema import reflect
+from whimbrel.connectors.postgres.source import changes, slots, snapshot
+from whimbrel.connectors.postgres.source.schema import reflect
+from whimbrel.connectors.postgres.target.apply import PostgresApplier, open_applier
+from whimbrel.connectors.postgres.target.ledger import PostgresLedger
 from whimbrel.connectors.postgres.wire import Connection
 from whimbrel.model.change import Segment
 from whimbrel.model.chunk import Format

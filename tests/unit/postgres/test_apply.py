@@ -12,8 +12,8 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.unit.postgres.rig import Rig, backends
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import slots
-from whimbrel.connectors.postgres.apply import PostgresApplier, open_applier
+from whimbrel.connectors.postgres.source import slots
+from whimbrel.connectors.postgres.target.apply import PostgresApplier, open_applier
 from whimbrel.errors import (
     TargetPermissionDenied,
 )

@@ -13,8 +13,8 @@ from tests.servers.postgres import Postgres
 from tests.unit.postgres.rig import Rig
 from tests.unit.postgres.test_apply import MISSING, TABLE, segment, target_rows
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres.apply import open_applier
-from whimbrel.connectors.postgres.schema import reflect
+from whimbrel.connectors.postgres.source.schema import reflect
+from whimbrel.connectors.postgres.target.apply import open_applier
 from whimbrel.errors import (
     LayoutChanged,
     TableMissing,

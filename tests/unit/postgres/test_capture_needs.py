@@ -9,9 +9,9 @@ import pytest
 from tests.servers.postgres import Postgres, running
 from tests.unit.postgres.rig import Rig, backends, session
 from tests.unit.postgres.test_snapshot import ODD, ROWS, TABLE
-from whimbrel.connectors.postgres import publication, slots
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.schema import reflect
+from whimbrel.connectors.postgres.source import publication, slots
+from whimbrel.connectors.postgres.source.schema import reflect
 from whimbrel.errors import (
     InvalidRequest,
     LogDisabled,

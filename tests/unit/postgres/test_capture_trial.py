@@ -6,8 +6,8 @@ import pytest
 
 from tests.servers.postgres import Postgres
 from tests.unit.postgres.rig import session
-from whimbrel.connectors.postgres import checks_slot
-from whimbrel.connectors.postgres.checks import CHECKS
+from whimbrel.connectors.postgres.checks import slot as checks_slot
+from whimbrel.connectors.postgres.checks.checking import CHECKS
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.model.job import Endpoint
 

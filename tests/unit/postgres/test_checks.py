@@ -12,9 +12,9 @@ import pytest
 
 from tests.servers.postgres import Postgres, ServerMissing
 from tests.unit.postgres.conftest import VERSIONS
-from whimbrel.connectors.postgres.checks import CHECKS
+from whimbrel.connectors.postgres.checks.checking import CHECKS
+from whimbrel.connectors.postgres.checks.prerequisites import statements
 from whimbrel.connectors.postgres.connection import connect, mapped
-from whimbrel.connectors.postgres.prerequisites import statements
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.errors import SourcePermissionDenied
 from whimbrel.model.job import Endpoint

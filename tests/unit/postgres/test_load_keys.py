@@ -12,7 +12,7 @@ from tests.unit.postgres.test_schema import apply, database, dumped, endpoint, j
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.ledger import PostgresLedger
+from whimbrel.connectors.postgres.target.ledger import PostgresLedger
 from whimbrel.connectors.protocols import Claim
 
 

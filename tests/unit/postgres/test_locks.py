@@ -10,8 +10,9 @@ import pytest
 
 from tests.servers.postgres import Postgres
 from tests.unit.postgres.rig import Rig, session
-from whimbrel.connectors.postgres import ENGINE, checks_source, locks
-from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.connectors.postgres import ENGINE, locks
+from whimbrel.connectors.postgres.checks import source as checks_source
+from whimbrel.connectors.postgres.source.reading import PostgresSource
 from whimbrel.errors import SourceInterrupted
 from whimbrel.model.chunk import Chunk, Format
 

@@ -9,8 +9,8 @@ from tests.servers.postgres import Postgres, running
 from tests.servers.process import wait_until
 from tests.unit.postgres.rig import Rig
 from tests.unit.postgres.test_snapshot import TABLE
-from whimbrel.connectors.postgres import slots
-from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.connectors.postgres.source import slots
+from whimbrel.connectors.postgres.source.reading import PostgresSource
 from whimbrel.connectors.protocols import Retained
 
 SEGMENT = 16 << 20

@@ -16,8 +16,8 @@ from tests.servers.postgres import Postgres
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.schema import unqualified_names_off
-from whimbrel.connectors.postgres.target import PostgresTarget
+from whimbrel.connectors.postgres.source.schema import unqualified_names_off
+from whimbrel.connectors.postgres.target.writing import PostgresTarget
 from whimbrel.connectors.protocols import Source, Target
 from whimbrel.model.chunk import Format
 from whimbrel.model.difference import Kind

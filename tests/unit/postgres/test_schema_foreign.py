@@ -11,7 +11,7 @@ import pytest
 from tests.servers.postgres import Postgres
 from tests.unit.postgres.test_schema import apply, database, target_of
 from whimbrel import errors
-from whimbrel.connectors.mysql import source_expressions as there
+from whimbrel.connectors.mysql.source import expressions as there
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Identity, Index, Table
 

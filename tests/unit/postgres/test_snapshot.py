@@ -11,8 +11,8 @@ import pytest
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.unit.postgres.rig import Rig, session
-from whimbrel.connectors.postgres import publication, slots, snapshot
 from whimbrel.connectors.postgres.connection import connect
+from whimbrel.connectors.postgres.source import publication, slots, snapshot
 from whimbrel.errors import (
     SlotBlocked,
     SourceInterrupted,

@@ -13,8 +13,8 @@ from tests.servers.postgres import Postgres, ServerMissing, running, standby_of
 from tests.servers.process import wait_until
 from tests.unit.postgres.conftest import VERSIONS
 from whimbrel.connectors.postgres import ENGINE
-from whimbrel.connectors.postgres.slots import position_at
-from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.connectors.postgres.source.reading import PostgresSource
+from whimbrel.connectors.postgres.source.slots import position_at
 from whimbrel.errors import LogDisabled, PositionForeign, SourceInterrupted
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Endpoint, Job

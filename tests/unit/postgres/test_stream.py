@@ -16,10 +16,10 @@ from tests.servers.process import wait_until
 from tests.unit.postgres.rig import SLICE, Rig, read_on
 from tests.unit.postgres.test_changes import TABLE
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import changes, publication, slots, watch
-from whimbrel.connectors.postgres.changes import PostgresChanges
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.source import PostgresSource
+from whimbrel.connectors.postgres.source import changes, publication, slots, watch
+from whimbrel.connectors.postgres.source.changes import PostgresChanges
+from whimbrel.connectors.postgres.source.reading import PostgresSource
 from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
 from whimbrel.model.change import INSERT, Counts, TableChanges
 from whimbrel.model.position import Position

@@ -13,10 +13,10 @@ from tests.servers.process import wait_until
 from tests.unit.postgres.rig import SLICE, Rig, read_on, session
 from tests.unit.postgres.test_stream import SHAPES, UNSEEN
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.postgres import publication, slots, watch
-from whimbrel.connectors.postgres.changes import PostgresChanges
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.shapes import Look, Shape, columns_followed
+from whimbrel.connectors.postgres.source import publication, slots, watch
+from whimbrel.connectors.postgres.source.changes import PostgresChanges
+from whimbrel.connectors.postgres.source.shapes import Look, Shape, columns_followed
 from whimbrel.errors import LayoutChanged, PositionLost, SourcePermissionDenied
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position

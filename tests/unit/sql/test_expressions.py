@@ -7,10 +7,10 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pytest
 
-from whimbrel.connectors.mysql import source_expressions as from_mysql
-from whimbrel.connectors.mysql import target_expressions as to_mysql
-from whimbrel.connectors.postgres import source_expressions as from_postgres
-from whimbrel.connectors.postgres import target_expressions as to_postgres
+from whimbrel.connectors.mysql.source import expressions as from_mysql
+from whimbrel.connectors.mysql.target import expressions as to_mysql
+from whimbrel.connectors.postgres.source import expressions as from_postgres
+from whimbrel.connectors.postgres.target import expressions as to_postgres
 from whimbrel.connectors.sql.expressions import parsed, tree_of
 from whimbrel.model.default import Bits, Bytes, EmptyList, NewUuid, NextValue, Now, Today, Value
 from whimbrel.model.expression import Binary, ColumnValue, Is, Not, Null, Number, Text, Truth, columns_in

@@ -1,4 +1,4 @@
-"""A table in memory that answers as a ``segments_diff.Side``, and two of them as ``Ends``."""
+"""A table in memory that answers as a ``segments.Side``, and two of them as ``Ends``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from whimbrel.pipeline.segments_diff import Point, Side
+from whimbrel.pipeline.validation.segments import Point, Side
 
 T = TypeVar("T")
 Row = tuple[Any, ...]

@@ -12,8 +12,8 @@ from tests.servers.postgres import Postgres
 from tests.unit.validation import shop
 from tests.unit.validation.shop import Server
 from whimbrel.model.names import TableName
-from whimbrel.pipeline.repair import repair_data
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 WIDE = ", ".join(f"c{n} varchar(20)" for n in range(250))
 

@@ -14,8 +14,8 @@ import pytest
 
 from whimbrel.errors import Interrupted, SourceInterrupted
 from whimbrel.model.job import Endpoint, Job
-from whimbrel.pipeline import comparing
-from whimbrel.pipeline.comparing import Lines, open_lines
+from whimbrel.pipeline.validation import sides as comparing
+from whimbrel.pipeline.validation.sides import Lines, open_lines
 
 BOUND = 1.0
 

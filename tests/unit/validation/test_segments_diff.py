@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.validation.fakes import FakeEnds, FakeSide, Row, hashed
-from whimbrel.pipeline.segments_diff import Descent, Limits, Segment, diff
+from whimbrel.pipeline.validation.segments import Descent, Limits, Segment, diff
 
 SMALL = Limits(leaf=8, fetch=32, scan=32, parts=4, buckets=8)
 

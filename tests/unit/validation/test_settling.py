@@ -12,7 +12,7 @@ import pytest
 
 from whimbrel.errors import Interrupted
 from whimbrel.model.position import Position
-from whimbrel.pipeline.settling import (
+from whimbrel.pipeline.validation.settling import (
     Key,
     Rows,
     Seen,

@@ -25,8 +25,8 @@ from whimbrel.errors import ConnectionRefused, Interrupted, ValidateFailed
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.pipeline.control import Control
-from whimbrel.pipeline.repair import repair_data
-from whimbrel.pipeline.validation import validate_data
+from whimbrel.pipeline.validation.repair import repair_data
+from whimbrel.pipeline.validation.tables import validate_data
 
 PAIRS = (
     ("postgres15", "postgres18"),

@@ -26,7 +26,7 @@ from whimbrel.errors import Interrupted
 from whimbrel.model.job import Job
 from whimbrel.model.progress import TableChangeTotals, TableProgress
 from whimbrel.pipeline.control import Control
-from whimbrel.pipeline.data import DataResult
+from whimbrel.pipeline.load.data import DataResult
 from whimbrel.pipeline.schema import ObjectsApplied, SchemaExtract
 from worker.main import activity_threads, build_workers
 from worker.settings import Settings
@@ -138,12 +138,12 @@ class Actors:
         """Stand in for the pipeline's own functions."""
         places = {
             "schema": ("extract_schema", "apply_schema", "apply_objects"),
-            "data": ("copy_data",),
-            "replication": ("replicate",),
+            "load.data": ("copy_data",),
+            "changes.replication": ("replicate",),
             "packet": ("data_is_complete",),
             "reset": ("reset_target",),
-            "validation": ("validate_data",),
-            "repair": ("repair_data",),
+            "validation.tables": ("validate_data",),
+            "validation.repair": ("repair_data",),
             "cleanup": ("clean_up", "held", "let_go"),
         }
         with ExitStack() as stack:

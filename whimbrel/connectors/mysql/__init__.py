@@ -20,7 +20,7 @@ class MySQLEngine:
     types: tuple[str, ...] = ("mysql", "mariadb")
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
-    preload: tuple[str, ...] = ("whimbrel.connectors.mysql.source", "whimbrel.connectors.mysql.target")
+    preload: tuple[str, ...] = ("whimbrel.connectors.mysql.source.reading", "whimbrel.connectors.mysql.target.writing")
     queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -32,17 +32,17 @@ class MySQLEngine:
         return server_info(endpoint.parameters, "test")
 
     def check_position(self, text: str) -> None:
-        from whimbrel.connectors.mysql.log import check_position
+        from whimbrel.connectors.mysql.source.log import check_position
 
         check_position(text)
 
     def source(self, endpoint: Endpoint, operation: str) -> Source:
-        from whimbrel.connectors.mysql.source import MySQLSource
+        from whimbrel.connectors.mysql.source.reading import MySQLSource
 
         return MySQLSource(endpoint, operation)
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
-        from whimbrel.connectors.mysql.target import MySQLTarget
+        from whimbrel.connectors.mysql.target.writing import MySQLTarget
 
         return MySQLTarget(endpoint, operation)
 
@@ -53,7 +53,7 @@ class MySQLEngine:
 
     @property
     def checks(self) -> Checks:
-        from whimbrel.connectors.mysql import checks
+        from whimbrel.connectors.mysql.checks import checking as checks
 
         return checks.CHECKS
 

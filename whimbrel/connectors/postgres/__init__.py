@@ -20,7 +20,10 @@ class PostgresEngine:
     types: tuple[str, ...] = ("postgres",)
     capabilities = CAPABILITIES
     secret_parameters = config.SECRETS
-    preload: tuple[str, ...] = ("whimbrel.connectors.postgres.source", "whimbrel.connectors.postgres.target")
+    preload: tuple[str, ...] = (
+        "whimbrel.connectors.postgres.source.reading",
+        "whimbrel.connectors.postgres.target.writing",
+    )
     queue = None
 
     def parse(self, type: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -32,17 +35,17 @@ class PostgresEngine:
         return server_info(endpoint.parameters, "test")
 
     def check_position(self, text: str) -> None:
-        from whimbrel.connectors.postgres.slots import check_position
+        from whimbrel.connectors.postgres.source.slots import check_position
 
         check_position(text)
 
     def source(self, endpoint: Endpoint, operation: str) -> Source:
-        from whimbrel.connectors.postgres.source import PostgresSource
+        from whimbrel.connectors.postgres.source.reading import PostgresSource
 
         return PostgresSource(endpoint, operation)
 
     def target(self, endpoint: Endpoint, operation: str) -> Target:
-        from whimbrel.connectors.postgres.target import PostgresTarget
+        from whimbrel.connectors.postgres.target.writing import PostgresTarget
 
         return PostgresTarget(endpoint, operation)
 
@@ -53,7 +56,7 @@ class PostgresEngine:
 
     @property
     def checks(self) -> Checks:
-        from whimbrel.connectors.postgres import checks
+        from whimbrel.connectors.postgres.checks import checking as checks
 
         return checks.CHECKS
 

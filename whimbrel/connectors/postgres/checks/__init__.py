@@ -1,0 +1,1 @@
+"""What must be true of a PostgreSQL server before a migration works."""

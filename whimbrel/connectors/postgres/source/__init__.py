@@ -1,0 +1,1 @@
+"""PostgreSQL as a source: definitions, snapshot and log."""

@@ -1,0 +1,1 @@
+"""PostgreSQL as a target: definitions, load, changes and what is done before and after the rows."""

@@ -1,0 +1,1 @@
+"""The change phase: the source's log into targets and queues."""

@@ -1,0 +1,1 @@
+"""Comparing the rows of source and target, and putting right what differs."""
