@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 
+import pyarrow as pa
 import pytest
 
-from tests.contract.bench import KEYLESS, MISSING, Bench, position, table
+from tests.contract.bench import KEYLESS, MISSING, SCHEMA, Bench, position, table
 from whimbrel.errors import Fenced, TargetInterrupted, ValueRefused
 from whimbrel.model.change import DELETE, INSERT, UPDATE, UPDATE_BEFORE
+from whimbrel.model.names import TableName
+from whimbrel.model.table import Annotation, Column, ColumnType, Table
 
 Make = Callable[..., Bench]
 
@@ -137,6 +140,22 @@ def test_of_equal_rows_exactly_as_many_go_as_were_deleted(bench: Make) -> None:
     )
     b.apply(b.applier(), one)
     assert b.rows() == ["1|NULL|1", *["1|same|1"] * 2, "2|same|1", "NULL|NULL|NULL"]
+
+
+@KEYLESS
+def test_rows_that_are_one_on_the_target_go_as_often_as_at_the_source(bench: Make) -> None:
+    """Documents that differ in blanks only may be one there, and so may zeros that differ in their sign."""
+    document, number = ColumnType(pa.string(), "json", Annotation.JSON), ColumnType(pa.float64(), "double precision")
+    columns = (Column("doc", document), Column("n", number))
+    b = bench(Table(TableName(SCHEMA, "t"), columns))
+    wide, narrow = '{"a": 1}', '{"a":1}'
+    rows = [(wide, "1"), (narrow, "1"), (narrow, "1"), (narrow, "0"), (wide, "-0"), (narrow, "-0")]
+    applier = b.applier()
+    b.apply(applier, b.segment(*((INSERT, row) for row in rows)))
+    assert len(b.rows()) == 6
+    b.apply(applier, b.segment(*((DELETE, rows[n]) for n in (0, 1, 3, 4)), at=3))
+    left = sorted(float(row.rpartition("|")[2]) for row in b.rows())
+    assert [str(n) for n in left] == ["0.0" if b.side.type == "mariadb" else "-0.0", "1.0"]  # where zero has no sign
 
 
 @KEYLESS

@@ -35,7 +35,7 @@ _FUNCTIONS = frozenset(
     abs cast coalesce concat concat_ws connection_id conv count current_user database date_format elt exists hex if
     ifnull least left length locate lower lpad ltrim max min microsecond mod now nullif replace right round rpad
     rtrim sha2 sign substr substring substring_index sum time_to_sec trim truncate unhex upper utc_timestamp version
-    aggregator_id sleep bin ceil floor time_format json_extract_string date hour minute second user year
+    atan2 aggregator_id sleep bin ceil floor time_format json_extract_string date hour minute second user year
     """.split()  # noqa: SIM905
 )
 _WORDS = frozenset(
@@ -44,7 +44,7 @@ _WORDS = frozenset(
     binary varbinary datetime time unsigned bigint smallint tinyint mediumint float double bit enum using index
     primary unique shard sort exists join over between like interval case limit order group having union all any
     some timestamp longtext longblob numeric integer signed year text blob delete update insert ignore with to lines
-    fields columns terminated escaped if div check references constraint foreign
+    fields columns terminated escaped if div over check references constraint foreign
     """.split()  # noqa: SIM905
 )
 # a name before a list of columns, or one that is defined

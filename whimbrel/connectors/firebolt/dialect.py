@@ -72,6 +72,9 @@ class FireboltDialect(SqlDialect):
     def comparable(self, column: Column, value: str) -> str:
         return value
 
+    def sign(self, number: str) -> str:
+        return f"CAST({number} AS TEXT)"
+
     def create_staging(self, name: str, columns: Iterable[tuple[str, str]]) -> str:
         listed = ", ".join(f"{self.identifier(column)} {_TYPES.get(type, type)} NULL" for column, type in columns)
         return f"CREATE TABLE {name} ({listed})"

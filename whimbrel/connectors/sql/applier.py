@@ -237,9 +237,10 @@ class SqlApplier:
         )
         self._filled.add(pair.number)
         self._load(pair, batch, pair.staging)
+        copies = self._as_one(pair, copies)
         there = np.zeros(len(copies), dtype=np.int64)
         for number, count in self._session.query(merge.count_alike(pair)):
-            there[int(number)] = int(count)
+            there[int(number)] = int(count) if copies[int(number)] else 0
         if (there < copies).any():
             raise ValueRefused(
                 f"{pair.target.name}: of {int(copies.sum())} rows that the source changed or deleted, "
@@ -250,3 +251,12 @@ class SqlApplier:
         self._session.execute(merge.remove_alike(pair))
         back = deletes.select(names).take(pa.array(np.repeat(np.arange(len(copies)), there - copies)))
         return stacked(inserts.select(names), back.columns)
+
+    def _as_one(self, pair: Pair, copies: np.ndarray) -> np.ndarray:
+        """How many rows of each staged image are to go, with all in the first one of those that are equal here."""
+        if len(copies) < 2 or not any(self._dialect.merges_values(c) for c in pair.columns):
+            return copies
+        together = np.zeros_like(copies)
+        for number, first in self._session.query(merge.first_alike(pair)):
+            together[int(first)] += copies[int(number)]
+        return together

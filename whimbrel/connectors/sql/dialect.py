@@ -5,10 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 
+import pyarrow as pa
+
 from whimbrel.connectors.protocols import Capabilities
 from whimbrel.connectors.sql.typemap import Mapped, TypeMap
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Column, Table
+from whimbrel.model.table import Annotation, Column, Table
 
 
 class SqlDialect(ABC):
@@ -64,6 +66,19 @@ class SqlDialect(ABC):
     def make(self, table: Table, column: Column) -> Mapped | None:
         """A source column's type here; None where there is none."""
         return self.types.make(column.type)
+
+    def sign(self, number: str) -> str:
+        """Another value for minus zero than for zero, which "=" takes for one."""
+        return f"ATAN2({number}, -1)"
+
+    def compared(self, column: Column, value: str) -> tuple[str, ...]:
+        """All of a target's value that ``same`` must find equal for a row to be another's equal at the source."""
+        found = self.comparable(column, value)
+        return (found, self.sign(value)) if pa.types.is_floating(column.type.arrow) else (found,)
+
+    def merges_values(self, column: Column) -> bool:
+        """Whether values that differ at the source may be one here."""
+        return column.type.annotation is Annotation.JSON or pa.types.is_floating(column.type.arrow)
 
     def matches(self, column: Column, left: str, right: str) -> str:
         """Whether two values of a key's column are one, as the source tells them apart."""

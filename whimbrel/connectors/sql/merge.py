@@ -164,9 +164,18 @@ def drop_not_found(pair: Pair) -> str:
 
 def _alike(pair: Pair) -> str:
     d = pair.dialect
-    return " AND ".join(
-        d.same(d.comparable(c, f"t.{d.identifier(c.name)}"), d.comparable(c, made(pair, c))) for c in pair.columns
-    )
+    there = (part for c in pair.columns for part in d.compared(c, f"t.{d.identifier(c.name)}"))
+    staged = (part for c in pair.columns for part in d.compared(c, made(pair, c)))
+    return " AND ".join(d.same(left, right) for left, right in zip(there, staged, strict=True))
+
+
+def first_alike(pair: Pair) -> str:
+    """Of each staged row its number, and the least one of those that are equal here, though not at the source: such as
+    documents that differ in blanks."""
+    d = pair.dialect
+    number = f"s.{d.identifier(NUMBER)}"
+    values = ", ".join(part for c in pair.columns for part in d.compared(c, made(pair, c)))
+    return f"SELECT {number}, MIN({number}) OVER (PARTITION BY {values}) FROM {pair.staging} s"  # noqa: S608
 
 
 def count_alike(pair: Pair) -> str:

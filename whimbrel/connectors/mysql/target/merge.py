@@ -247,12 +247,22 @@ def _hashed(column: Column, alias: str) -> str:
 
 
 def _equal(pair: Pair) -> str:
-    pairs = ((_comparable(c, "t"), _comparable(c, "s")) for c in _target_columns(pair))
+    pairs = zip(_compared(pair, "t"), _compared(pair, "s"), strict=True)
     return " AND ".join(f"{ours} <=> {staged}" for ours, staged in pairs)
 
 
 def _target_columns(pair: Pair) -> list[Column]:
     return [pair.target.column(n) for n in pair.names]
+
+
+def _compared(pair: Pair, alias: str) -> list[str]:
+    """What must be equal for two rows to be one at the source: of numbers the sign of a zero too."""
+    found = []
+    for column in _target_columns(pair):
+        found.append(_comparable(column, alias))
+        if pa.types.is_floating(column.type.arrow):
+            found.append(f"ATAN2({found[-1]}, -1)")
+    return found
 
 
 def _comparable(column: Column, alias: str) -> str:
@@ -306,12 +316,12 @@ def partly_deleted(pair: Pair) -> str:
 
 def recall(pair: Pair, row: int) -> str:
     """Put one staged row into variables: a statement may name a temporary table only once."""
-    values = ", ".join(_comparable(c, "s") for c in _target_columns(pair))
-    variables = ", ".join(f"@whimbrel{n}" for n in range(len(pair.names)))
-    return f"SELECT {values} INTO {variables} FROM {pair.staging('images')} AS s WHERE s.{ROW} = {row}"  # noqa: S608
+    values = _compared(pair, "s")
+    variables = ", ".join(f"@whimbrel{n}" for n in range(len(values)))
+    return f"SELECT {', '.join(values)} INTO {variables} FROM {pair.staging('images')} AS s WHERE s.{ROW} = {row}"  # noqa: S608
 
 
 def delete_recalled(pair: Pair, count: int) -> str:
     """Delete so many copies of that row and leave the others."""
-    same = (f"{_comparable(c, pair.table)} <=> @whimbrel{n}" for n, c in enumerate(_target_columns(pair)))
+    same = (f"{value} <=> @whimbrel{n}" for n, value in enumerate(_compared(pair, pair.table)))
     return f"DELETE FROM {pair.table} WHERE {' AND '.join(same)} LIMIT {count}"  # noqa: S608
