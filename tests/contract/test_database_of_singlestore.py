@@ -110,18 +110,50 @@ def test_a_database_that_may_lose_what_was_committed_is_told(bench: Bench, singl
     singlestore.query("drop database a_sync")
 
 
-def test_nothing_is_loaded_where_the_server_does_not_say_that_a_transaction_is_open(
+def test_a_load_that_ends_the_transaction_is_noticed_though_the_server_does_not_say_that_one_is_open(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By a second connection, which sees what was committed."""
     from whimbrel.connectors.singlestore.link import Link
 
-    b = bench
+    b, real = bench, Link.load
     (chunk,) = b.plan()
-    with monkeypatch.context() as patch:
-        patch.setattr(Link, "in_transaction", False)
-        with pytest.raises(LoaderFailed, match="transaction is open"), closing(b.target.open_loader(b.job)) as loader:
-            b.load(chunk, b.staged(("1", "a", None)), loader=loader)
-        with pytest.raises(LoaderFailed, match="transaction is open"):
-            b.apply(b.applier(), b.segment((INSERT, ("1", "a", None))))
-    assert b.rows() == []
-    assert b.load(chunk, b.staged(("1", "a", None))) == 1
+    monkeypatch.setattr(Link, "in_transaction", False)
+    with closing(b.target.open_loader(b.job)) as loader:
+        assert b.load(chunk, b.staged(("1", "a", None)), loader=loader) == 1
+    b.apply(b.applier(), b.segment((INSERT, ("2", "b", None))))
+    assert b.rows() == ["1|a|NULL", "2|b|NULL"]
+
+    def ends(link: Link, *args: Any) -> Any:
+        done = real(link, *args)
+        link.query("COMMIT")
+        return done
+
+    monkeypatch.setattr(Link, "load", ends)
+    with pytest.raises(LoaderFailed, match="has ended the transaction"):
+        b.apply(b.applier(), b.segment((INSERT, ("3", "c", None))))
+
+
+def test_who_may_make_no_database_needs_not_where_it_is_there(singlestore: SingleStore, tmp_path: Path) -> None:
+    """As on a shared workspace, where CREATE DATABASE IF NOT EXISTS is denied too."""
+    singlestore.create_database("given")
+    singlestore.order(kind="refuse", match="^CREATE DATABASE", number=1044, text="Access denied", times=99)
+    try:
+        assert checked(singlestore, "given")["singlestore.one_transaction"].status == "ok"
+        made = Bench(side_of(singlestore, "singlestore", "given", "given"), [table("t")], tmp_path, "given1")
+        with closing(made):
+            made.apply_one("1|a|1")
+            made.drop_tables()
+    finally:
+        singlestore.clear_orders()
+        singlestore.query("drop database given")
+
+
+def test_a_database_may_be_called_as_our_schema_is_elsewhere(singlestore: SingleStore, tmp_path: Path) -> None:
+    singlestore.query("drop database if exists whimbrel")
+    singlestore.create_database("whimbrel")
+    made = Bench(side_of(singlestore, "singlestore", "whimbrel", "whimbrel"), [table("t")], tmp_path, "named1")
+    with closing(made):
+        made.apply_one("1|a|1")
+        made.drop_tables()
+    singlestore.query("drop database whimbrel")

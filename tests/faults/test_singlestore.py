@@ -423,6 +423,26 @@ def test_a_stranger_with_a_number_that_was_ours_is_left_alone(
     assert not stand.query(f"select node from faults.whimbrel_sessions where process_id = {number}"), "it is forgotten"
 
 
+@pytest.mark.parametrize("seen", [True, False])
+def test_a_stranger_who_is_where_ours_was_is_known_by_its_name(
+    made: Callable[..., Bench], stand: SingleStore, seen: bool
+) -> None:
+    """Of the same account, address, aggregator and number, as after a restart. Where the server does not tell names,
+    what was noted is believed."""
+    b = made()
+    if not seen:
+        stand.order(kind="refuse", match="MV_CONNECTION_ATTRIBUTES", number=1142, text="SELECT command denied", times=9)
+    with stand.session() as stranger, stranger.cursor() as cursor:
+        cursor.execute("select connection_id()")
+        number = cursor.fetchall()[0][0]
+        where = f"from information_schema.PROCESSLIST where ID = {number}"
+        address = stand.query(f"select concat(USER, '@', HOST) {where}")[0][0]
+        noted = f"values (1, {number}, '{b.job.operation}', 'target', '{address}')"
+        stand.query(f"insert into faults.whimbrel_sessions (node, process_id, operation, side, address) {noted}")
+        b.target.cleanup(b.job)
+        assert bool(stand.query(f"select ID {where}")) is seen
+
+
 def test_what_was_noted_of_earlier_connections_keeps_nobody_out(made: Callable[..., Bench], stand: SingleStore) -> None:
     """A server that starts again counts from the beginning: the next numbers may all be noted already."""
     b = made()

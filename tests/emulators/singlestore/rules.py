@@ -79,6 +79,7 @@ class Catalog:
     """The shard keys of the tables that were made through us, by database and table."""
 
     shards: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    programs: dict[int, str] = field(default_factory=dict)  # by connection, what it said that it is
     durable: set[str] = field(default_factory=set)  # databases that were made WITH SYNC DURABILITY
 
 
@@ -198,6 +199,14 @@ def rewritten(sql: str, catalog: Catalog) -> str:
         there = f"SCHEMA_NAME AS DATABASE_NAME, SCHEMA_NAME IN ({names}) AS IS_SYNC_DURABILITY"
         listed = f"(SELECT {there} FROM information_schema.SCHEMATA)"
         return re.sub(r"(?i)\binformation_schema\.DISTRIBUTED_DATABASES\b", lambda _: listed, sql)
+    if "MV_CONNECTION_ATTRIBUTES" in sql.upper():
+        given = catalog.programs or {0: ""}
+        rows = " UNION ALL ".join(
+            f"SELECT {number} AS CONNECTION_ID, {NODE} AS NODE_ID, 'program_name' AS ATTRIBUTE_NAME, "
+            f"CAST(X'{name.encode().hex()}' AS CHAR CHARACTER SET utf8mb4) AS ATTRIBUTE_VALUE"
+            for number, name in given.items()
+        )
+        return re.sub(r"(?i)\binformation_schema\.MV_CONNECTION_ATTRIBUTES\b", lambda _: f"({rows})", sql)
     if _TABLE.match(sql):
         sql = re.sub(r"(?i)\A(\s*CREATE\s+)ROWSTORE\s+", r"\1", sql)
         before, inside, behind = body(sql)

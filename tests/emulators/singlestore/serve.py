@@ -64,7 +64,7 @@ class Proxy:
         except (asyncio.IncompleteReadError, ConnectionError, Cut):
             pass
         except Exception:
-            traceback.print_exc()  # which the test's log keeps
+            traceback.print_exc()  # on which the tests fail at their end
         finally:
             if client is not None:
                 client.close()
@@ -87,8 +87,8 @@ class Proxy:
         client = Channel(reader, asyncio.StreamWriter(transport, protocol, reader, loop), (header[3] + 1) % 256)
         return client, await client.packet() if secure else packet
 
-    async def _welcome(self, client: Channel, packet: bytes, salt: bytes) -> tuple[str, str, str] | None:
-        """User, password and database of somebody who knows the password."""
+    async def _welcome(self, client: Channel, packet: bytes, salt: bytes) -> tuple[str, str, str, str] | None:
+        """User, password, database and program of somebody who knows the password."""
         given = wire.login(packet)
         proof = given.proof
         if given.plugin != wire.PLUGIN:
@@ -99,7 +99,7 @@ class Proxy:
         if password is None or not wire.proves(proof, password, salt):
             await client.send(wire.error(1045, f"Access denied for user '{given.user}'@'127.0.0.1'"))
             return None
-        return given.user, password, given.database
+        return given.user, password, given.database, given.program
 
     def upstream(self, user: str, password: str, database: str) -> pymysql.Connection[Any]:
         link = pymysql.connect(
@@ -134,10 +134,10 @@ async def _exactly(sock: socket.socket, count: int) -> bytes:
 class Conversation:
     """One client and its connection to MySQL."""
 
-    def __init__(self, proxy: Proxy, client: Channel, user: str, password: str, database: str) -> None:
+    def __init__(self, proxy: Proxy, client: Channel, user: str, password: str, database: str, program: str) -> None:
         self._proxy, self._client = proxy, client
         self._who = (user, password, database)
-        self._database = database
+        self._database, self._program = database, program
         self._transaction = rules.Transaction()
 
     async def run(self) -> None:
@@ -150,11 +150,14 @@ class Conversation:
         sock = link._sock.dup()  # type: ignore[attr-defined]
         sock.setblocking(False)
         self._server = Channel(*await asyncio.open_unix_connection(sock=sock, limit=1 << 20))
+        number = link.thread_id()
         try:
+            self._proxy.catalog.programs[number] = self._program
             await self._client.send(wire.ok())
             while True:
                 await self._command(await self._client.message())
         finally:
+            self._proxy.catalog.programs.pop(number, None)
             self._server.close()
             link._force_close()  # type: ignore[attr-defined]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 MOST = 0xFFFFFF
 VERSION = "5.7.32"  # what SingleStore says of itself to MySQL's clients
 PLUGIN = b"mysql_native_password"
-SSL, LOCAL_FILES, CONNECT_WITH_DB, LENENC_AUTH = 0x800, 0x80, 0x8, 0x200000
+SSL, LOCAL_FILES, CONNECT_WITH_DB, ATTRIBUTES = 0x800, 0x80, 0x8, 0x100000
 # long password, long flag, with db, local files, protocol 41, transactions, secure connection, multi statements and
 # results, plugin auth, connect attributes, lenenc auth
 CAPABILITIES = 0x1 | 0x4 | 0x8 | 0x80 | 0x200 | 0x2000 | 0x8000 | 0x10000 | 0x20000 | 0x80000 | 0x100000 | 0x200000
@@ -67,6 +67,7 @@ class Login:
     proof: bytes
     database: str
     plugin: bytes
+    program: str
 
 
 def login(packet: bytes) -> Login:
@@ -77,8 +78,26 @@ def login(packet: bytes) -> Login:
     database = b""
     if flags & CONNECT_WITH_DB:
         database, _, rest = rest.partition(b"\0")
-    plugin = rest.partition(b"\0")[0]
-    return Login(user.decode(), proof, database.decode(), plugin)
+    plugin, _, rest = rest.partition(b"\0")
+    given = _attributes(rest) if flags & ATTRIBUTES else {}
+    return Login(user.decode(), proof, database.decode(), plugin, given.get(b"program_name", b"").decode())
+
+
+def _attributes(packet: bytes) -> dict[bytes, bytes]:
+    """What a client says of itself: names and values, each behind its length."""
+    texts, at = [], _length(packet, 0)[1]
+    while at < len(packet):
+        size, at = _length(packet, at)
+        texts.append(packet[at : at + size])
+        at += size
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _length(packet: bytes, at: int) -> tuple[int, int]:
+    """A length, and where what has it begins."""
+    if packet[at] == 0xFC:
+        return int.from_bytes(packet[at + 1 : at + 3], "little"), at + 3
+    return packet[at], at + 1
 
 
 def new_salt() -> bytes:

@@ -36,6 +36,7 @@ class BigQueryDialect(SqlDialect):
 
     title = "BigQuery"
     types = TYPES
+    own_schema = ""
     capabilities = CAPABILITIES
     unenforced_note = (
         "the primary key is written down as NOT ENFORCED, unique keys are left out: BigQuery enforces none"

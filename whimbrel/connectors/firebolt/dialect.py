@@ -21,6 +21,7 @@ class FireboltDialect(SqlDialect):
 
     title = "Firebolt"
     types = TYPES
+    own_schema = ""
     capabilities = CAPABILITIES
     unenforced_note = "keys are not written down: Firebolt holds none; a primary index sorts by the primary key"
 

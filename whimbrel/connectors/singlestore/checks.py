@@ -15,6 +15,7 @@ from whimbrel.connectors.singlestore.connection import (
     SingleStoreSession,
     connect,
     conversion_level,
+    make_ours,
 )
 from whimbrel.connectors.singlestore.dialect import DIALECT, SingleStoreDialect, dialect_of
 from whimbrel.connectors.singlestore.stage import loading
@@ -168,8 +169,7 @@ def _one_transaction(session: SingleStoreSession, parameters: Mapping[str, Any],
 def _not_one(session: SingleStoreSession, dialect: SingleStoreDialect) -> str:
     """Tried by what is sent later on: undone together, kept together, and the guard tells one from the other. What is
     wrong with it; '' for nothing. Raises WhimbrelError when it cannot be tried."""
-    for statement in dialect.own_objects():
-        session.execute(statement)
+    make_ours(session, dialect)
     made = [dialect.own(f"trial_{uuid.uuid4().hex[:12]}") for _ in range(2)]
     loaded, other = made
     try:

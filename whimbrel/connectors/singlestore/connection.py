@@ -74,20 +74,13 @@ class SingleStoreSession(Session):
     def load(self, sql: str, blocks: Iterable[Buffer], table: str) -> int:
         """Run a LOAD DATA LOCAL; how many rows came. What the server has doubts about is refused."""
         with self._at_work() as link:
-            if self.in_transaction and not self._told:
-                raise LoaderFailed(
-                    f"{table}: the server does not say that a transaction is open, so that nobody would notice if LOAD "
-                    "DATA ended it; nothing is loaded",
-                    remedy="Connect to an aggregator itself, without a proxy between, and report the version of "
-                    "SingleStore.",
-                )
-            began = self.in_transaction and link.in_transaction
+            began = self.in_transaction
             try:
                 loaded = link.load(sql, blocks)
             except LoaderFailed:
                 self.in_transaction = self.in_transaction and link.open  # it was closed, which undoes all of it
                 raise
-            if began and not link.in_transaction:
+            if began and (not link.in_transaction if self._told else self._committed()):
                 raise LoaderFailed(
                     f"{table}: SingleStore has ended the transaction with LOAD DATA, so that rows may be there without "
                     "their record",
@@ -96,6 +89,12 @@ class SingleStoreSession(Session):
             if loaded.doubts:
                 raise self._doubted(loaded.doubts, table)
             return loaded.rows
+
+    def _committed(self) -> bool:
+        """Whether others see the row of the transaction in hand. Asked where the server does not say itself whether a
+        transaction is open."""
+        with closing(connect(self._parameters, self._operation, self._role)) as other:
+            return bool(other.query(f"SELECT 1 FROM DUAL WHERE {self.guard()}"))  # noqa: S608
 
     def _doubted(self, doubts: int, table: str) -> WhimbrelError:
         """The first warning that says why."""
@@ -148,7 +147,9 @@ class SingleStoreSession(Session):
             self.execute("ROLLBACK")
             self.execute("SET SESSION autocommit = 1")
         except Exception:
-            self.close()  # the server undoes what it has not been told to keep
+            # An error is on its way already, which is the one to tell, and over a broken line the driver raises more
+            # than errors of its own. The server undoes what it has not been told to keep.
+            self.close()
 
     # --- who we are ---------------------------------------------------------------------------------------------------
 
@@ -171,6 +172,25 @@ class SingleStoreSession(Session):
                 f"ON DUPLICATE KEY UPDATE {', '.join(f'{column} = {value}' for column, value in told.items())}"
             )
             self._host = host
+
+    def named(self, connections: Iterable[tuple[int, int]], operation: str) -> set[tuple[int, int]] | None:
+        """Of connections, by number and node, those that gave the operation's name when they came. None where the
+        server does not say what this session has given."""
+        asked = {*connections, (self.number, self.node)}
+        sql = (
+            "SELECT c.CONNECTION_ID, c.NODE_ID, c.ATTRIBUTE_VALUE FROM information_schema.MV_CONNECTION_ATTRIBUTES c "  # noqa: S608
+            "WHERE c.ATTRIBUTE_NAME = 'program_name' "
+            f"AND c.CONNECTION_ID IN ({', '.join(sorted({str(number) for number, _ in asked}))})"
+        )
+        try:
+            found = {(int(number), int(node)): str(given) for number, node, given in self.query(sql)}
+        except WhimbrelError as e:
+            if e.retryable:
+                raise
+            return None
+        if found.get((self.number, self.node)) != _program(session_name(self._operation, self._role)):
+            return None
+        return {who for who in asked if found.get(who) == _program(session_name(operation, "target"))}
 
     def _untell(self) -> None:
         if self._host is not None and self._link.open and not self.in_transaction:
@@ -216,9 +236,14 @@ class SingleStoreSession(Session):
             self._idle.set()
 
 
+def _program(name: str) -> str:
+    """What a session of this name says that it is."""
+    return f"whimbrel:{name}"
+
+
 def _linked(parameters: Mapping[str, Any], name: str) -> Link:
     """A connection that is in. Raises a leaf of ConnectionRefused, after LOGIN_SECONDS at the latest."""
-    link = Link(parameters, f"whimbrel:{name}")
+    link = Link(parameters, _program(name))
     with within(LOGIN_SECONDS, link.cut) as login:
         try:
             link.connect()
@@ -255,6 +280,19 @@ def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target"
             remedy="Correct host and port, or use the type mysql or mariadb for servers of that kind.",
         ) from e
     return session
+
+
+def make_ours(session: Session, dialect: SingleStoreDialect) -> None:
+    """The database and our tables, where they are absent. Who may not make databases need not where it is there."""
+    there = has_database(session, dialect.database)
+    for statement in dialect.own_objects():
+        if not (there and statement == dialect.create_schema(dialect.database)):
+            session.execute(statement)
+
+
+def has_database(session: Session, name: str) -> bool:
+    named = f"SCHEMA_NAME = {DIALECT.literal(name)}"
+    return bool(session.query(f"SELECT SCHEMA_NAME FROM information_schema.SCHEMATA WHERE {named}"))  # noqa: S608
 
 
 def require_strict(session: Session) -> None:

@@ -30,6 +30,7 @@ class SingleStoreDialect(SqlDialect):
 
     title = "SingleStore"
     types = TYPES
+    own_schema = ""
     capabilities = CAPABILITIES
     counts_changes = True
     no_table = " FROM DUAL"

@@ -9,13 +9,21 @@ from contextlib import closing, contextmanager
 from typing import Any, Final
 
 from whimbrel.connectors.protocols import Holder, Loader
-from whimbrel.connectors.singlestore.connection import CALLER, SingleStoreSession, connect, require_strict
+from whimbrel.connectors.singlestore.connection import (
+    CALLER,
+    SingleStoreSession,
+    connect,
+    has_database,
+    make_ours,
+    require_strict,
+)
 from whimbrel.connectors.singlestore.dialect import DIALECT, PREFIX, TABLES, SingleStoreDialect, dialect_of
 from whimbrel.connectors.singlestore.stage import SingleStoreStage
 from whimbrel.connectors.sql.applier import SqlApplier
 from whimbrel.connectors.sql.joins import put_by_joins
 from whimbrel.connectors.sql.loader import SqlLoader
 from whimbrel.connectors.sql.merge import Pair
+from whimbrel.connectors.sql.scripts import statements
 from whimbrel.connectors.sql.session import Session
 from whimbrel.connectors.sql.stage import Stage
 from whimbrel.connectors.sql.target import SqlTarget
@@ -107,10 +115,16 @@ class SingleStoreTarget(SqlTarget):
         database = DIALECT.literal(self._database)
         there = session.query(f"SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {database}")  # noqa: S608
         if not {PREFIX + name for name in TABLES} <= {str(row[0]) for row in there}:
-            for statement in self.dialect.own_objects():
-                session.execute(statement)
+            make_ours(session, self.dialect)
         session.execute(f"USE {DIALECT.identifier(self._database)}")
         session.tell()
+
+    def execute_script(self, sql: str) -> None:
+        with self._session() as session:
+            for statement in statements(sql):
+                ours = statement.rstrip("; \n") == self.dialect.create_schema(self._database)
+                if not (ours and has_database(session, self._database)):
+                    session.execute(statement)
 
     def map_schemas(self, tables: Sequence[Table], job: Job, source_type: str) -> Mapping[str, str]:
         """All schemas become the endpoint's database: SingleStore has none below it, and writes to one database in a
@@ -183,7 +197,7 @@ _NO_THREAD: Final = 1094  # it has ended meanwhile
 def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, Any, Any]]:
     """Number, node, command and state of the operation's other connections, on whatever aggregator. Each counts for
     itself, and from the beginning when it starts again, so account and address of the connection must be those that
-    were noted."""
+    were noted, and the name that it gave when it came that of the operation, where the server tells that."""
     try:
         noted = session.query(
             f"SELECT process_id, node, address FROM {session.sessions} "  # noqa: S608
@@ -199,11 +213,13 @@ def _processes(session: SingleStoreSession, job: Job) -> list[tuple[int, int, An
         f"SELECT p.ID, p.NODE_ID, p.COMMAND, p.STATE, {CALLER} FROM information_schema.MV_PROCESSLIST p "  # noqa: S608
         f"WHERE p.ID IN ({', '.join(str(who[0]) for who in ours)})"
     )
-    return [
+    found = [
         (int(number), int(node), command, state)
         for number, node, command, state, host in running
         if (int(number), int(node), str(host)) in ours
     ]
+    named = session.named([who[:2] for who in found], job.operation) if found else None
+    return found if named is None else [who for who in found if who[:2] in named]
 
 
 def _column(row: Sequence[Any]) -> Column:

@@ -59,8 +59,8 @@ def _require_names(dialect: SqlDialect, tables: Sequence[Table], schemas: Mappin
         why = [dialect.refused_name(name) for name in (target.schema, target.table)]
         why.append(dialect.refused_columns(c.name for c in table.columns))
         bad += [f"{table.name}: {reason}" for reason in why if reason]
-        if target.schema.lower() == "whimbrel":
-            bad.append(f"{table.name}: the schema 'whimbrel' keeps the progress there")
+        if target.schema.lower() == dialect.own_schema.lower() != "":
+            bad.append(f"{table.name}: the schema {target.schema!r} keeps the progress there")
     if bad:
         raise IdentifierRefused("; ".join(bad[:_SHOWN]), names=bad[:_NAMED])
 
