@@ -419,6 +419,22 @@ def test_logins(stand: Firebolt, account: dict[str, str]) -> None:
     assert CLIENT
 
 
+def test_a_login_waits_for_no_answer_without_end(account: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for its token nor for USE, of which the driver has no bound."""
+    from firebolt.client.http_backend import KeepaliveTransport
+
+    bounds, real = [], KeepaliveTransport.handle_request
+
+    def handle(transport: Any, request: Any) -> Any:
+        bounds.append((str(request.url), request.extensions.get("timeout", {}).get("read")))
+        return real(transport, request)
+
+    monkeypatch.setattr(KeepaliveTransport, "handle_request", handle)
+    engine("firebolt").test(Endpoint("t", "firebolt", account))
+    assert len(bounds) > 3
+    assert [url for url, read in bounds if read is None] == []
+
+
 def test_a_token_that_ends_is_renewed_amid_a_transaction(tmp_path: Path, account: dict[str, str]) -> None:
     from whimbrel.connectors.firebolt.connection import connect
 

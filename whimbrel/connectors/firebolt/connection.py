@@ -12,7 +12,7 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Final, ParamSpec, TypeVar
@@ -69,11 +69,13 @@ class FireboltSession(Session):
         self._parameters, self._operation, self._role = parameters, operation, role
         self._transaction: str | None = None
         self.label = f"{label_of(operation, role)}{uuid.uuid4().hex[:12]}"
-        arguments = _arguments(parameters)
+        arguments, login = _arguments(parameters), _Login()
+        arguments["auth"] = login.bounding(arguments["auth"])
         try:
             self._link = self._throttled(lambda: driver_connect(**arguments, autocommit=False, disable_cache=True))
         except (FireboltError, httpx.HTTPError, OSError, ValueError) as e:
             raise login_refusal(e, parameters) from e
+        login.over = True
         settings = {**self._link.init_parameters, **_SETTINGS, "query_label": self.label}
         self._link.init_parameters = settings
         self._client = self._link._client
@@ -327,6 +329,32 @@ def replayed(work: Callable[P, T]) -> Callable[P, T]:
 
 def pause_after(attempt: int) -> None:
     time.sleep(min(5.0, 0.05 * 2**attempt) * (0.5 + random.random()))
+
+
+class _Login:
+    """Bounds what the driver sends until a session is in, and asks for a token with. It would wait without end for the
+    answers to its USE."""
+
+    def __init__(self) -> None:
+        self.over = False
+
+    def bounding(self, auth: Any) -> Any:
+        """The same key, by which each request goes."""
+        real = auth.auth_flow
+
+        def bounded(request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+            flow = real(request)
+            sent = next(flow)
+            while True:
+                if not self.over or sent is not request:  # one for a token, which the driver bounds never
+                    sent.extensions = {**sent.extensions, "timeout": _BOUNDED.as_dict()}
+                try:
+                    sent = flow.send((yield sent))
+                except StopIteration:
+                    return
+
+        auth.auth_flow = bounded
+        return auth
 
 
 def _arguments(parameters: Mapping[str, Any]) -> dict[str, Any]:
