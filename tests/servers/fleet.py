@@ -108,4 +108,13 @@ class Fleet:
     ) -> None:
         for running in self._running.values():
             running.stop()
+        # What a stand-in stumbled over is an error of its own, or a statement that it should have refused: whoever
+        # asked may have taken the broken connection for a fault that was ordered.
+        stumbled = [
+            f"the stand-in {name} printed\n{told}"
+            for name in STANDS & self._running.keys()
+            if (told := self._running[name].process.unforeseen())  # type: ignore[union-attr]
+        ]
         shutil.rmtree(self._folder, ignore_errors=True)
+        if stumbled:
+            raise AssertionError("\n\n".join(stumbled))

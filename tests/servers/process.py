@@ -16,6 +16,7 @@ from pathlib import Path
 from random import SystemRandom
 
 PR_SET_PDEATHSIG = 1
+_TRACEBACK = "Traceback (most recent call last)"
 PORTS = (10_000, 32_000)
 
 
@@ -135,6 +136,11 @@ class Process:
         if self._child is not None and self._child.poll() is None:
             self._child.kill()
             self._child.wait(30)
+
+    def unforeseen(self) -> str:
+        """The last traceback in the log, and what follows it; '' where there is none."""
+        _, mark, told = (self.log.read_text(errors="replace") if self.log.exists() else "").rpartition(_TRACEBACK)
+        return "\n".join((mark + told).splitlines()[:60]) if mark else ""
 
     def tail(self, lines: int = 20) -> str:
         """The end of the log, for messages."""
