@@ -8,6 +8,8 @@
 - Its tables stand in DuckDB's own files, and cursors are used again: DuckLake, and closing them, take most of the time.
 - A file's decimals are read with the digits that their columns have, where they would be rounded to eighteen; and
   its bytes as they are, where those of text formats are meant.
+- A job that was at work when the service was killed has ended with an error when it is back, where it would be at work
+  for ever.
 - Faults come on order: a job or a request is refused, or a job is slow.
 """
 
@@ -26,7 +28,7 @@ import duckdb
 from local_bigquery.catalog import tables
 from local_bigquery.engine import database, types
 from local_bigquery.errors import STATUSES, BigQueryError
-from local_bigquery.jobs import load, merge, query, runner
+from local_bigquery.jobs import load, merge, query, runner, store
 from local_bigquery.settings import settings
 from sqlglot import exp
 
@@ -39,7 +41,8 @@ Name = tuple[str, ...]
 
 class Faults:
     """``{"kind": "job", "reason": ..., "holds": ..., "times": 1}``: jobs whose statement, or whose id, holds this end
-    so. ``{"kind": "request", "status": ..., "reason": ..., "method": ..., "holds": ..., "times": 1}``: of an address
+    so; with ``after`` its end is told so many seconds late.
+    ``{"kind": "request", "status": ..., "reason": ..., "method": ..., "holds": ..., "times": 1}``: of an address
     that holds this. ``{"kind": "none"}`` takes all back."""
 
     def __init__(self) -> None:
@@ -56,13 +59,15 @@ class Faults:
         found = self._next("request", path, method)
         return (found["status"], found["reason"], f"ordered: {found['reason']}") if found else None
 
-    def of_job(self, text: str) -> None:
+    def of_job(self, text: str) -> float:
+        """The seconds after which its end is told."""
         found = self._next("job", text)
         if found:
             if found.get("seconds"):
                 time.sleep(found["seconds"])
             if found.get("reason"):
                 raise BigQueryError(found["reason"], found.get("message", f"ordered: {found['reason']}"))
+        return float(found.get("after", 0)) if found else 0
 
     def _next(self, kind: str, text: str, method: str = "") -> dict[str, Any] | None:
         with self._lock:
@@ -202,8 +207,11 @@ def install(statements: Path) -> Faults:
         sql = job.configuration.query.query or ""
         with writing, statements.open("a") as log:
             log.write(json.dumps({"job": job.jobReference.jobId, "sql": sql}) + "\n")
-        faults.of_job(sql)
-        return ask(job, session, running)
+        after = faults.of_job(sql)
+        try:
+            return ask(job, session, running)
+        finally:
+            time.sleep(after)
 
     def loaded(job: Any, kind: str, running: Any, upload: Any) -> Any:
         faults.of_job(job.jobReference.jobId)
@@ -220,6 +228,19 @@ def install(statements: Path) -> Faults:
         return run_merge(Cursor(cur, owner in locks.open, changes), tree, context)
 
     query._statement, query._execute, merge.run = one, script, merged
+    began, load_job, list_jobs = time.time() * 1000, store.load, store.list_
+
+    def ended(job: Any) -> Any:
+        if job is None or job.status.state == "DONE" or int(job.statistics.creationTime) >= began:
+            return job
+        lost = BigQueryError("backendError", "The job encountered an error during execution")
+        return store.save(runner._done(job, job.statistics, lost))
+
+    def listed(project: str, states: Any = None, *args: Any) -> list[Any]:
+        found = [ended(job) for job in list_jobs(project, states, *args)]
+        return [job for job in found if not states or job.status.state in states]
+
+    store.load, store.list_ = lambda *args: ended(load_job(*args)), listed
     database.cursor = Pool().cursor
     types.duckdb_type = _digits(types.duckdb_type)
     load._decoded = lambda expression, field, depth=0: expression

@@ -1,12 +1,14 @@
 """Applies segments of changes: all rows are brought into tables of ours first, then one script writes them.
 
-Nothing of a transaction reaches the server's tables before ``commit``. Its script changes at most a hundred tables; of
-a transaction over more, those with a key are written by scripts before the last one, which has the position. Written
-again after a kill they end the same, as each is the last image of its rows.
+Nothing of a transaction reaches the server's tables before ``commit``. Its script changes at most a hundred tables and
+has at most a megabyte; of a transaction over more, which may come in many slices, what has a key is written by scripts
+before the last one, which has the position. Written again after a kill these end the same, as each has the last image
+of its rows; where one has not, the transaction is refused.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from whimbrel.codecs.compaction import Compacted, compact, net
 from whimbrel.connectors.bigquery import statements
@@ -35,19 +38,19 @@ from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
+_log = logging.getLogger(__name__)
 MOST_TABLES: Final = 100  # that one transaction changes, ours among them
 
 
 @dataclass
-class Work:
-    """What a transaction has for one table: ``puts`` are the staged ones of its changes by key, oldest first;
-    ``emptied`` says that nothing counts which the table had before."""
+class Piece:
+    """What one slice of a transaction has for one table. ``borrows``: values of rows whose key has changed come from
+    the table, where they stand under the old key until this is written, and not any more then."""
 
     pair: Pair
     statements: list[str] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)  # tables, its own and ours
-    puts: list[StagedPair] = field(default_factory=list)
-    emptied: bool = False
+    borrows: bool = False
 
     def add(self, *statements: str, changes: str) -> None:
         self.statements.extend(statements)
@@ -56,6 +59,21 @@ class Work:
     @property
     def size(self) -> int:
         return sum(len(s) + 2 for s in self.statements)
+
+
+@dataclass
+class Work:
+    """What a transaction has for one table, slice by slice: ``puts`` are the staged ones of its changes by key, oldest
+    first; ``emptied`` says that nothing counts which the table had before."""
+
+    pair: Pair
+    pieces: list[Piece] = field(default_factory=list)
+    puts: list[StagedPair] = field(default_factory=list)
+    emptied: bool = False
+
+    def piece(self) -> Piece:
+        self.pieces.append(Piece(self.pair))
+        return self.pieces[-1]
 
 
 class BigQueryApplier:
@@ -120,7 +138,10 @@ class BigQueryApplier:
         try:
             parts = self._parts()
             if len(parts) > 1:
-                raise ReplicationFailed("a repair of this size does not go into one transaction: repair fewer tables")
+                raise ReplicationFailed(
+                    "a repair of this size does not go into one transaction of BigQuery",
+                    remedy="Repair fewer tables at once.",
+                )
             token, self._token = self._token, ""
             with self._ledger.told(0):
                 self._written(parts[0], lambda: self._ledger.end_hold(token))
@@ -136,32 +157,45 @@ class BigQueryApplier:
 
     # --- the scripts --------------------------------------------------------------------------------------------------
 
-    def _parts(self) -> list[list[Work]]:
-        """What each script writes. What has no key must come with the position, as it must not come twice."""
-        work = [w for w in self._work.values() if w.statements]
-        keyed, keyless = [w for w in work if w.pair.key], [w for w in work if not w.pair.key]
-        parts: list[list[Work]] = [keyless]
-        if not _fit(keyless):
+    def _parts(self) -> list[list[Piece]]:
+        """What each script writes, the pieces of a table in their order. What has no key must come with the position,
+        as it must not come twice."""
+        pieces = [p for work in self._work.values() for p in work.pieces]
+        keyed, keyless = [p for p in pieces if p.pair.key], [p for p in pieces if not p.pair.key]
+        if not _fit(pieces) and not _fit(keyless):
             raise ReplicationFailed(
-                f"changes of {len(keyless)} tables without a key do not go into one transaction of BigQuery",
-                remedy="Give some of these tables a primary key.",
+                f"a transaction of the source changes so much of {_names(keyless)} that its scripts pass BigQuery's "
+                "limits, and without a key it cannot come in parts",
+                remedy="Begin the migration anew: the load brings what the transaction has changed. With a primary key "
+                "on these tables such a transaction is applied in parts.",
             )
-        for one in keyed:
-            if _fit([*parts[-1], one]):
-                parts[-1].append(one)
+        if _fit(pieces):
+            return [pieces]
+        parts: list[list[Piece]] = []
+        for piece in keyed:
+            if parts and _fit([*parts[-1], piece]):
+                parts[-1].append(piece)
             else:
-                parts.append([one])
-        return parts[1:] + parts[:1]
+                parts.append([piece])
+        if borrowing := [piece for part in parts for piece in part if piece.borrows]:
+            raise ReplicationFailed(
+                "a transaction of the source passes what one transaction of BigQuery takes, and it changes keys of "
+                f"{_names(borrowing)} and leaves values out: in parts it might end otherwise than the source",
+                remedy="Let the source write whole rows (REPLICA IDENTITY FULL, or binlog_row_image=FULL) for these "
+                "tables, and begin the migration anew: the load brings what the transaction has changed.",
+            )
+        _log.info("a transaction of the source is written by %d transactions of BigQuery", len(parts) + 1)
+        return [*parts, keyless]
 
-    def _written(self, part: Sequence[Work], fence: Callable[[], None]) -> None:
+    def _written(self, part: Sequence[Piece], fence: Callable[[], None]) -> None:
         while True:
             try:
                 with self._refused(), self._session.transaction():
                     fence()
                     if part:
                         self._session.declare(statements.VARIABLE)
-                    for work in part:
-                        for statement in work.statements:
+                    for piece in part:
+                        for statement in piece.statements:
                             self._session.execute(statement)
                 return
             except WhimbrelError as e:
@@ -213,10 +247,10 @@ class BigQueryApplier:
         return self._work.setdefault(pair.number, Work(pair))
 
     def _empty(self, work: Work) -> None:
-        work.statements.clear()
+        work.pieces.clear()
         work.puts.clear()
         work.emptied = True
-        work.add(statements.empty(work.pair), changes=work.pair.table)
+        work.piece().add(statements.empty(work.pair), changes=work.pair.table)
 
     def _apply(self, changes: TableChanges, refetch: Refetch) -> None:
         work = self._work_on(changes.table)
@@ -230,15 +264,17 @@ class BigQueryApplier:
         pair, puts = work.pair, compacted.upserts.num_rows
         if not puts and not compacted.deletes.num_rows:
             return
-        columns = statements.staged_columns(pair)
-        on = self._staged(pair, staged(pair, compacted), columns)
+        columns, piece = statements.staged_columns(pair), work.piece()
+        rows = staged(pair, compacted)
+        on = self._staged(pair, rows, columns)
         if compacted.unchanged:
             names = dict(zip((c.name for c in pair.source.loaded_columns), (c.name for c in pair.columns), strict=True))
             asked = statements.absent(on, work.puts, emptied=work.emptied)
             missing = sorted(int(row[0]) for row in self._session.query(asked))
-            work.add(
+            piece.add(
                 *statements.filled(on, [names[n] for n in compacted.unchanged], len(missing)), changes=on.table_name
             )
+            piece.borrows = _borrows(pair, rows)
             if missing:
                 keys = compacted.upserts.select(list(pair.source.key)).take(pa.array(missing))
                 found = refetch(pair.source.name, keys).select(list(names))
@@ -247,18 +283,18 @@ class BigQueryApplier:
                 puts += int(found.num_rows) - len(missing)
         if puts or compacted.deletes.num_rows:
             deletes = bool(compacted.deletes.num_rows)
-            work.add(*statements.put(on, puts, deletes=deletes), changes=pair.table)
+            piece.add(*statements.put(on, puts, deletes=deletes), changes=pair.table)
             work.puts.append(on)
 
     def _apply_images(self, work: Work, changes: TableChanges) -> None:
-        pair, result = work.pair, net(changes)
+        pair, piece, result = work.pair, work.piece(), net(changes)
         if result.deletes.num_rows:
             copies = np.asarray(result.deletes.column("#count"))
             on = self._staged_images(pair, result.deletes, copies)
-            work.add(*statements.remove_images(on), changes=on.table_name)
+            piece.add(*statements.remove_images(on), changes=on.table_name)
         if result.inserts.num_rows:
             on = self._staged_images(pair, result.inserts, np.zeros(result.inserts.num_rows, dtype=np.int64))
-            work.add(*statements.add_images(on, result.inserts.num_rows), changes=pair.table)
+            piece.add(*statements.add_images(on, result.inserts.num_rows), changes=pair.table)
 
     def _staged_images(self, pair: Pair, images: pa.RecordBatch, copies: np.ndarray) -> StagedPair:
         rows = typed(pair, images, [c.name for c in pair.source.loaded_columns])
@@ -285,7 +321,21 @@ class BigQueryApplier:
             raise ValueRefused(f"of {batch.num_rows} changed rows the target loaded {rows}")
 
 
-def _fit(part: Sequence[Work]) -> bool:
+def _fit(part: Sequence[Piece]) -> bool:
     """Whether one transaction can write them."""
-    changed = {table for work in part for table in work.changed}
-    return len(changed) < MOST_TABLES and sum(work.size for work in part) < LONGEST_SCRIPT
+    changed = {table for piece in part for table in piece.changed}
+    return len(changed) < MOST_TABLES and sum(piece.size for piece in part) < LONGEST_SCRIPT
+
+
+def _names(pieces: Sequence[Piece]) -> str:
+    return ", ".join(dict.fromkeys(str(piece.pair.target.name) for piece in pieces))
+
+
+def _borrows(pair: Pair, rows: pa.RecordBatch) -> bool:
+    """Whether a staged row of which values were left out has another key than the row that they come from."""
+    left_out = pc.not_equal(rows.column(merge.MASK), "")
+    for n, name in enumerate(pair.key):
+        new, old = rows.column(name), rows.column(merge.origin(n))
+        if pc.any(pc.and_kleene(left_out, pc.and_(pc.is_valid(old), pc.not_equal(new, old)))).as_py():
+            return True
+    return False

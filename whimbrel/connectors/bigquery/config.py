@@ -52,6 +52,9 @@ def _key(given: str) -> None:
     if kind not in _KINDS:
         # others run programs of this machine or read addresses that the text names
         raise refuse("credentials_json", f"must be a key of type {' or '.join(_KINDS)}")
+    where = urlsplit(str(found.get("token_uri", "https://")))
+    if where.scheme != "https" and not (where.scheme == "http" and where.hostname in LOOPBACK):
+        raise refuse("credentials_json", "must have a 'token_uri' of https: the login is sent there, and its answer")
 
 
 def _endpoint(given: str) -> None:

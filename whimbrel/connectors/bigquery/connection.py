@@ -72,14 +72,14 @@ class BigQuerySession(Session):
         if self.in_transaction:
             self._noted.append(sql)
             return 0
-        return int(self._patiently(lambda: self._done(sql)[0].num_dml_affected_rows) or 0)
+        return int(self.patiently(lambda: self._done(sql)[0].num_dml_affected_rows) or 0)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Outside of the transaction in hand, always: it has not begun yet."""
-        return self._patiently(lambda: [tuple(row.values()) for row in self._done(sql)[1]])
+        return self.patiently(lambda: [tuple(row.values()) for row in self._done(sql)[1]])
 
     def stream(self, sql: str) -> Iterator[list[tuple[Any, ...]]]:
-        rows = self._patiently(lambda: self._done(sql, page_size=BLOCK_ROWS)[1])
+        rows = self.patiently(lambda: self._done(sql, page_size=BLOCK_ROWS)[1])
         with mapped():
             for page in rows.pages:
                 yield [tuple(row.values()) for row in page]
@@ -154,14 +154,16 @@ class BigQuerySession(Session):
             pause = min(1.0, pause * 1.5)
 
     def jobs(self, prefix: str) -> list[str]:
-        """Ids of the account's jobs that begin so and are at work or wait."""
+        """Ids of the account's jobs that begin so and are at work or wait. Those that wait are asked for first: one
+        that begins between the two questions is in both answers, the other way round it would be in none."""
         with mapped():
-            return [
-                found.job_id
-                for state in ("running", "pending")
-                for found in self.client.list_jobs(state_filter=state, retry=RETRY, timeout=REQUEST_SECONDS)
-                if found.job_id.startswith(prefix)
+            found = [
+                job.job_id
+                for state in ("pending", "running")
+                for job in self.client.list_jobs(state_filter=state, retry=RETRY, timeout=REQUEST_SECONDS)
+                if job.job_id.startswith(prefix)
             ]
+        return list(dict.fromkeys(found))
 
     def cancel_job(self, id: str) -> None:
         with suppress(*ERRORS):
@@ -184,20 +186,20 @@ class BigQuerySession(Session):
                 self.wait(job)
                 return job, job.result(page_size=page_size, retry=RETRY, job_retry=None, timeout=REQUEST_SECONDS)
             except ERRORS as e:
-                over = self._failed(job)
+                over = self.failed(job)
                 if not over:
                     self.cancel_job(id)
                 raise server_refusal(e, done_nothing=over) from e
             finally:
                 self._running = ""
 
-    def _failed(self, job: Any) -> bool:
+    def failed(self, job: Any) -> bool:
         """Whether a job is over and has failed, so that nothing of it can come later."""
         with suppress(*ERRORS):
             return job.done(retry=SOON, timeout=REQUEST_SECONDS) and bool(job.error_result)
         return False
 
-    def _patiently(self, work: Callable[[], T]) -> T:
+    def patiently(self, work: Callable[[], T]) -> T:
         """What was refused for a moment only, and so has done nothing, is sent again as another job for a while."""
         began, pause = time.monotonic(), 0.2
         while True:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from whimbrel.connectors.bigquery.connection import BigQuerySession
 from whimbrel.connectors.bigquery.dialect import BigQueryDialect
@@ -12,8 +16,9 @@ from whimbrel.connectors.bigquery.stage import BigQueryStage
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.merge import Pair
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import InternalError, LoaderFailed, TargetInterrupted, WhimbrelError
+from whimbrel.errors import InternalError, LoaderFailed, StagingFull, TargetInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk, Format
+from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
 
@@ -23,11 +28,10 @@ _BLOCK = 1 << 20
 class BigQueryLoader:
     """See ``protocols.Loader``. One session, for one thread."""
 
-    def __init__(
-        self, session: BigQuerySession, dialect: BigQueryDialect, stage: BigQueryStage, migration: str
-    ) -> None:
+    def __init__(self, session: BigQuerySession, dialect: BigQueryDialect, stage: BigQueryStage, job: Job) -> None:
         self._session, self._dialect, self._stage = session, dialect, stage
-        self._ledger = BigQueryLedger(session, dialect, migration)
+        self._ledger = BigQueryLedger(session, dialect, job.migration)
+        self._turns = job.workdir / "staging" / job.operation / "turns"
 
     def load(
         self,
@@ -60,7 +64,7 @@ class BigQueryLoader:
 
     def _brought(self, epoch: int, pair: Pair, table: str, chunk: Chunk, rows: int, *, upsert: bool) -> int:
         try:
-            with self._ledger.told(epoch), self._session.transaction():
+            with _turn(self._turns), self._ledger.told(epoch), self._session.transaction():
                 self._ledger.fence(epoch)
                 self._session.execute(merge.put(pair, table, removing=False) if upsert else merge.add(pair, table))
                 self._session.execute(
@@ -93,3 +97,20 @@ class BigQueryLoader:
 
     def close(self) -> None:
         self._session.close()
+
+
+@contextmanager
+def _turn(file: Path) -> Iterator[None]:
+    """Of the lanes of one operation, which are processes of one machine, one at a time is inside the block, in about
+    the order in which they came. The server would let one of them commit and end the others, and one that has bad luck
+    again and again would have its rows loaded once more. A lane that dies leaves its turn to the next."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise StagingFull(f"{file.parent} cannot be written to: {e.strerror}") from e
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import itertools
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -48,10 +49,20 @@ class BigQueryStage:
 
     def load(self, session: BigQuerySession, file: Path, name: str, columns: Iterable[tuple[str, str]]) -> int:
         """Put a Parquet file's rows into a table that was made; how many. The job's id is that of table and file, so
-        that a request which is sent again finds the job that is there already."""
-        listed = list(columns)
-        sum = _checksum(file)
-        id = f"{session.prefix}load-{name}-{sum}"
+        that a request which is sent again finds the job that is there already. A job that was refused for a moment has
+        loaded nothing, and the next one has an id of its own."""
+        listed, sum, attempts = list(columns), _checksum(file), itertools.count(1)
+
+        def load() -> int:
+            number = next(attempts)
+            again = f"-{number}" if number > 1 else ""
+            return self._loaded(session, file, name, listed, f"{session.prefix}load-{name}-{sum}{again}", sum)
+
+        return session.patiently(load)
+
+    def _loaded(
+        self, session: BigQuerySession, file: Path, name: str, listed: Sequence[tuple[str, str]], id: str, sum: str
+    ) -> int:
         settings = bigquery.LoadJobConfig(
             source_format=bigquery.SourceFormat.PARQUET,
             schema=[_field(*column) for column in listed],
@@ -80,8 +91,10 @@ class BigQueryStage:
                 session.wait(job)
                 job.result(retry=RETRY, timeout=REQUEST_SECONDS)
             except ERRORS as e:
-                session.cancel_job(id)
-                raise server_refusal(e) from e
+                over = session.failed(job)
+                if not over:
+                    session.cancel_job(id)
+                raise server_refusal(e, done_nothing=over) from e
         return int(job.output_rows or 0)
 
     def remove(self, session: BigQuerySession, name: str) -> None:

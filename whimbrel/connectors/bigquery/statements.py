@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from whimbrel.connectors.bigquery.dialect import is_document
 from whimbrel.connectors.bigquery.ledger import ends
 from whimbrel.connectors.sql import merge
 from whimbrel.connectors.sql.merge import COPIES, FOUND, MASK, NUMBER, OP, PUT, Pair, origin
@@ -97,6 +98,20 @@ def _alike(on: Pair) -> str:
     )
 
 
+def _together(on: StagedPair) -> list[str]:
+    """Images that differ at the source and not here, as of documents that differ in blanks, become one."""
+    d = on.dialect
+    number, copies = (d.identifier(n) for n in (NUMBER, COPIES))
+    values = ", ".join(
+        f"TO_JSON_STRING({d.comparable(c, d.from_staged(c, f's.{d.identifier(c.name)}'))})" for c in on.columns
+    )
+    first = f"SELECT MIN(s.{number}) AS number, SUM(s.{copies}) AS wanted FROM {on.staging} s GROUP BY {values}"  # noqa: S608
+    return [
+        f"UPDATE {on.staging} s SET {copies} = q.wanted FROM ({first}) q WHERE s.{number} = q.number",  # noqa: S608
+        f"DELETE FROM {on.staging} WHERE {number} NOT IN (SELECT number FROM ({first}))",  # noqa: S608
+    ]
+
+
 def remove_images(on: StagedPair) -> list[str]:
     """All rows that equal a staged one go, and those that were too many come back."""
     d = on.dialect
@@ -105,10 +120,12 @@ def remove_images(on: StagedPair) -> list[str]:
         f"SELECT s.{number} AS number, COUNT(*) AS there FROM {on.staging} s JOIN {on.table} t ON {_alike(on)} "  # noqa: S608
         f"GROUP BY s.{number}"
     )
+    together = _together(on) if any(is_document(c) for c in on.columns) else []
     names = d.identifiers(c.name for c in on.columns)
     values = ", ".join(d.from_staged(c, f"s.{d.identifier(c.name)}") for c in on.columns)
     short = f"SELECT COUNT(*) FROM {on.staging} WHERE {found} IS NULL OR {copies} < 0"  # noqa: S608
     return [
+        *together,
         f"UPDATE {on.staging} s SET {copies} = q.there - s.{copies}, {found} = TRUE FROM ({count}) q "  # noqa: S608
         f"WHERE s.{number} = q.number",
         f"SET {_COUNTED} = ({short})",

@@ -96,7 +96,7 @@ class BigQueryTarget(SqlTarget):
                 return False
 
     def open_loader(self, job: Job) -> Loader:
-        return BigQueryLoader(self._prepared(), self.dialect, BigQueryStage(self._operation), job.migration)
+        return BigQueryLoader(self._prepared(), self.dialect, BigQueryStage(self._operation), job)
 
     def open_applier(self, job: Job, source: Sequence[Table], target: Sequence[Table]) -> Holder:
         stage = BigQueryStage(self._operation)
