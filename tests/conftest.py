@@ -6,6 +6,7 @@ the summary ends with a section that names each such engine and the reason.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import tomllib
 from collections import Counter
@@ -31,6 +32,7 @@ from whimbrel.connectors.registry import known_types
 
 ROOT = Path(__file__).resolve().parents[1]
 NOT_HERE = "NOT TESTED HERE: "
+ON_CI = ("postgres15", "postgres18", "mariadb")  # servers that every machine can have
 SERVER_MISSING = (
     NOT_HERE,
     "PostgreSQL ",
@@ -142,10 +144,13 @@ def running_server(fleet: Fleet, name: str) -> Postgres | MySQL:
 
 
 def running_end(fleet: Fleet, name: str) -> Server:
-    """The same, for a server or a stand-in."""
+    """The same, for a server or a stand-in. On continuous integration (``CI`` is set) those of ``ON_CI`` must be there,
+    unless the run was told to leave them out."""
     try:
         return fleet.get(name)
     except Missing as e:
+        if os.environ.get("CI") and name in ON_CI and fleet.chosen(name):
+            pytest.fail(f"{NOT_HERE}{name}: {e}")
         pytest.skip(f"{NOT_HERE}{name}: {e}")
 
 
@@ -235,3 +240,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("NOT TESTED HERE", sep="=", red=True, bold=True)
     for reason, tests in sorted(reasons.items()):
         terminalreporter.line(f"{reason} ({tests} tests skipped)", red=True)
+    terminalreporter.line(f"{sum(reasons.values())} tests skipped for want of {len(reasons)} servers", red=True)

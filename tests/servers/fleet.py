@@ -83,6 +83,9 @@ class Fleet:
         self._folder = Path(tempfile.mkdtemp(prefix="whimbrel-servers-"))
         self._folder.chmod(0o711)
 
+    def chosen(self, name: str) -> bool:
+        return name in self._chosen
+
     def get(self, name: str) -> Server:
         """The running server of that name. Raises Missing."""
         if name not in self._chosen:
