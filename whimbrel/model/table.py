@@ -67,7 +67,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Column:
-    """``generated`` is what a computed column is made of; it is never loaded."""
+    """``generated`` is what a computed column is made of; it is never loaded. ``on_update`` is what its server sets it
+    to when a row changes, ``domain_rules`` what its own type there asks beyond ``type``, both in that server's SQL;
+    ``invisible``: not part of SELECT * there.
+    """
 
     name: str
     type: ColumnType
@@ -77,6 +80,9 @@ class Column:
     generated: Expression | None = None
     generated_stored: bool = True
     comment: str | None = None
+    on_update: str | None = None
+    invisible: bool = False
+    domain_rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,17 +117,27 @@ class ForeignKey:
 
 @dataclass(frozen=True)
 class Check:
-    """What must not be false of a row."""
+    """What must not be false of a row, unless it is only written down (``enforced``)."""
 
     name: str
     expression: Expression
+    enforced: bool = True
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What an engine knows of its own tables and no other one understands. Each engine that has such has a subclass in
+    its folder, and reads no other engine's.
+    """
 
 
 @dataclass(frozen=True)
 class Table:
     """One table. ``rows`` and ``bytes`` are the source's estimates (for planning and progress only).
 
-    ``lost`` says, a sentence each, what no target keeps of it: partitions, heirs, history.
+    ``lost`` says, a sentence each, what no target keeps of it: partitions, heirs, history. ``collation`` is that of its
+    texts that have none of their own; ``versioned``: the source keeps the history of its rows; ``binary_rows``: these
+    may travel in the binary form of their own engine.
     """
 
     name: TableName
@@ -136,7 +152,10 @@ class Table:
     comment: str | None = None
     charset: str | None = None
     lost: tuple[str, ...] = ()
-    options: dict[str, str] = field(default_factory=dict, hash=False, compare=False)
+    collation: str | None = None
+    versioned: bool = False
+    binary_rows: bool = True
+    particulars: Particulars | None = field(default=None, hash=False, compare=False)
 
     def column(self, name: str) -> Column:
         """The column of that name; KeyError if there is none."""

@@ -96,11 +96,7 @@ def _quicker(route: Route, reads: tuple[Format, ...], source: Table, target: Tab
 
 def _must_convert(source: Table, target: Table, differing: set[TableName]) -> bool:
     types = zip(source.loaded_columns, target.loaded_columns, strict=True)
-    return (
-        source.options.get("binary") == "no"
-        or any(s.type.native != t.type.native for s, t in types)
-        or target.name in differing
-    )
+    return not source.binary_rows or any(s.type.native != t.type.native for s, t in types) or target.name in differing
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tests.servers.fleet import Fleet
 from tests.servers.mysql import MySQL
 from tests.servers.postgres import Postgres
 from whimbrel.connectors.mysql.connection import Session, connect
+from whimbrel.connectors.mysql.particulars import MySQLParticulars
 from whimbrel.connectors.mysql.source.schema import reflect, resolve
 from whimbrel.connectors.mysql.target import expressions as here
 from whimbrel.connectors.mysql.target.conversion import convert
@@ -214,7 +215,7 @@ def test_all_refused_types_are_named() -> None:
 )
 def test_a_note_names_the_documents_whose_numbers_may_be_refused(source: str, target: Dialect, told: str) -> None:
     document = column("doc", pa.string(), "json", annotation=Annotation.JSON)
-    notes = convert([table(document, options={"flavor": source})], {}, source, target).notes
+    notes = convert([table(document, particulars=MySQLParticulars(source == "mariadb"))], {}, source, target).notes
     assert [n.startswith("s.t.doc: ") and told in n for n in notes] == [True] * bool(told)
 
 

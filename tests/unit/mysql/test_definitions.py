@@ -367,8 +367,8 @@ def test_what_no_definition_of_ours_can_keep_is_named(opened: Callable[..., Sess
             ORIGIN,
         )
         generated, plain = read(opened)
-        assert (generated.primary_key, generated.options["invisible.my_row_id"]) == (("my_row_id",), "yes")
-        assert (plain.checks, plain.options["unenforced.nn"]) == ((), "(`id` < 5)")
+        assert (generated.primary_key, generated.column("my_row_id").invisible) == (("my_row_id",), True)
+        assert [(c.name, str(c.expression), c.enforced) for c in plain.checks] == [("nn", "(`id` < 5)", False)]
         assert plain.lost == ("index hid is hidden from the optimizer on the source, used here",)
         return
     server.client(
@@ -378,7 +378,7 @@ def test_what_no_definition_of_ours_can_keep_is_named(opened: Callable[..., Sess
         ORIGIN,
     )
     compressed, period, versioned = read(opened)
-    assert (compressed.options["compressed.x"], versioned.options["versioned"]) == ("yes", "yes")
+    assert [t.versioned for t in (compressed, period, versioned)] == [False, False, True]
     assert [(c.name, str(c.expression)) for c in compressed.checks] == [("y", "`y` > 1")]
     assert [i.columns for i in period.indexes] == [("id", "s", "e")]
     wanted = {"c": 1, "p": 1, "v": 1}

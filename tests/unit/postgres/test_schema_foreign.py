@@ -58,7 +58,7 @@ def mysql_table() -> Table:
             column("bits", text, annotation=Annotation.BIT, length=4, default="b'101'"),
             column("raw", pa.binary(), default="x'00ff'"),
             column("doc", text, annotation=Annotation.JSON),
-            column("seen", pa.timestamp("us"), length=3, default="CURRENT_TIMESTAMP(3)"),
+            column("seen", pa.timestamp("us"), length=3, default="CURRENT_TIMESTAMP(3)", on_update="now()"),
             column("at", pa.timestamp("us", tz="UTC"), length=0, default="current_timestamp()"),
             column("born", pa.date32(), default="'0000-00-00'"),
             column("took", text, annotation=Annotation.DURATION, length=0, default="'-838:59:59'"),
@@ -82,7 +82,7 @@ def mysql_table() -> Table:
             Check("c3", there.expression("`name` > 1")),
             Check("c4", there.expression("`code` in ('A')")),
         ),
-        options={"collation": "utf8mb4_general_ci", "on_update.seen": "now()"},
+        collation="utf8mb4_general_ci",
     )
 
 

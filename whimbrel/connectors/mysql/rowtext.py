@@ -63,7 +63,7 @@ def unreadable(table: Table, columns: Sequence[Column]) -> dict[str, str]:
     """
     found = {}
     for column in columns:
-        charset = (column.type.collation or table.options.get("collation", "")).partition("_")[0]
+        charset = (column.type.collation or table.collation or "").partition("_")[0]
         plain = column.type.annotation in _TEXTS and base_of(column.type.native) not in ADDRESSES
         if kind(column) is Kind.TEXT and plain and charset not in _WHOLE_CHARSETS:
             name = quote_identifier(column.name)

@@ -1,18 +1,16 @@
 """Types that a PostgreSQL source defines itself: enums, domains, composites, and the extensions they come from.
 
-They travel in ``Table.options["types"]``, in an order in which they can be created.
+They travel in ``PostgresParticulars.types``, in an order in which they can be created.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from whimbrel.connectors.postgres.connection import identifier, literal, qualified
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Table
 
 
 @dataclass(frozen=True)
@@ -34,27 +32,6 @@ class UserType:
     checks: tuple[tuple[str, str], ...] = ()
     attributes: tuple[tuple[str, str], ...] = ()
     extension: str | None = None
-
-
-def to_option(types: Iterable[UserType]) -> str:
-    """One line of JSON for Table.options."""
-    return json.dumps([asdict(t) for t in types], separators=(",", ":"))
-
-
-def of_table(table: Table) -> tuple[UserType, ...]:
-    """The types that a reflected table needs, those first that others build upon."""
-    raw = json.loads(table.options.get("types", "[]"))
-    return tuple(
-        UserType(
-            **{
-                **r,
-                "labels": tuple(r["labels"]),
-                "checks": tuple((n, d) for n, d in r["checks"]),
-                "attributes": tuple((n, d) for n, d in r["attributes"]),
-            }
-        )
-        for r in raw
-    )
 
 
 def spelled(native: str, types: Sequence[UserType], schemas: Mapping[str, str]) -> str:

@@ -81,7 +81,8 @@ def _table(
         indexes=tuple(_uniques(dialect, table, findings)),
         foreign_keys=tuple(_foreign_keys(dialect, table, schemas, migrated, findings)),
         checks=(),
-        options={},
+        collation=None,
+        particulars=None,
     )
 
 

@@ -53,7 +53,7 @@ def source(session: Session, patterns: Sequence[TableName], changes: bool) -> It
         yield _cascades(settings, reflected)
         yield offenders(
             "mysql.versioned_tables",
-            [str(t.name) for t in reflected if "versioned" in t.options],
+            [str(t.name) for t in reflected if t.versioned],
             "no table keeps a history of its rows",
             "system-versioned tables, of which the log mixes today's rows with history",
             "ALTER TABLE ... DROP SYSTEM VERSIONING, or leave the tables out, or move data only.",

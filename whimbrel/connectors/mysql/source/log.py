@@ -233,7 +233,7 @@ def _check_cascades(settings: Mapping[str, str], tables: Sequence[Table]) -> Non
 
 def _check_history(tables: Sequence[Table]) -> None:
     """In a system-versioned table each change makes rows of history too, and the log does not tell them apart."""
-    found = [str(table.name) for table in tables if "versioned" in table.options]
+    found = [str(table.name) for table in tables if table.versioned]
     if found:
         raise LogFormatRefused(
             f"system-versioned tables, of which the log mixes today's rows with history: {', '.join(found[:20])}",

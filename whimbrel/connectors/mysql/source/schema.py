@@ -10,8 +10,9 @@ from typing import Any
 import pymysql
 
 from whimbrel.connectors.mysql.connection import Session, qualified, query, quote_identifier, quote_literal
+from whimbrel.connectors.mysql.particulars import MySQLParticulars
 from whimbrel.connectors.mysql.refusals import number_and_text
-from whimbrel.connectors.mysql.source import expressions as expressions
+from whimbrel.connectors.mysql.source import expressions
 from whimbrel.connectors.mysql.source.definition_columns import ColumnDefinition
 from whimbrel.connectors.mysql.source.definitions import (
     Definition,
@@ -171,21 +172,12 @@ class _Facts:
     def table(self, name: TableName) -> Table:
         found, facts = self.found[name], self.tables.get(name, {})
         collation = found.collation or self.collations.get(found.charset or "", "")
-        options = {"engine": found.engine, "collation": collation, "flavor": "mariadb" if self.mariadb else "mysql"}
-        if found.versioned:
-            options["versioned"] = "yes"
-        columns = []
-        for column in found.columns:
-            columns.append(self.column(name, column, collation))
-            options.update(_column_options(column))
         indexes = sorted((self.index(i, found) for i in found.indexes), key=lambda i: i.name)
         primary = next((i for i in indexes if i.name == "PRIMARY"), None)
-        if primary and (primary.prefixes or primary.descending):
-            options["primary_key"] = key_parts(primary)
-        options.update({f"unenforced.{c.name}": c.expression for c in found.checks if not c.enforced})
+        odd_key = primary if primary and (primary.prefixes or primary.descending) else None
         return Table(
             name=name,
-            columns=tuple(columns),
+            columns=tuple(self.column(name, c, collation) for c in found.columns),
             primary_key=primary.columns if primary else (),
             primary_key_name="PRIMARY" if primary else None,
             indexes=tuple(i for i in indexes if i.name != "PRIMARY"),
@@ -196,7 +188,9 @@ class _Facts:
             comment=found.comment,
             charset=collation.partition("_")[0] if collation else None,
             lost=tuple(_lost(found, mariadb=self.mariadb)),
-            options=options,
+            collation=collation or None,
+            versioned=found.versioned,
+            particulars=MySQLParticulars(self.mariadb, found.engine, key_parts(odd_key) if odd_key else None),
         )
 
     def column(self, table: TableName, column: ColumnDefinition, table_collation: str) -> Column:
@@ -221,6 +215,8 @@ class _Facts:
             generated=None if column.generated is None else expressions.expression(column.generated),
             generated_stored=column.stored or column.generated is None,
             comment=column.comment,
+            on_update=column.on_update,
+            invisible=column.invisible,
         )
 
     def _srid(self, table: TableName, column: str) -> int | None:
@@ -276,16 +272,6 @@ class _Facts:
         )
 
 
-def _column_options(column: ColumnDefinition) -> Iterator[tuple[str, str]]:
-    """What has no field of its own in a column."""
-    if column.on_update:
-        yield f"on_update.{column.name}", column.on_update
-    if column.invisible:
-        yield f"invisible.{column.name}", "yes"
-    if column.compressed:
-        yield f"compressed.{column.name}", "yes"
-
-
 def _checks(found: Definition) -> Iterator[Check]:
     """The table's own, and its columns', which MariaDB names after the column; its JSON is such a check."""
     for column in found.columns:
@@ -293,7 +279,8 @@ def _checks(found: Definition) -> Iterator[Check]:
             yield Check(column.name, expressions.expression(column.check))
     for period, (start, end) in found.periods.items():
         yield Check(period, expressions.expression(f"{quote_identifier(start)} < {quote_identifier(end)}"))
-    yield from (Check(check.name, expressions.expression(check.expression)) for check in found.checks if check.enforced)
+    for check in sorted(found.checks, key=lambda c: not c.enforced):
+        yield Check(check.name, expressions.expression(check.expression), check.enforced)
 
 
 def _plain_parts(part: Part, table: Definition) -> tuple[Part, ...]:

@@ -16,7 +16,7 @@ import pymysql
 from pymysql.constants import COMMAND
 
 from whimbrel.codecs.rowpackets import Damaged, RowPackets, Value
-from whimbrel.connectors.mysql import rowtext
+from whimbrel.connectors.mysql import particulars, rowtext
 from whimbrel.connectors.mysql.connection import (
     Session,
     connect,
@@ -118,7 +118,7 @@ def _converges(tables: Sequence[Table], *, capture: bool, lanes: int) -> bool:
 
 def without_transactions(tables: Sequence[Table]) -> list[Table]:
     """Those whose engine shows rows as they are now, in no snapshot."""
-    return [t for t in tables if t.options.get("engine", "").lower() not in _TRANSACTIONAL]
+    return [t for t in tables if particulars.of(t).engine.lower() not in _TRANSACTIONAL]
 
 
 def _require_transactional(tables: Sequence[Table], *, capture: bool) -> None:

@@ -1,7 +1,6 @@
 """A source's tables as a MySQL or MariaDB server will hold them: names, types, keys, defaults, checks.
 
-The result is a Table in the target's own terms, from which ddl.py writes statements. What Table has no field for stands
-in its options: ``attributes.<column>`` (charset, SRID), ``on_update.<column>``, ``invisible.<column>``, ``collation``.
+The result is a Table in the target's own terms, from which ddl.py writes statements.
 """
 
 from __future__ import annotations
@@ -12,8 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from whimbrel.connectors.mysql import particulars
 from whimbrel.connectors.mysql.capabilities import CAPABILITIES
-from whimbrel.connectors.mysql.target import expressions as expressions
+from whimbrel.connectors.mysql.particulars import MySQLParticulars
+from whimbrel.connectors.mysql.target import expressions
 from whimbrel.connectors.mysql.target.dialect import Dialect
 from whimbrel.connectors.mysql.target.keys import KeyRoom, convert_foreign_keys, convert_indexes
 from whimbrel.connectors.mysql.target.types import Mapped, from_family, from_foreign, key_bytes
@@ -87,11 +88,10 @@ def _possible(name: str) -> bool:
 class _TableConversion:
     def __init__(self, source: Table, name: TableName, dialect: Dialect, *, family: bool) -> None:
         self.source, self.name, self.dialect, self.family = source, name, dialect, family
-        self.from_mariadb = source.options.get("flavor") == "mariadb"
+        self.known = particulars.of(source)
         self._types = {c.name: c.type for c in source.columns}
         self.notes: list[str] = []
         self.refused: list[str] = []
-        self.options: dict[str, str] = {"flavor": "mariadb" if dialect.mariadb else "mysql", "engine": "InnoDB"}
 
     def note(self, what: str, column: str | None = None) -> None:
         self.notes.append(f"{self.source.name}{f'.{column}' if column else ''}: {what}")
@@ -99,12 +99,9 @@ class _TableConversion:
     def convert(self) -> Table:
         for sentence in self.source.lost:
             self.note(sentence)
-        self.options["collation"] = self._table_collation()
-        engine = self.source.options.get("engine", "InnoDB")
-        if self.family and (parts := self.source.options.get("primary_key")):
-            self.options["primary_key"] = parts
-        if self.family and engine != "InnoDB":
-            self.note(f"engine {engine} -> InnoDB")
+        collation = self._table_collation()
+        if self.family and self.known.engine not in ("", "InnoDB"):
+            self.note(f"engine {self.known.engine} -> InnoDB")
         room = KeyRoom(self.source) if not self.family else None
         mapped = {c.name: self._type(c, room) for c in self.source.columns}
         if not self.family:
@@ -116,8 +113,9 @@ class _TableConversion:
             columns=columns,
             primary_key_name="PRIMARY" if self.source.primary_key else None,
             checks=tuple(self._checks()),
-            charset=self.options["collation"].partition("_")[0],
-            options=self.options,
+            charset=collation.partition("_")[0],
+            collation=collation,
+            particulars=MySQLParticulars(self.dialect.mariadb, "InnoDB", self.known.key_parts),
         )
         converted = self._one_identity(converted)
         indexes, notes = convert_indexes(self.source, converted, self.dialect, family=self.family)
@@ -127,7 +125,7 @@ class _TableConversion:
     def _table_collation(self) -> str:
         if not self.family:
             return self.dialect.exact_collation
-        wanted = self.source.options.get("collation") or self.dialect.exact_collation
+        wanted = self.source.collation or self.dialect.exact_collation
         collation, same = self.dialect.collation(wanted)
         if not same:
             self.note(f"collation {wanted} -> {collation}")
@@ -135,13 +133,13 @@ class _TableConversion:
 
     def _type(self, column: Column, room: KeyRoom | None) -> Mapped:
         if self.family:
-            mapped = from_family(column.type, self.dialect, from_mariadb=self.from_mariadb)
+            mapped = from_family(column.type, self.dialect, from_mariadb=self.known.mariadb)
         else:
             mapped = from_foreign(column.type, self.dialect, room.share(column) if room else None)
             if mapped is not None and mapped.native == "json" and column.name in self.source.primary_key:
                 mapped = None  # a document cannot be a key
-            if rules := self.source.options.get(f"domain.{column.name}"):
-                self.note(f"the rules of its domain are left out: {rules}", column.name)
+            if column.domain_rules:
+                self.note(f"the rules of its domain are left out: {' '.join(column.domain_rules)}", column.name)
         if mapped is None:
             self.refused.append(f"{self.source.name}.{column.name} {column.type.native}")
             return Mapped("longtext")
@@ -169,16 +167,14 @@ class _TableConversion:
 
     def _column(self, column: Column, mapped: Mapped) -> Column:
         type_ = read_type(mapped.native, mapped.collation, srid=column.type.srid)
-        if mapped.attributes:
-            self.options[f"attributes.{column.name}"] = mapped.attributes
-        for option in ("on_update", "invisible"):
-            if self.family and (value := self.source.options.get(f"{option}.{column.name}")):
-                self.options[f"{option}.{column.name}"] = value
         return replace(
             column,
             type=type_,
             default=self._default(column, mapped.native),
             generated=self._generated(column),
+            on_update=column.on_update if self.family else None,
+            invisible=column.invisible and self.family,
+            domain_rules=(),
         )
 
     def _default(self, column: Column, native: str) -> Default | None:
@@ -209,7 +205,7 @@ class _TableConversion:
         return Expression(found, DIALECT)
 
     def _checks(self) -> Iterator[Check]:
-        for check in self.source.checks:
+        for check in (c for c in self.source.checks if c.enforced):
             expression: str | None = check.expression.text
             name = (
                 ""
@@ -226,15 +222,11 @@ class _TableConversion:
                 self.note(f"check {check.name} is left out: {check.expression}")
             else:
                 yield Check(name, Expression(expression, DIALECT))
-        for option, expression in self.source.options.items():
-            kind, _, name = option.partition(".")
-            if kind != "unenforced" or not self.family:
-                continue
-            if self.dialect.mariadb:
-                self.note(f"check {name} is left out: it is not enforced on the source")
+        for check in (c for c in self.source.checks if not c.enforced):
+            if self.dialect.mariadb or not self.family:
+                self.note(f"check {check.name} is left out: it is not enforced on the source")
             else:
-                self.options[f"unenforced.{expression}"] = "yes"
-                yield Check("" if _GENERATED_NAME.match(name) else name, Expression(expression, DIALECT))
+                yield replace(check, name="" if _GENERATED_NAME.match(check.name) else check.name)
 
     def _one_identity(self, table: Table) -> Table:
         """Only one integer column may be numbered by the server."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from whimbrel.connectors.mysql import particulars
 from whimbrel.connectors.mysql.connection import qualified, quote_identifier, quote_identifiers, quote_literal
 from whimbrel.connectors.mysql.source.schema import key_parts
 from whimbrel.connectors.mysql.target.conversion import Conversion
@@ -11,7 +12,7 @@ from whimbrel.connectors.mysql.types import canonical
 from whimbrel.connectors.protocols import Rendered
 from whimbrel.model.difference import Difference, Kind
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Column, ForeignKey, Index, Table
+from whimbrel.model.table import Column, ColumnType, ForeignKey, Index, Table
 
 
 def render(found: Conversion) -> Rendered:
@@ -32,14 +33,13 @@ def create_table(table: Table) -> str:
     """One CREATE TABLE with primary and unique keys, checks and defaults."""
     lines = [column_clause(c, table) for c in table.columns]
     if table.primary_key:
-        lines.append(f"PRIMARY KEY ({table.options.get('primary_key') or quote_identifiers(table.primary_key)})")
+        lines.append(f"PRIMARY KEY ({particulars.of(table).key_parts or quote_identifiers(table.primary_key)})")
     lines += [index_clause(i) for i in table.indexes if stands_inline(i, table)]
     for check in table.checks:
         name = f"CONSTRAINT {quote_identifier(check.name)} " if check.name else ""
-        loose = f"unenforced.{check.expression}" in table.options
-        lines.append(f"{name}CHECK ({check.expression}){' NOT ENFORCED' if loose else ''}")
-    collation = table.options["collation"]
-    tail = f"ENGINE={table.options['engine']} DEFAULT CHARSET={collation.partition('_')[0]} COLLATE={collation}"
+        lines.append(f"{name}CHECK ({check.expression}){'' if check.enforced else ' NOT ENFORCED'}")
+    charset = (table.collation or "").partition("_")[0]
+    tail = f"ENGINE={particulars.of(table).engine} DEFAULT CHARSET={charset} COLLATE={table.collation}"
     comment = f" COMMENT={quote_literal(table.comment)}" if table.comment else ""
     body = ",\n  ".join(lines)
     return f"CREATE TABLE IF NOT EXISTS {qualified(table.name)} (\n  {body}\n) {tail}{comment}"
@@ -53,25 +53,34 @@ def stands_inline(index: Index, table: Table) -> bool:
 
 def column_clause(column: Column, table: Table) -> str:
     """A column as CREATE TABLE has it."""
-    options = table.options
-    words = [f"{quote_identifier(column.name)} {column.type.native}{options.get(f'attributes.{column.name}', '')}"]
+    mariadb = particulars.of(table).mariadb
+    words = [f"{quote_identifier(column.name)} {column.type.native}{_attributes(column.type, mariadb=mariadb)}"]
     if column.generated is not None:
         words.append(f"GENERATED ALWAYS AS ({column.generated}) {'STORED' if column.generated_stored else 'VIRTUAL'}")
-        if not column.nullable and options.get("flavor") == "mysql":
+        if not column.nullable and not mariadb:
             words.append("NOT NULL")  # MariaDB has no such clause on computed columns
     else:
         words.append("NULL" if column.nullable else "NOT NULL")
     if column.default is not None:
         words.append(f"DEFAULT {column.default}")
-    if on_update := options.get(f"on_update.{column.name}"):
-        words.append(f"ON UPDATE {on_update}")
+    if column.on_update:
+        words.append(f"ON UPDATE {column.on_update}")
     if column.identity is not None:
         words.append("AUTO_INCREMENT")
-    if options.get(f"invisible.{column.name}"):
+    if column.invisible:
         words.append("INVISIBLE")
     if column.comment:
         words.append(f"COMMENT {quote_literal(column.comment)}")
     return " ".join(words)
+
+
+def _attributes(type_: ColumnType, *, mariadb: bool) -> str:
+    """Character set and reference system."""
+    if type_.collation:
+        return f" CHARACTER SET {type_.collation.partition('_')[0]} COLLATE {type_.collation}"
+    if type_.srid:
+        return f" REF_SYSTEM_ID={type_.srid}" if mariadb else f" SRID {type_.srid}"
+    return ""
 
 
 def create_indexes(table: Table) -> Iterator[str]:

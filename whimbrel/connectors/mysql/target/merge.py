@@ -121,7 +121,7 @@ def _apart(pair: Pair) -> str:
         loose.remove(longest)
         sizes[longest] = 12
         type_ = pair.target.column(longest).type
-        collation = type_.collation or pair.target.options.get("collation", "")
+        collation = type_.collation or pair.target.collation
         written = f" CHARACTER SET {collation.partition('_')[0]} COLLATE {collation}" if collation else ""
         long = _LONG[base_of(type_.native)]
         declared.append(f", {quote_identifier(longest)} {long}{written if long == 'LONGTEXT' else ''} NULL")

@@ -25,13 +25,9 @@ _TEXT_OF_OTHERS = {"inet": 49, "cidr": 49, "macaddr": 17, "macaddr8": 23}  # Pos
 
 @dataclass(frozen=True)
 class Mapped:
-    """``native`` as information_schema would show it, ``attributes`` what CREATE TABLE adds (charset, SRID).
-
-    ``note`` says what is lost or spelled otherwise, if anything.
-    """
+    """``native`` as information_schema would show it; ``note`` says what is lost or spelled otherwise, if anything."""
 
     native: str
-    attributes: str = ""
     note: str | None = None
     collation: str | None = None
 
@@ -40,14 +36,14 @@ def from_family(source: ColumnType, dialect: Dialect, *, from_mariadb: bool) -> 
     """A type of the other server or the same one; None when it must be refused."""
     base = base_of(source.native)
     if source.annotation is Annotation.SPATIAL:
-        return Mapped(source.native, _srid(source, dialect))
+        return Mapped(source.native)
     if source.annotation is Annotation.NATIVE:
         return Mapped(source.native) if from_mariadb == dialect.mariadb else None
     if base == "uuid" and not dialect.has_uuid:
-        return Mapped("char(36)", " CHARACTER SET ascii COLLATE ascii_bin", "uuid -> char(36)", "ascii_bin")
+        return Mapped("char(36)", "uuid -> char(36)", "ascii_bin")
     if base in ADDRESSES and not dialect.mariadb:
         length = ADDRESSES[base]
-        return Mapped(f"varchar({length})", " CHARACTER SET ascii COLLATE ascii_bin", f"{base} -> text", "ascii_bin")
+        return Mapped(f"varchar({length})", f"{base} -> text", "ascii_bin")
     note = None
     if source.annotation is Annotation.JSON and not dialect.mariadb:
         note = _JSON_NOTE if from_mariadb else None
@@ -59,7 +55,7 @@ def from_family(source: ColumnType, dialect: Dialect, *, from_mariadb: bool) -> 
         note = f"collation {source.collation} -> {collation}"
         if collation.partition("_")[0] != source.collation.partition("_")[0]:
             native = _WIDER.get(native, native)  # more bytes a character
-    return Mapped(native, f" CHARACTER SET {collation.partition('_')[0]} COLLATE {collation}", note, collation)
+    return Mapped(native, note, collation)
 
 
 _WIDER = {"tinytext": "text", "text": "mediumtext", "mediumtext": "longtext"}
@@ -67,12 +63,6 @@ _JSON_NOTE = (
     "json -> json: equal by meaning, keys are reordered; numbers of more than 65 digits, or 30 behind the point, are "
     "refused"
 )
-
-
-def _srid(source: ColumnType, dialect: Dialect) -> str:
-    if not source.srid:
-        return ""
-    return f" REF_SYSTEM_ID={source.srid}" if dialect.mariadb else f" SRID {source.srid}"
 
 
 def from_foreign(source: ColumnType, dialect: Dialect, characters: int | None) -> Mapped | None:
@@ -98,7 +88,7 @@ def _annotated(source: ColumnType, dialect: Dialect, characters: int | None) -> 
         case Annotation.UUID if dialect.has_uuid:
             return Mapped("uuid")
         case Annotation.UUID:
-            return Mapped("char(36)", " CHARACTER SET ascii COLLATE ascii_bin", collation="ascii_bin")
+            return Mapped("char(36)", collation="ascii_bin")
         case Annotation.ENUM if source.labels and len(source.labels) <= 65535 and _fit_enum(source.labels):
             return Mapped(f"enum({','.join(quote_literal(label) for label in source.labels)})")
         case Annotation.ENUM | Annotation.SET:

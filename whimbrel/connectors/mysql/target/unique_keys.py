@@ -102,4 +102,4 @@ def _folds(collations: Mapping[str, str], table: Table, column: str) -> bool:
 
 def collation_of(table: Table, column: str) -> str | None:
     """The collation of a column of MySQL or MariaDB; None of any other's."""
-    return table.column(column).type.collation or table.options.get("collation") or None
+    return table.column(column).type.collation or table.collation

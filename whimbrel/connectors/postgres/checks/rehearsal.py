@@ -13,7 +13,7 @@ from typing import Final
 
 import psycopg
 
-from whimbrel.connectors.postgres import usertypes
+from whimbrel.connectors.postgres import particulars, usertypes
 from whimbrel.connectors.postgres.source import sequences
 from whimbrel.connectors.postgres.source.reflection import Connection
 from whimbrel.connectors.postgres.source.schema import reflect
@@ -100,8 +100,10 @@ class _Trial:
 
     def _surroundings(self) -> None:
         """Schemas, types, and sequences that columns take their values from."""
-        types = list(dict.fromkeys(t for table in self._tables for t in usertypes.of_table(table)))
-        uses = dict.fromkeys(u for table in self._tables for u in sequences.of_table(table).values() if not u.identity)
+        types = list(dict.fromkeys(t for table in self._tables for t in particulars.of(table).types))
+        uses = dict.fromkeys(
+            u for table in self._tables for u in particulars.of(table).sequences.values() if not u.identity
+        )
         for schema in sorted({t.name.schema for t in self._tables} | {t.schema for t in types}):
             self._connection.execute(ddl.create_schema(schema).encode())
         for t in types:
@@ -164,11 +166,12 @@ class _Trial:
 
 def _extensions_aside(table: Table, own: set[str]) -> Table:
     """The table with the types of extensions named apart: an extension that is there stays where it is."""
-    types = [
+    found = particulars.of(table)
+    types = tuple(
         replace(t, schema=f"{_ASIDE}{t.schema}") if t.extension is not None and t.schema in own else t
-        for t in usertypes.of_table(table)
-    ]
-    return replace(table, options={**table.options, "types": usertypes.to_option(types)}) if types else table
+        for t in found.types
+    )
+    return replace(table, particulars=replace(found, types=types)) if types else table
 
 
 def _said(error: psycopg.Error) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from whimbrel.connectors.postgres import particulars
 from whimbrel.connectors.postgres.checks import prerequisites
 from whimbrel.connectors.postgres.checks.server import (
     Connection,
@@ -19,7 +20,7 @@ from whimbrel.connectors.postgres.checks.server import (
 )
 from whimbrel.connectors.postgres.connection import identifier
 from whimbrel.connectors.postgres.locks import bound_waits, locks_named
-from whimbrel.connectors.postgres.source import schema, sequences
+from whimbrel.connectors.postgres.source import schema
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import definitions, offenders, verdict
 from whimbrel.errors import SchemaFailed, SourceInterrupted, TableMissing
@@ -85,7 +86,9 @@ def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterato
         yield CheckResult("postgres.types", "warn", f"the definitions could not be read: {e.message}", _LATER)
         return
     yield from definitions("postgres", "PostgreSQL", "PostgreSQL", reflected)
-    hidden = {use.qualified for t in reflected for use in sequences.of_table(t).values() if use.next_value is None}
+    hidden = {
+        use.qualified for t in reflected for use in particulars.of(t).sequences.values() if use.next_value is None
+    }
     yield offenders(
         "postgres.sequence_select",
         sorted(hidden),

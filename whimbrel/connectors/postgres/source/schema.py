@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from whimbrel.connectors.postgres import usertypes
-from whimbrel.connectors.postgres.source import expressions as expressions
-from whimbrel.connectors.postgres.source import sequences
+from whimbrel.connectors.postgres.particulars import PostgresParticulars
+from whimbrel.connectors.postgres.source import expressions, sequences
 from whimbrel.connectors.postgres.source.reflection import (
     COLUMNS,
     CONSTRAINTS,
@@ -127,7 +125,8 @@ class _Catalog:
             bytes=self.sizes[oid]["bytes"],
             comment=self.sizes[oid]["comment"],
             lost=tuple(_lost(self.sizes[oid])),
-            options=self.options(oid),
+            binary_rows=self.portable(oid),
+            particulars=self.particulars(oid),
         )
 
     def column_type(self, row: Row) -> ColumnType:
@@ -148,6 +147,7 @@ class _Catalog:
             generated=expressions.expression(row["expression"], types) if row["generated"] else None,
             generated_stored=row["generated"] != "v",
             comment=row["comment"],
+            domain_rules=tuple(self._domain_rules(row["type"])),
         )
 
     def catalog_type(self, oid: int, typmod: int, native: str) -> CatalogType:
@@ -178,22 +178,13 @@ class _Catalog:
                 include=tuple(row["include"]),
             )
 
-    def options(self, oid: int) -> dict[str, str]:
-        """What the model has no field for, as JSON; see ddl.py, sequences.py and usertypes.py."""
-        options: dict[str, str] = {}
-        if uses := self.sequences[oid]:
-            options["sequences"] = sequences.to_option(uses.values())
-        if types := self.user_types(oid):
-            options["types"] = usertypes.to_option(types)
-        for column in self.columns[oid]:
-            if rules := self._domain_rules(column["type"]):
-                options[f"domain.{column['name']}"] = " ".join(rules)
-        if self.endless_intervals and any(self._is_made_of(c["type"], "interval") for c in self.columns[oid]):
-            options["binary"] = "no"
+    def particulars(self, oid: int) -> PostgresParticulars:
         definitions = {c["name"]: c["definition"] for c in self.constraints[oid] if c["kind"] in "pfc"}
-        if definitions:
-            options["definitions"] = json.dumps(definitions, separators=(",", ":"))
-        return options
+        return PostgresParticulars(self.sequences[oid], self.user_types(oid), definitions)
+
+    def portable(self, oid: int) -> bool:
+        """Whether an older server reads the binary form of its rows as we do."""
+        return not (self.endless_intervals and any(self._is_made_of(c["type"], "interval") for c in self.columns[oid]))
 
     def _is_made_of(self, oid: int, name: str) -> bool:
         row = self.types[oid]

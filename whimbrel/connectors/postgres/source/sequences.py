@@ -1,19 +1,18 @@
 """Sequences behind columns: identity, serial, and defaults that call nextval.
 
-What ``Column.identity`` cannot say of them travels in ``Table.options["sequences"]``.
+What ``Column.identity`` cannot say of them is in ``PostgresParticulars.sequences``.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from whimbrel.connectors.postgres.connection import identifier, literal, qualified
 from whimbrel.connectors.postgres.source.reflection import Connection, Row
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Identity, Table
+from whimbrel.model.table import Identity
 
 _NEXTVAL = re.compile(r"nextval\('(?:[^']|'')+'::regclass\)\Z")
 _WIDEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
@@ -84,15 +83,6 @@ def identity_of(use: SequenceUse, always: bool) -> Identity:
 def is_plain_nextval(default: str | None) -> bool:
     """Whether a default is nothing but the sequence's next value, as serial makes it."""
     return default is not None and _NEXTVAL.match(default) is not None
-
-
-def to_option(uses: Iterable[SequenceUse]) -> str:
-    return json.dumps([asdict(u) for u in uses], separators=(",", ":"))
-
-
-def of_table(table: Table) -> dict[str, SequenceUse]:
-    """The sequences of a table reflected from PostgreSQL, by column."""
-    return {raw["column"]: SequenceUse(**raw) for raw in json.loads(table.options.get("sequences", "[]"))}
 
 
 def create(use: SequenceUse) -> str:

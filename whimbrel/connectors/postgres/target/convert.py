@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pyarrow as pa
 
-from whimbrel.connectors.postgres import usertypes
+from whimbrel.connectors.postgres import particulars, usertypes
 from whimbrel.connectors.postgres.connection import identifier, literal
+from whimbrel.connectors.postgres.particulars import PostgresParticulars
 from whimbrel.connectors.postgres.source import sequences
 from whimbrel.connectors.postgres.source.sequences import SequenceUse
-from whimbrel.connectors.postgres.target import expressions as expressions
+from whimbrel.connectors.postgres.target import expressions
 from whimbrel.connectors.postgres.target.names import SchemaNames, fitting, require_names
 from whimbrel.connectors.postgres.types import from_foreign
 from whimbrel.connectors.postgres.usertypes import UserType
@@ -86,8 +86,9 @@ def _within(
 
 
 def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], findings: _Findings) -> Table:
-    types = usertypes.of_table(source)
-    uses = {name: use.renamed(schemas) for name, use in sequences.of_table(source).items()}
+    known = particulars.of(source)
+    types = known.types
+    uses = {name: use.renamed(schemas) for name, use in known.sequences.items()}
     findings.refused += [
         f"{source.name}: type {t.spelling} is a base type, range or row type that cannot be created from here"
         for t in types
@@ -112,19 +113,14 @@ def _from_postgres(source: Table, target: Table, schemas: Mapping[str, str], fin
             identity=c.identity and replace(c.identity, sequence=uses[c.name].qualified),
         )
 
-    definitions = json.loads(source.options.get("definitions", "{}"))
-    options = {
-        **target.options,
-        "types": usertypes.to_option(usertypes.renamed(types, schemas)),
-        "sequences": sequences.to_option(uses.values()),
-        "definitions": json.dumps({n: own(d) for n, d in definitions.items()}),
-    }
     return replace(
         target,
         columns=tuple(column(c) for c in source.columns),
         indexes=tuple(replace(i, expression=i.expression and own(i.expression)) for i in source.indexes),
         checks=tuple(replace(c, expression=replace(c.expression, text=own(c.expression.text))) for c in source.checks),
-        options=options,
+        particulars=PostgresParticulars(
+            uses, usertypes.renamed(types, schemas), {name: own(text) for name, text in known.definitions.items()}
+        ),
     )
 
 
@@ -157,7 +153,8 @@ def _from_foreign(table: Table, names: SchemaNames, findings: _Findings) -> Tabl
         primary_key_name=names.take(table.name.schema, table.name.table, "pkey") if table.primary_key else None,
         indexes=tuple(_foreign_indexes(table, names, findings)),
         checks=tuple(_foreign_checks(table, types, findings)),
-        options={"sequences": sequences.to_option(uses)} if uses else {},
+        collation=None,
+        particulars=PostgresParticulars({use.column: use for use in uses}),
     )
 
 
@@ -211,9 +208,9 @@ def _number_wide_identities(
 def _folds_case(table: Table, column: str) -> bool:
     """Whether the source compares this text without regard to case or trailing blanks, which PostgreSQL never does."""
     found = table.column(column).type
-    collation = found.collation or table.options.get("collation", "")
+    collation = found.collation or table.collation
     plain = found.annotation in (Annotation.NONE, Annotation.CHAR, Annotation.ENUM, Annotation.SET)
-    return plain and pa.types.is_string(found.arrow) and bool(collation) and not collation.endswith("_bin")
+    return plain and pa.types.is_string(found.arrow) and collation is not None and not collation.endswith("_bin")
 
 
 def _note_behaviour(table: Table, findings: _Findings) -> None:
@@ -224,14 +221,17 @@ def _note_behaviour(table: Table, findings: _Findings) -> None:
         findings.notes.append(
             f"{table.name}: {', '.join(folded)} compared by collation rules (case) there, byte by byte here"
         )
-    for option, value in table.options.items():
-        kind, _, column = option.partition(".")
-        if kind == "on_update":
-            findings.notes.append(f"{table.name}.{column}: ON UPDATE {value} left out: a trigger would be needed")
-        if kind == "unenforced":
-            findings.notes.append(f"{table.name}: check {column} left out: it is not enforced on the source")
-        if kind == "invisible":
-            findings.notes.append(f"{table.name}.{column}: invisible on the source, visible here")
+    for column in table.columns:
+        where = f"{table.name}.{column.name}"
+        if column.on_update:
+            findings.notes.append(f"{where}: ON UPDATE {column.on_update} left out: a trigger would be needed")
+        if column.invisible:
+            findings.notes.append(f"{where}: invisible on the source, visible here")
+    findings.notes += [
+        f"{table.name}: check {c.name} left out: it is not enforced on the source"
+        for c in table.checks
+        if not c.enforced
+    ]
 
 
 def _foreign_indexes(table: Table, names: SchemaNames, findings: _Findings) -> list[Index]:
@@ -253,7 +253,7 @@ def _foreign_checks(table: Table, types: Mapping[str, ColumnType], findings: _Fi
         for c in table.columns
         if c.type.annotation is Annotation.ENUM
     ]
-    for check in table.checks:
+    for check in (c for c in table.checks if c.enforced):
         expression = expressions.expression(check.expression.tree, types)
         if expression is not None:
             checks.append(_check(check.name, expression))

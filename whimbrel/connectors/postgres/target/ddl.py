@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 
-from whimbrel.connectors.postgres import usertypes
+from whimbrel.connectors.postgres import particulars, usertypes
 from whimbrel.connectors.postgres.connection import identifier, identifiers, literal, qualified
 from whimbrel.connectors.postgres.source import sequences
 from whimbrel.connectors.postgres.target.convert import Converted
@@ -26,9 +25,9 @@ _NOT_VALID = " NOT VALID"
 def render(converted: Converted, *, virtual_columns: bool) -> Rendered:
     """The scripts of a whole migration. ``virtual_columns``: the target can compute columns when they are read (18)."""
     tables = converted.tables
-    types = list(dict.fromkeys(t for table in tables for t in usertypes.of_table(table)))
+    types = list(dict.fromkeys(t for table in tables for t in particulars.of(table).types))
     schemas = sorted({t.name.schema for t in tables} | {t.schema for t in types})
-    uses = [use for table in tables for use in sequences.of_table(table).values() if not use.identity]
+    uses = [use for table in tables for use in particulars.of(table).sequences.values() if not use.identity]
     notes = list(converted.notes)
     if not virtual_columns:
         notes += [f"{t.name}.{c.name}: computed when written, not when read" for t in tables for c in _virtual(t)]
@@ -41,7 +40,7 @@ def render(converted: Converted, *, virtual_columns: bool) -> Rendered:
             *(
                 sequences.own(use, table.name)
                 for table in tables
-                for use in sequences.of_table(table).values()
+                for use in particulars.of(table).sequences.values()
                 if use.owned and not use.identity
             ),
         ),
@@ -76,7 +75,7 @@ def create_table(table: Table, *, virtual_columns: bool = True) -> str:
 
 def _column(table: Table, column: Column, *, virtual_columns: bool) -> str:
     parts = [identifier(column.name), column.type.native]
-    if column.type.collation and table.options.get("definitions"):
+    if column.type.collation:
         parts.append(f"COLLATE {column.type.collation}")
     if column.generated is not None:
         kept = "VIRTUAL" if virtual_columns and not column.generated_stored else "STORED"
@@ -93,7 +92,7 @@ def _column(table: Table, column: Column, *, virtual_columns: bool) -> str:
 def _identity(table: Table, column: Column) -> str:
     assert column.identity is not None
     when = "ALWAYS" if column.identity.always else "BY DEFAULT"
-    use = sequences.of_table(table).get(column.name)
+    use = particulars.of(table).sequences.get(column.name)
     if use is not None:
         options = f"SEQUENCE NAME {use.qualified} {use.options()}"
     else:
@@ -103,8 +102,7 @@ def _identity(table: Table, column: Column) -> str:
 
 def _definition(table: Table, name: str | None) -> str | None:
     """A constraint as pg_get_constraintdef gave it, when the table came from PostgreSQL."""
-    found: str | None = json.loads(table.options.get("definitions", "{}")).get(name)
-    return found
+    return particulars.of(table).definitions.get(name) if name else None
 
 
 def key_constraints(table: Table) -> list[tuple[str, str]]:

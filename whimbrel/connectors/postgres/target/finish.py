@@ -12,9 +12,9 @@ from functools import partial
 
 from psycopg import errors as pg
 
+from whimbrel.connectors.postgres import particulars
 from whimbrel.connectors.postgres.connection import identifier, qualified
 from whimbrel.connectors.postgres.locks import bound_waits
-from whimbrel.connectors.postgres.source import sequences
 from whimbrel.connectors.postgres.source.reflection import SEQUENCES, Connection, Row, rows
 from whimbrel.connectors.postgres.source.schema import reflect
 from whimbrel.connectors.postgres.target import ddl
@@ -217,7 +217,7 @@ def sync_sequences(connection: Connection, sources: Sequence[Table], targets: Se
 
 
 def _source_next(source: Table, column: str) -> int | None:
-    use = sequences.of_table(source).get(column)
+    use = particulars.of(source).sequences.get(column)
     if use is not None:
         return use.next_value
     found = next((c for c in source.columns if c.name == column), None)
