@@ -24,7 +24,7 @@ help: ## list the verbs
 setup: ## virtual environment, pinned packages, compiled codecs (quick when nothing changed)
 	@sh scripts/setup.sh
 
-servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpacked privately, PostgreSQL, stand-ins for Snowflake, Databricks, Firebolt and BigQuery
+servers: setup ## the database servers of the tests: MariaDB by apt, MySQL unpacked privately, PostgreSQL, stand-ins for Snowflake, Databricks, Firebolt, BigQuery and Oracle
 	@sh scripts/servers.sh
 
 test: servers ## everything but test-pairs and test-long: unit, suite on a diagonal of pairs, API, faults, replay

@@ -108,6 +108,22 @@ for name in ("icu", "ducklake", "spatial", "avro"): import_extension(name)' >>.c
     lacks bigquery "its stand-in could not be installed: $(tail -n 1 .cache/bigquery.log) (see .cache/bigquery.log)"
 }
 
+# What reads the SQL that the stand-in for Oracle is sent: a grammar from npm, in a folder of its own.
+get_plsql() {
+    folder=.cache/plsql
+    pins=tests/emulators/oracle/package.json
+    [ -d "$folder/node_modules/antlr4ts-sql" ] && cmp -s "$pins" "$folder/package.json" && return
+    command -v node >/dev/null 2>&1 && command -v npm >/dev/null 2>&1 || {
+        lacks oracle "its stand-in needs node and npm, which are not installed (apt-get install nodejs npm)"
+        return
+    }
+    say "installing the grammar of the stand-in for Oracle (a few seconds the first time, 61 MB)"
+    rm -rf "$folder" && mkdir -p "$folder" && cp "$pins" "$folder/" &&
+        (cd "$folder" && npm install --no-audit --no-fund --ignore-scripts) >.cache/plsql.log 2>&1 && return
+    rm -rf "$folder"
+    lacks oracle "its grammar could not be installed: $(tail -n 1 .cache/plsql.log) (see .cache/plsql.log)"
+}
+
 mkdir -p .cache
 : >"$missing"
 if [ "${1:-}" = --for-demo ]; then
@@ -124,6 +140,7 @@ else
     get_snowflake & # these download while the others are installed
     get_stands &
     get_bigquery &
+    get_plsql &
     get_postgres15
     get_mariadb
     get_mysql

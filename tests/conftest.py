@@ -25,6 +25,7 @@ from tests.servers.databricks import Databricks
 from tests.servers.firebolt import Firebolt
 from tests.servers.fleet import SERVERS, Fleet, Missing, Server
 from tests.servers.mysql import MySQL
+from tests.servers.oracle import Oracle
 from tests.servers.postgres import Postgres
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
@@ -42,6 +43,7 @@ SERVER_MISSING = (
     "Databricks:",
     "Firebolt:",
     "BigQuery:",
+    "Oracle:",
     "Kafka:",
 )  # how reasons begin that name a missing server
 
@@ -222,6 +224,12 @@ def firebolt(fleet: Fleet) -> Firebolt:
 def bigquery(fleet: Fleet) -> BigQuery:
     """The stand-in for BigQuery; each test makes datasets of its own."""
     return cast(BigQuery, running_end(fleet, "bigquery"))
+
+
+@pytest.fixture(scope="session")
+def oracle(fleet: Fleet) -> Oracle:
+    """The stand-in for Oracle; each test makes users, and so schemas, of its own."""
+    return cast(Oracle, running_end(fleet, "oracle"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

@@ -13,11 +13,15 @@ from tests.conftest import running_end
 from tests.contract.bench import Bench
 from tests.engines import Side, side_of
 from tests.servers.fleet import SERVERS, Fleet
-from whimbrel.connectors.registry import known_types
+from whimbrel.connectors.registry import engine, known_types
 from whimbrel.model.table import Table
 
 # PostgreSQL 15 holds what 18 does here; a stand-in joins with its connector.
-ENGINES = tuple(name for name in SERVERS if name != "postgres15" and SERVERS[name] in known_types())
+ENGINES = tuple(
+    name
+    for name in SERVERS
+    if name != "postgres15" and SERVERS[name] in known_types() and engine(SERVERS[name]).capabilities.target
+)
 _numbers = itertools.count(1)
 
 
@@ -34,8 +38,8 @@ CORE = {  # of the engine whose stand-in takes a second for each script: what `m
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The others are run by `make test-long`."""
     for item in items:
-        for engine, kept in CORE.items():
-            if f"[{engine}" in item.nodeid and not any(name in item.nodeid for name in kept):
+        for type, kept in CORE.items():
+            if f"[{type}" in item.nodeid and not any(name in item.nodeid for name in kept):
                 item.add_marker(pytest.mark.long)
 
 

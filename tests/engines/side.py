@@ -11,12 +11,13 @@ from tests.servers.bigquery import BigQuery
 from tests.servers.databricks import Databricks
 from tests.servers.firebolt import Firebolt
 from tests.servers.mysql import MySQL
+from tests.servers.oracle import Oracle
 from tests.servers.postgres import Postgres
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 

@@ -15,13 +15,15 @@ from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
 from tests.servers.firebolt import Firebolt
 from tests.servers.firebolt import StandMissing as FireboltMissing
 from tests.servers.mysql import MySQL
+from tests.servers.oracle import Oracle
+from tests.servers.oracle import StandMissing as OracleMissing
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
 from tests.servers.singlestore import SingleStore
 from tests.servers.singlestore import StandMissing as SingleStoreMissing
 from tests.servers.snowflake import Snowflake, StandMissing
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
@@ -32,10 +34,11 @@ SERVERS = {  # name -> the type of an endpoint on it
     "firebolt": "firebolt",
     "singlestore": "singlestore",
     "bigquery": "bigquery",
+    "oracle": "oracle",
 }
 
 # servers that only stand in for the engine
-STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore", "bigquery"})
+STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore", "bigquery", "oracle"})
 
 
 class Missing(Exception):
@@ -59,6 +62,8 @@ def server(name: str, folder: Path) -> Server:
             return SingleStore(folder)
         if name == "bigquery":
             return BigQuery(folder)
+        if name == "oracle":
+            return Oracle(folder)
         return Postgres(folder, name.removeprefix("postgres"))
     except (
         PostgresMissing,
@@ -68,6 +73,7 @@ def server(name: str, folder: Path) -> Server:
         FireboltMissing,
         SingleStoreMissing,
         BigQueryMissing,
+        OracleMissing,
     ) as e:
         raise Missing(str(e)) from e
 
