@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 
+from tests.engines import SCHEMA
 from tests.servers.process import wait_until
 from tests.suite.running import Watch, position_order, replicating, settled
 from tests.suite.world import World
@@ -31,6 +32,12 @@ def prepare(world: World, rows: int = ROWS) -> None:
 def test_schema_is_applied_twice_without_harm(world: World) -> None:
     prepare(world)
     assert apply_schema(world.job("schema"), Watch(), None) == 0
+    world.source.change(f"create view {SCHEMA}.seen as select 1 as one")
+    job = world.job("schema")
+    told = [n for n in extract_schema(job, Watch()).notes if "not moved" in n]
+    assert told == [f"{SCHEMA}: a view is not moved: seen (not-moved.sql has all definitions)"]
+    assert "seen" in (job.workdir / "not-moved.sql").read_text()
+    assert "seen" not in (job.workdir / "objects-schema.sql").read_text()
 
 
 def test_rows_arrive_exactly(world: World) -> None:

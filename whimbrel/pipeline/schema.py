@@ -10,6 +10,7 @@ from typing import Any
 
 from whimbrel.errors import NotExtracted, SchemaFailed, WhimbrelError
 from whimbrel.model.job import Job
+from whimbrel.pipeline import unmoved
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.files import read_unlinked, replace_file
 from whimbrel.pipeline.pair import open_pair, open_target
@@ -20,7 +21,8 @@ TABLES, OBJECTS, DROPS = "tables-schema.sql", "objects-schema.sql", "drop-tables
 
 @dataclass(frozen=True)
 class SchemaExtract:
-    """``notes`` are the declared lossy mappings, one line each; they also stand at the head of the file."""
+    """``notes`` are the declared lossy mappings and what is not moved at all, one line each; they also stand at the
+    head of the file."""
 
     sql_file: str
     tables: int
@@ -37,18 +39,24 @@ class ObjectsApplied:
 
 
 def extract_schema(job: Job, control: Control) -> SchemaExtract:
-    """Write the three SQL files into the working directory, in the target's dialect."""
+    """Write the three SQL files into the working directory, in the target's dialect, and what is not moved beside them,
+    in the source's."""
     control.phase("schema")
     with Stalls(job, control), open_pair(job) as pair:
         pair.require_columns()
         rendered = pair.target.render(pair.tables, pair.schemas, job.source.type)
-        _write(job.workdir / TABLES, rendered.tables, rendered.notes)
+        left = pair.source.objects([t.name for t in pair.tables])
+        notes = (*rendered.notes, *unmoved.notes(left))
+        _write(job.workdir / TABLES, rendered.tables, notes)
         _write(job.workdir / OBJECTS, rendered.objects, ())
         _write(job.workdir / DROPS, rendered.drops, ())
-        for note in rendered.notes:
+        _write(
+            job.workdir / unmoved.FILE, unmoved.script(left), ("what the source has beside tables; nothing runs this",)
+        )
+        for note in notes:
             control.log("extractor", note)
         control.log("extractor", f"{len(pair.tables)} tables written to {job.workdir / TABLES}")
-        return SchemaExtract(str(job.workdir / TABLES), len(pair.tables), rendered.notes)
+        return SchemaExtract(str(job.workdir / TABLES), len(pair.tables), notes)
 
 
 def _write(path: Path, statements: Iterable[str], notes: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import Columns
+from whimbrel.model.objects import SchemaObject
 from whimbrel.model.position import Position
 from whimbrel.model.table import Column, Table
 
@@ -52,6 +53,10 @@ class Source(Protocol):
 
     def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
         """Read the definitions, in the order asked. Raises TableMissing or SourcePermissionDenied."""
+
+    def objects(self, tables: Sequence[TableName]) -> tuple[SchemaObject, ...]:
+        """Views in the schemas of these tables, and others that are known to read them; routines and events in those
+        schemas; triggers and rules on these tables. As far as the account may see them; not those of extensions."""
 
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
         """Cut a table into chunks of about that many bytes and at most about that many rows. At least one chunk."""

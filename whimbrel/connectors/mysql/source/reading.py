@@ -14,6 +14,7 @@ from whimbrel.connectors.mysql.connection import Session, at_work, connect, exec
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.connectors.mysql.source import changes, chunks, log, points, schema, snapshot
+from whimbrel.connectors.mysql.source.objects import objects
 from whimbrel.connectors.mysql.source.readable import require_readable
 from whimbrel.connectors.mysql.source.retention import Expiry
 from whimbrel.connectors.protocols import ChangeStream, Filled, Rehearsal, Retained, Snapshot, SnapshotReader
@@ -22,6 +23,7 @@ from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import Columns
+from whimbrel.model.objects import SchemaObject
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
@@ -57,6 +59,10 @@ class MySQLSource:
                 return schema.reflect(session, tables)
             finally:
                 session.rollback()
+
+    def objects(self, tables: Sequence[TableName]) -> tuple[SchemaObject, ...]:
+        with self._session() as session:
+            return objects(session, tables)
 
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
         with self._session() as session:

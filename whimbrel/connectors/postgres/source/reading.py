@@ -15,6 +15,7 @@ from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.source import changes, retention, schema, slots, snapshot, watch
 from whimbrel.connectors.postgres.source.filled import filled
+from whimbrel.connectors.postgres.source.objects import objects
 from whimbrel.connectors.postgres.source.publication import capture_name
 from whimbrel.connectors.postgres.source.reflection import Connection
 from whimbrel.connectors.protocols import ChangeStream, Filled, Rehearsal, Retained, Snapshot, SnapshotReader
@@ -22,6 +23,7 @@ from whimbrel.model.chunk import Chunk
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
 from whimbrel.model.normal import Columns
+from whimbrel.model.objects import SchemaObject
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
@@ -52,6 +54,10 @@ class PostgresSource:
     def reflect(self, tables: Sequence[TableName]) -> tuple[Table, ...]:
         with self._session() as connection:
             return schema.reflect(connection, tables, readable=True)
+
+    def objects(self, tables: Sequence[TableName]) -> tuple[SchemaObject, ...]:
+        with self._session() as connection:
+            return objects(connection, tables)
 
     def plan(self, table: Table, rows_per_file: int, chunk_bytes: int) -> tuple[Chunk, ...]:
         with self._session() as connection:
