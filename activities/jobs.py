@@ -57,6 +57,9 @@ def build_job(operation: str, migration: str) -> Job:
         threads=record.threads,
         rows_per_file=record.rows_per_file,
         schema_rename=dict(record.schema_rename),
+        case=record.case,
+        column_types=dict(record.column_types),
+        value_policy=record.value_policy,
         verbose=record.log_detail == "verbose",
         queue=queue,
     )

@@ -10,6 +10,7 @@ from pydantic.config import JsonDict
 
 from whimbrel.catalog.home import NAME
 from whimbrel.catalog.records import Mode, Status
+from whimbrel.model.job import Case, ValuePolicy
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$", description="Letters, digits, '_', '.', '-'; at most 64.")]
 OperationId = Annotated[str, Path(description="An operation's id, a UUID.", json_schema_extra={"format": "uuid"})]
@@ -61,7 +62,11 @@ class EndpointBody(Body):
 
 
 class MigrationBody(Body):
-    """``tables`` are ``schema.table`` or ``schema.*``; ``schema_rename`` an object or ``"src:dst,src2:dst2"``."""
+    """``tables`` are ``schema.table`` or ``schema.*``; ``schema_rename`` an object or ``"src:dst,src2:dst2"``.
+
+    ``case`` is what becomes of the case of names, ``value_policy`` of values that the target cannot hold;
+    ``column_types`` are for ``schema.table.column`` the type on the target, of which none can be chosen yet.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
@@ -86,6 +91,9 @@ class MigrationBody(Body):
     threads: Annotated[int, Field(ge=1, le=256)] = 5
     rows_per_file: Annotated[int, Field(ge=1, le=2_000_000_000)] = 200_000
     schema_rename: dict[str, str] | str | None = None
+    case: Case = "keep"
+    column_types: dict[str, str] = {}
+    value_policy: ValuePolicy = "refuse"
     logDetail: Literal["basic", "verbose"] = "basic"
 
 

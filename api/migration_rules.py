@@ -26,6 +26,9 @@ def migration_record(name: str, body: MigrationBody) -> MigrationRecord:
         threads=body.threads,
         rows_per_file=body.rows_per_file,
         schema_rename=schema_renames(body.schema_rename),
+        case=body.case,
+        column_types=_column_types(body.column_types),
+        value_policy=body.value_policy,
         log_detail=body.logDetail,
     )
 
@@ -89,6 +92,17 @@ def _tables(texts: Sequence[str]) -> list[TableName]:
             raise InvalidRequest(f"tables.{i}: {text!r} is listed twice", field=f"tables.{i}")
         seen[table] = None
     return list(seen)
+
+
+def _column_types(given: Mapping[str, str]) -> dict[str, str]:
+    """Raises InvalidRequest for any: a type that holds less than its source would bend values in silence."""
+    if given:
+        raise InvalidRequest(
+            f"column_types: the type of {min(given)[:80]!r} cannot be chosen; served is {{}}, the nearest type",
+            field="column_types",
+            remedy="Leave column_types out. A table that exists on the target with other types is kept, and told.",
+        )
+    return {}
 
 
 def schema_renames(given: Mapping[str, str] | str | None) -> dict[str, str]:

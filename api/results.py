@@ -105,6 +105,9 @@ class MigrationView(Shape):
     threads: int
     rows_per_file: int
     schema_rename: dict[str, str]
+    case: str
+    column_types: dict[str, str]
+    value_policy: str
     logDetail: str
 
 

@@ -28,6 +28,9 @@ def migration_view(record: MigrationRecord) -> dict[str, Any]:
         "threads": record.threads,
         "rows_per_file": record.rows_per_file,
         "schema_rename": record.schema_rename,
+        "case": record.case,
+        "column_types": record.column_types,
+        "value_policy": record.value_policy,
         "logDetail": record.log_detail,
     }
 

@@ -37,6 +37,9 @@ _VIEW: dict[str, Any] = {
     "threads": 5,
     "rows_per_file": 200000,
     "schema_rename": {},
+    "case": "keep",
+    "column_types": {},
+    "value_policy": "refuse",
     "logDetail": "basic",
 }
 _PUT_ERRORS = (FireboltSchemaPublicOnly, OperationConflict)

@@ -35,6 +35,7 @@ async def test_create_read_list(client: Client, shop: Catalog) -> None:
     view = MigrationView.model_validate(await client.ok("GET", "/v1/migrations/m"))
     assert view.schema_rename == {"shop": "store", "public": "main"}
     assert (view.tables, view.threads, view.rows_per_file) == (["shop.orders", "public.*"], 3, 200_000)
+    assert (view.case, view.column_types, view.value_policy) == ("keep", {}, "refuse")
     listed = await client.ok("GET", "/v1/migrations")
     assert [m["name"] for m in listed["migrations"]] == ["m", "shop"]
     assert listed["migrations"][0] == summary.model_dump()

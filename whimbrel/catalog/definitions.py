@@ -31,6 +31,9 @@ def put(connection: Connection, record: MigrationRecord) -> None:
         "threads": record.threads,
         "rows_per_file": record.rows_per_file,
         "schema_rename": record.schema_rename,
+        "case": record.case,
+        "column_types": record.column_types,
+        "value_policy": record.value_policy,
         "log_detail": record.log_detail,
     }
     row = {
@@ -130,7 +133,7 @@ def not_found(name: str) -> MigrationNotFound:
 
 
 def _record(row: Row[Any]) -> MigrationRecord:
-    s = row.settings
+    s = row.settings  # earlier versions kept fewer of them
     return MigrationRecord(
         name=row.name,
         source=row.source,
@@ -140,5 +143,8 @@ def _record(row: Row[Any]) -> MigrationRecord:
         threads=s["threads"],
         rows_per_file=s["rows_per_file"],
         schema_rename=dict(s["schema_rename"]),
+        case=s.get("case", "keep"),
+        column_types=dict(s.get("column_types", {})),
+        value_policy=s.get("value_policy", "refuse"),
         log_detail=s["log_detail"],
     )

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from whimbrel.model.job import Case, ValuePolicy
+
 
 class Mode(StrEnum):
     """What an operation does; the names of the REST contract."""
@@ -54,6 +56,9 @@ class MigrationRecord:
     rows_per_file: int = 200_000
     schema_rename: dict[str, str] = field(default_factory=dict)
     log_detail: str = "basic"
+    case: Case = "keep"
+    column_types: dict[str, str] = field(default_factory=dict)
+    value_policy: ValuePolicy = "refuse"
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,9 @@ class MigrationBody(TypedDict):
     threads: NotRequired[int]
     rows_per_file: NotRequired[int]
     schema_rename: NotRequired[dict[str, str] | str | None]
+    case: NotRequired[Literal["keep"]]
+    column_types: NotRequired[dict[str, str]]
+    value_policy: NotRequired[Literal["refuse"]]
     logDetail: NotRequired[Literal["basic", "verbose"]]
 
 
@@ -176,6 +179,9 @@ class MigrationView(TypedDict):
     threads: int
     rows_per_file: int
     schema_rename: dict[str, str]
+    case: str
+    column_types: dict[str, str]
+    value_policy: str
     logDetail: str
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from whimbrel.model.names import TableName
 
 Role = Literal["source", "target"]
+Case = Literal["keep"]
+ValuePolicy = Literal["refuse"]
 
 
 def session_name(operation: str, role: Role) -> str:
@@ -31,7 +33,9 @@ class Job:
     """One operation on one migration. ``workdir`` is ``<home>/migrations/<name>``; ``operation`` the operation's id.
 
     ``target`` is the database that is written to, or the queue if the migration has no database; ``queue`` is the queue
-    that changes go to, alone or beside the database.
+    that changes go to, alone or beside the database. ``case`` is what becomes of the case of names, ``column_types``
+    the types on the target of source columns (``schema.table.column``) that are not the nearest ones, ``value_policy``
+    what becomes of values that the target cannot hold.
     """
 
     migration: str
@@ -43,6 +47,9 @@ class Job:
     threads: int = 5
     rows_per_file: int = 200_000
     schema_rename: Mapping[str, str] = field(default_factory=dict)
+    case: Case = "keep"
+    column_types: Mapping[str, str] = field(default_factory=dict)
+    value_policy: ValuePolicy = "refuse"
     verbose: bool = False
     queue: Endpoint | None = None
 

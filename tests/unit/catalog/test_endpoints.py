@@ -3,8 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from tests.unit.catalog.conftest import MARKER
+from whimbrel.catalog import tables
 from whimbrel.catalog.records import EndpointRecord, MigrationRecord
 from whimbrel.catalog.store import Catalog
 from whimbrel.errors import InvalidRequest, MigrationNotFound, SourceNotFound, TargetNotFound
@@ -136,6 +138,16 @@ def test_a_migration_keeps_all_it_was_given(shop: Catalog) -> None:
     shop.put_migration(record)
     assert shop.get_migration("m") == record
     assert [m.name for m in shop.list_migrations()] == ["m", "shop"]
+
+
+def test_a_migration_of_an_earlier_version_is_read(shop: Catalog) -> None:
+    """Its settings as they were kept before case, column_types and value_policy were."""
+    stored = {"tables": ["public.*"], "threads": 5, "rows_per_file": 200000, "schema_rename": {}, "log_detail": "basic"}
+    with shop._database._engine.begin() as connection:
+        connection.execute(sa.update(tables.migration).values(settings=stored))
+    found = shop.get_migration("shop")
+    assert found == MigrationRecord("shop", "old", ("public.*",), file_target="new")
+    assert (found.case, found.column_types, found.value_policy) == ("keep", {}, "refuse")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "-a", "a" * 65, "a b", "a\n", "é"])
