@@ -79,7 +79,7 @@ def _forget_on_target(catalog: Catalog, name: str) -> list[str]:
     except WhimbrelError as e:
         logger.warning("migration %s was deleted, but not on its target: %s", name, e.message)
         return [
-            f"rows of migration {name} in whimbrel.progress, whimbrel.tables and whimbrel.chunks of target "
+            f"rows of migration {name} in the tables whimbrel.progress, tables, chunks, loaded and owned of target "
             f"{migration.file_target}, which could not be removed: {e.message}"
         ]
     return []

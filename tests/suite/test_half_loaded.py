@@ -85,9 +85,9 @@ class Ends:
     def loaded(self) -> dict[str, tuple[int, int]]:
         """By table: chunks that the target has, of how many."""
         found = self.target.run(
-            "select table_name, count(loaded_rows), count(*) from whimbrel.chunks group by table_name"
-            if self.target.is_postgres
-            else "select source_table, count(loaded_rows), count(*) from whimbrel.chunks group by source_table"
+            "select c.source_table, count(l.number), count(*) from whimbrel.chunks c left join whimbrel.loaded l "
+            "on (l.migration, l.source_table, l.number) = (c.migration, c.source_table, c.number) "
+            "group by c.source_table"
         )
         lines = (line.replace("|", "\t").split("\t") for line in found.splitlines())
         return {name: (int(done), int(all_)) for name, done, all_ in lines}

@@ -61,7 +61,7 @@ def test_chunks_that_a_crash_of_the_target_took_back_are_missed(world: World) ->
     class Crash(Watch):
         def phase(self, name: str) -> None:
             if name == "indexes":
-                world.target.run("update whimbrel.chunks set loaded_rows = null where table_name = 'twokeys'")
+                world.target.run("delete from whimbrel.loaded where source_table = 'twokeys'")
 
     prepare(world, rows=10)
     with pytest.raises(TargetInterrupted, match=r"suite\.twokeys"):

@@ -113,10 +113,10 @@ class Moved(World):
     @property
     def progress(self) -> Any:  # type: ignore[override]
         """What the next operation finds: whose chunks are all there, and how much of the log is applied."""
-        schema, name = ("schema_name", "table_name") if self.end.is_postgres else ("source_schema", "source_table")
         ours = f"where migration = '{self.migration}'"
         whole = self.end.run(
-            f"select {name} from whimbrel.chunks {ours} group by {schema}, {name} having count(*) = count(loaded_rows)"
+            f"select source_table from whimbrel.chunks c {ours} group by source_schema, source_table having count(*) = "
+            f"(select count(*) from whimbrel.loaded l {ours} and l.source_table = c.source_table)"
         )
         text = "json_value(position, '$.text')" if not self.end.is_postgres else "position::json->>'text'"
         at = self.end.run(f"select coalesce({text}, '') from whimbrel.progress {ours}").strip()

@@ -37,6 +37,13 @@ def track(operation: str, role: Role, session: S, shut: Callable[[S], None]) -> 
         _open.setdefault(name, {})[number] = (weakref.ref(session, forget), shut)
 
 
+def here(operation: str, role: Role) -> list[Any]:
+    """The operation's sessions that this process has on that side."""
+    with _lock:
+        kept = list(_open.get((operation, role), {}).values())
+    return [session for reference, _ in kept if (session := reference()) is not None]
+
+
 def cut(operation: str, roles: Collection[Role] = ("source", "target")) -> int:
     """End every session of the operation in this process, on these sides; how many were tried."""
     with _lock:

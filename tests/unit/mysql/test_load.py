@@ -15,7 +15,7 @@ from whimbrel.connectors.mysql.source.schema import reflect
 from whimbrel.connectors.mysql.target.load import MySQLLoader
 from whimbrel.connectors.mysql.target.writing import MySQLTarget
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import DataFailed, StagingDamaged, TargetPermissionDenied, ValueRefused
+from whimbrel.errors import DataFailed, LoaderFailed, StagingDamaged, TargetPermissionDenied, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
@@ -154,7 +154,7 @@ def test_rows_that_would_be_lost_or_changed(server: MySQL, loading: Loading, loa
 def test_loaders_work_side_by_side(
     parameters: dict[str, object], job: Job, loading: Loading, loader: MySQLLoader
 ) -> None:
-    """An open load holds the epoch shared: another loader passes, and a claim waits."""
+    """Who commits just now holds the epoch shared: another loader passes, and a claim waits."""
     with closing(connect(parameters, "beside")) as beside:
         execute(beside, "START TRANSACTION")
         query(beside, "SELECT epoch FROM whimbrel.progress WHERE migration = 'm' LOCK IN SHARE MODE")
@@ -180,7 +180,7 @@ def test_what_is_not_there(loading: Loading, loader: MySQLLoader, tmp_path: Path
     (tmp_path / "x").write_bytes(b"")
     empty = staged(tmp_path / "x", 0)
     with closing(MySQLLoader(loader.parameters, loader.job)) as fresh:
-        with pytest.raises(DataFailed):
+        with pytest.raises(LoaderFailed):
             fresh.load(*arguments, Chunk(NAME, 9, None, 0), Format.TAB_TEXT, empty, upsert=False)
         with pytest.raises(DataFailed):
             fresh.load(*arguments, loading.chunks[0], Format.COPY_TEXT, empty, upsert=False)

@@ -18,7 +18,7 @@ from whimbrel.connectors.postgres.refetch import fetch_rows
 from whimbrel.connectors.postgres.source import changes, slots, snapshot
 from whimbrel.connectors.postgres.source.schema import reflect
 from whimbrel.connectors.postgres.target.apply import PostgresApplier, open_applier
-from whimbrel.connectors.postgres.target.ledger import PostgresLedger
+from whimbrel.connectors.postgres.target.ledger import open_ledger
 from whimbrel.connectors.postgres.wire import Connection
 from whimbrel.model.change import Segment
 from whimbrel.model.chunk import Format
@@ -124,7 +124,7 @@ class Rig:
 
     def applier(self) -> PostgresApplier:
         """A new owner of the migration's progress, and its applier."""
-        with closing(PostgresLedger(connect(self.target_endpoint.parameters, "rig"), self.job.migration)) as kept:
+        with closing(open_ledger(connect(self.target_endpoint.parameters, "rig"), "rig", self.job.migration)) as kept:
             self.epoch = kept.claim()
         applier = open_applier(self.target_endpoint, self.job, self.tables, self.tables)
         self._stack.callback(applier.close)

@@ -12,7 +12,7 @@ from tests.unit.postgres.test_schema import apply, database, dumped, endpoint, j
 from whimbrel import errors
 from whimbrel.connectors.postgres import ENGINE
 from whimbrel.connectors.postgres.connection import connect
-from whimbrel.connectors.postgres.target.ledger import PostgresLedger
+from whimbrel.connectors.postgres.target.ledger import open_ledger
 from whimbrel.connectors.protocols import Claim
 
 
@@ -178,5 +178,5 @@ def test_the_ledger_needs_no_rights_once_it_is_there(server: Postgres) -> None:
         name,
     )
     with closing(connect(endpoint(server, name, user="writer").parameters, "op")) as connection:
-        assert PostgresLedger(connection, "m").claim() > 0
+        assert open_ledger(connection, "op", "m").claim() > 0
     server.psql("drop owned by writer; drop role writer", name)

@@ -6,7 +6,7 @@ import hashlib
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -283,18 +283,36 @@ def end_sessions(parameters: Mapping[str, Any], operation: str, role: Role) -> i
     with closing(connect(parameters, f"cleanup-{operation}")) as session, mapped(role):
         found = sessions(session, operation, role)
         for number in found:
-            _kill(session, number)
+            _kill(session, number, _GONE)
         deadline = time.monotonic() + END_SECONDS
         while sessions(session, operation, role) and time.monotonic() < deadline:
             time.sleep(0.05)
         return len(found)
 
 
-def _kill(session: Session, number: int) -> None:
+def end_other_processes(session: Session, operations: Collection[str], role: Role) -> None:
+    """Kill the sessions of these operations that other processes have on the side of ``session``, as far as its account
+    may, and wait until the server has undone what they had in hand, END_SECONDS at the longest."""
+    ours = {int(s.thread_id()) for name in operations for s in live_sessions.here(name, role) if s.open}
+    killed: set[int] = set()
+    deadline = time.monotonic() + END_SECONDS
+    while others := {n for name in operations for n in sessions(session, name, role)} - ours:
+        for number in others - killed:
+            _kill(session, number, _GONE, _NOT_OURS)
+        killed |= others
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+_GONE, _NOT_OURS = 1094, 1095
+
+
+def _kill(session: Session, number: int, *passed: int) -> None:
     try:
         execute(session, f"KILL CONNECTION {number}")
     except pymysql.MySQLError as e:
-        if e.args[0] != 1094:  # it has ended meanwhile
+        if e.args[0] not in passed:
             raise
 
 

@@ -32,7 +32,7 @@ class SingleStoreDialect(SqlDialect):
     types = TYPES
     own_schema = ""
     capabilities = CAPABILITIES
-    counts_changes = True
+    touched = "turn = turn + 1"
     no_table = " FROM DUAL"
 
     def __init__(self, database: str = "", *, rowstore: bool = False) -> None:

@@ -20,7 +20,7 @@ class SqlDialect(ABC):
     types: TypeMap
     capabilities: Capabilities
     unenforced_note: str = ""  # told for tables with keys where it enforces none
-    counts_changes: bool = False  # an UPDATE counts no row whose values stay what they were
+    touched: str = ""  # assigned with each UPDATE of the progress, where one that changes no value counts no row
     table_verb: str = "CREATE TABLE"
     own_schema: str = "whimbrel"  # that of our own objects; "" where they have none to themselves
     no_table: str = ""  # what stands behind a SELECT of constants that has a condition

@@ -12,21 +12,21 @@ had been. So what is written here carries the session's guard, and what a commit
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
+from typing import Any, Final, Protocol
 
 from whimbrel.connectors.protocols import LoadState, TableLoad
-from whimbrel.connectors.sql.dialect import SqlDialect
-from whimbrel.connectors.sql.session import Session
 from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted, WhimbrelError
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
-_ROWS_A_STATEMENT = 500
-TABLES = {
+_ROWS_A_STATEMENT: Final = 500
+_CHARACTERS_A_STATEMENT: Final = 500_000  # bounds of a chunk may be long texts, and a server may take 1 MiB only
+TABLES: Final = {
     "progress": (
         "migration VARCHAR NOT NULL, epoch {number} NOT NULL, operation VARCHAR NOT NULL, position VARCHAR, "
         "data_complete BOOLEAN NOT NULL, snapshots {number} NOT NULL"
@@ -48,10 +48,43 @@ TABLES = {
 }
 
 
+class LedgerSession(Protocol):
+    """What is asked of a session here: see ``session.Session``."""
+
+    @property
+    def in_transaction(self) -> bool: ...
+
+    def execute(self, sql: str) -> int: ...
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]: ...
+
+    def now(self) -> datetime: ...
+
+    def guard(self) -> str: ...
+
+    def transaction(self) -> AbstractContextManager[None]: ...
+
+    def close(self) -> None: ...
+
+
+class LedgerDialect(Protocol):
+    """What is asked of a dialect here: see ``dialect.SqlDialect``."""
+
+    title: str
+    touched: str
+    no_table: str
+
+    def literal(self, text: str) -> str: ...
+
+    def own(self, name: str) -> str: ...
+
+    def claim(self, table: str, migration: str, first: int) -> str: ...
+
+
 class SqlLedger:
     """See ``protocols.Ledger``. One session, for one thread."""
 
-    def __init__(self, session: Session, dialect: SqlDialect, migration: str) -> None:
+    def __init__(self, session: LedgerSession, dialect: LedgerDialect, migration: str) -> None:
         self._session, self._dialect, self._migration = session, dialect, migration
         self._mine = f"migration = {dialect.literal(migration)}"
 
@@ -292,14 +325,19 @@ class SqlLedger:
         sets = f"{assignment}{self._touched}"
         if self._session.execute(f"UPDATE {self._own('progress')} SET {sets} WHERE {guarded}") != 1:  # noqa: S608
             self.require_open()
-            raise Fenced(
-                f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more"
-            )
+            raise self._fenced_off(epoch)
+
+    def _fenced_off(self, epoch: int) -> Fenced:
+        return Fenced(
+            f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more",
+            migration=self._migration,
+            epoch=epoch,
+        )
 
     @property
     def _touched(self) -> str:
         """What makes an UPDATE of the progress count its row, and lock it, whatever else it sets."""
-        return ", turn = turn + 1" if self._dialect.counts_changes else ""
+        return f", {self._dialect.touched}" if self._dialect.touched else ""
 
     def _ended(self) -> TargetInterrupted:
         return TargetInterrupted(f"{self._dialect.title} has ended a transaction of {self._migration} before its time")
@@ -312,8 +350,7 @@ class SqlLedger:
 
     def _insert(self, table: str, rows: Sequence[Sequence[str]]) -> None:
         """Rows of rendered values."""
-        for at in range(0, len(rows), _ROWS_A_STATEMENT):
-            values = ", ".join(f"({', '.join(row)})" for row in rows[at : at + _ROWS_A_STATEMENT])
+        for values in parted(f"({', '.join(row)})" for row in rows):
             self._session.execute(f"INSERT INTO {self._own(table)} VALUES {values}")  # noqa: S608
 
     def _delete(self, table: str, names: Sequence[TableName], side: str = "source") -> None:
@@ -335,3 +372,17 @@ class SqlLedger:
 
     def _text(self, text: str) -> str:
         return self._dialect.literal(text)
+
+
+def parted(rows: Iterable[str]) -> Iterator[str]:
+    """Rendered rows as lists for one statement each."""
+    part: list[str] = []
+    size = 0
+    for row in rows:
+        if part and (len(part) >= _ROWS_A_STATEMENT or size + len(row) > _CHARACTERS_A_STATEMENT):
+            yield ", ".join(part)
+            part, size = [], 0
+        part.append(row)
+        size += len(row)
+    if part:
+        yield ", ".join(part)

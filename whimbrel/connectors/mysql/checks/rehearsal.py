@@ -19,7 +19,7 @@ from whimbrel.connectors.mysql.connection import Session, execute, qualified, qu
 from whimbrel.connectors.mysql.refusals import LOCK_TIMEOUT, number_and_text
 from whimbrel.connectors.mysql.source.log import DENIED
 from whimbrel.connectors.mysql.target import apply, ddl, merge
-from whimbrel.connectors.mysql.target.ledger import DATABASE
+from whimbrel.connectors.mysql.target.ledger_layout import DATABASE
 from whimbrel.connectors.mysql.target.unique_keys import UNKNOWN
 from whimbrel.connectors.protocols import Rehearsal
 from whimbrel.errors import TargetInterrupted

@@ -18,7 +18,8 @@ from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.target import merge
 from whimbrel.connectors.mysql.target.finish import require_no_triggers
 from whimbrel.connectors.mysql.target.infile import BLOCK_BYTES, Loaded
-from whimbrel.connectors.mysql.target.ledger import DATABASE, ensure_tables, hold
+from whimbrel.connectors.mysql.target.ledger import ledger_on
+from whimbrel.connectors.mysql.target.ledger_layout import DATABASE, ensure_tables
 from whimbrel.connectors.mysql.target.loading import Loading, load_refusal, load_rows
 from whimbrel.connectors.mysql.target.merge import Pair
 from whimbrel.connectors.mysql.target.putting import put_rows
@@ -51,7 +52,6 @@ class MySQLApplier:
     def __init__(
         self, parameters: Mapping[str, Any], job: Job, source: Sequence[Table], target: Sequence[Table]
     ) -> None:
-        self._migration = job.migration
         tables = zip(source, target, strict=True)
         self._pairs = {s.name: Pair(n, s, t, UNKNOWN) for n, (s, t) in enumerate(tables)}
         self._open = False
@@ -68,6 +68,7 @@ class MySQLApplier:
         except BaseException:
             self._session.close()
             raise
+        self._ledger = ledger_on(self._session, job.migration)
 
     def apply(self, segment: Segment, refetch: Refetch) -> None:
         with lock_holders_named(self._session):
@@ -86,9 +87,7 @@ class MySQLApplier:
         try:
             with mapped("target", "whimbrel.progress"):
                 self._begin()
-                hold(self._session, self._migration, epoch, "UPDATE")
-                sql = "UPDATE whimbrel.progress SET position = %s WHERE migration = %s"
-                execute(self._session, sql, (position.to_json(), self._migration))
+                self._ledger.store_position(epoch, position)
                 execute(self._session, "COMMIT")
         except BaseException:
             self.rollback()
@@ -108,11 +107,7 @@ class MySQLApplier:
             with mapped("target", "whimbrel.progress"):
                 execute(self._session, "SET SESSION innodb_lock_wait_timeout = 1")
                 self._begin()
-                query(
-                    self._session,
-                    "SELECT epoch FROM whimbrel.progress WHERE migration = %s FOR UPDATE",
-                    (self._migration,),
-                )
+                self._ledger.lock()
         except BaseException:
             self.rollback()
             raise

@@ -13,7 +13,8 @@ from whimbrel.connectors.mysql.connection import Session, execute, mapped, quali
 from whimbrel.connectors.mysql.locks import bound_waits
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.target.ddl import foreign_key, index_clause
-from whimbrel.connectors.mysql.target.ledger import ensure_tables, require
+from whimbrel.connectors.mysql.target.ledger import require
+from whimbrel.connectors.mysql.target.ledger_layout import ensure_tables
 from whimbrel.connectors.protocols import Claim
 from whimbrel.errors import LoaderFailed
 from whimbrel.model.names import TableName

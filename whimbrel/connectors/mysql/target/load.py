@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from whimbrel.connectors.mysql.connection import (
@@ -12,24 +12,26 @@ from whimbrel.connectors.mysql.connection import (
     execute,
     mapped,
     qualified,
-    query,
 )
 from whimbrel.connectors.mysql.locks import lock_holders_named
 from whimbrel.connectors.mysql.target import merge
 from whimbrel.connectors.mysql.target.infile import BLOCK_BYTES
-from whimbrel.connectors.mysql.target.ledger import DATABASE, ensure_tables, hold, transaction
+from whimbrel.connectors.mysql.target.ledger import ledger_on, transaction
+from whimbrel.connectors.mysql.target.ledger_layout import DATABASE, ensure_tables
 from whimbrel.connectors.mysql.target.loading import Loading, documents_of, fields_of, load_rows
 from whimbrel.connectors.mysql.target.merge import Pair
 from whimbrel.connectors.mysql.target.putting import put_rows
 from whimbrel.connectors.mysql.target.unique_keys import read_keys
 from whimbrel.connectors.staged import StagedFile
-from whimbrel.errors import DataFailed
+from whimbrel.errors import DataFailed, ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Column, Table
 
-_CHUNK = "migration = %s AND source_schema = %s AND source_table = %s AND number = %s"
+
+class _Loaded(Exception):
+    """Somebody else has loaded the chunk in the meantime."""
 
 
 class MySQLLoader:
@@ -47,6 +49,7 @@ class MySQLLoader:
         except BaseException:
             self.session.close()
             raise
+        self._ledger = ledger_on(self.session, job.migration)
 
     def load(
         self,
@@ -62,19 +65,31 @@ class MySQLLoader:
     ) -> int:
         if format is not Format.TAB_TEXT:
             raise DataFailed(f"{source.name}: MySQL loads {Format.TAB_TEXT}, not {format}")
-        chunk_key = (self.job.migration, source.name.schema, source.name.table, chunk.number)
-        with lock_holders_named(self.session), transaction(self.session, str(target.name)):
-            hold(self.session, self.job.migration, epoch, "SHARE")
-            done = self._recorded(chunk_key)
-            if done is not None:
-                return done
-            if upsert and source.key:
-                rows = self._put_file(source, target, file)
-            else:
-                rows = _load_file(self.session, loading_of(target, columns), file, str(target.name))
-            file.require_all(rows, str(target.name))
-            self._record(chunk_key, rows)
+        recorded = self._ledger.recorded(chunk)
+        if recorded is not None:
+            return recorded
+        with lock_holders_named(self.session), suppress(_Loaded):
+            with self._or_loaded(chunk), transaction(self.session, str(target.name)):
+                if upsert and source.key:
+                    rows = self._put_file(source, target, file)
+                else:
+                    rows = _load_file(self.session, loading_of(target, columns), file, str(target.name))
+                file.require_all(rows, str(target.name))
+                if not self._ledger.record_new(chunk, rows):
+                    raise _Loaded
+                self._ledger.fence(epoch)
             return rows
+        return self.load(epoch, source, target, columns, chunk, format, file, upsert=upsert)
+
+    @contextmanager
+    def _or_loaded(self, chunk: Chunk) -> Iterator[None]:
+        """What an attempt that was given up has loaded after all is in the way of its own rows."""
+        try:
+            yield
+        except ValueRefused:
+            if self._ledger.recorded(chunk) is not None:
+                raise _Loaded from None
+            raise
 
     def _put_file(self, source: Table, target: Table, file: StagedFile) -> int:
         """Rows of a later snapshot take the place of those with their keys, and of no others."""
@@ -87,35 +102,20 @@ class MySQLLoader:
         execute(self.session, f"DROP TEMPORARY TABLE {staging}")
         return rows
 
-    def _recorded(self, chunk_key: tuple[object, ...]) -> int | None:
-        """The rows of a chunk that is loaded already; locks its record, so that nobody else loads it meanwhile."""
-        sql = f"SELECT loaded_rows FROM whimbrel.chunks WHERE {_CHUNK} FOR UPDATE"  # noqa: S608 - a constant
-        rows = query(self.session, sql, chunk_key)
-        if not rows:
-            raise DataFailed(f"{chunk_key[1]}.{chunk_key[2]}: chunk {chunk_key[3]} is not in the plan")
-        return None if rows[0][0] is None else int(rows[0][0])
-
-    def _record(self, chunk_key: tuple[object, ...], rows: int) -> None:
-        sql = f"UPDATE whimbrel.chunks SET loaded_rows = %s WHERE {_CHUNK}"  # noqa: S608 - a constant
-        execute(self.session, sql, (rows, *chunk_key))
-
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
         """Forget the chunks first, in their own transaction: TRUNCATE commits by itself.
 
         A crash in between leaves rows that nothing records; the next attempt finds the table filled and empties it.
         The second session holds the epoch until the table is empty.
         """
-        name = (self.job.migration, source.schema, source.table)
-        of_table = "migration = %s AND source_schema = %s AND source_table = %s"
         with transaction(self.session, str(target)):
-            hold(self.session, self.job.migration, epoch, "SHARE")
-            execute(self.session, f"UPDATE whimbrel.chunks SET loaded_rows = NULL WHERE {of_table}", name)  # noqa: S608
-            execute(self.session, f"UPDATE whimbrel.tables SET finished = 0 WHERE {of_table}", name)  # noqa: S608
+            self._ledger.forget_loaded(source)
+            self._ledger.fence(epoch)
         with (
             closing(connect(self.parameters, self.job.operation, role="target")) as guard,
             transaction(guard, str(target)),
         ):
-            hold(guard, self.job.migration, epoch, "SHARE")
+            ledger_on(guard, self.job.migration).fence(epoch)
             with lock_holders_named(self.session), mapped("target", str(target)):
                 execute(self.session, f"TRUNCATE TABLE {qualified(target)}")
 

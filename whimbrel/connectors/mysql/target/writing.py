@@ -29,7 +29,7 @@ from whimbrel.connectors.mysql.target import unique_keys as target_keys
 from whimbrel.connectors.mysql.target.conversion import Conversion, convert
 from whimbrel.connectors.mysql.target.dialect import Dialect, dialect_of
 from whimbrel.connectors.mysql.target.finish import MySQLFinisher
-from whimbrel.connectors.mysql.target.ledger import MySQLLedger
+from whimbrel.connectors.mysql.target.ledger import open_ledger
 from whimbrel.connectors.mysql.target.load import MySQLLoader
 from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -151,7 +151,7 @@ class MySQLTarget:
             return tuple(told for s, t in pairs for told in target_keys.stricter(self.session, s, t))
 
     def ledger(self, migration: str) -> Ledger:
-        return MySQLLedger(self.endpoint.parameters, self.operation, migration)
+        return open_ledger(self.endpoint.parameters, self.operation, migration)
 
     def has_ledger(self) -> bool:
         return bool(self.existing([_PROGRESS]))

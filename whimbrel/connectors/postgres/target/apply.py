@@ -15,7 +15,8 @@ from whimbrel.connectors.postgres.connection import connect, mapped
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.refetch import raw_keys
 from whimbrel.connectors.postgres.target import merge
-from whimbrel.connectors.postgres.target.ledger import ensure_schema, write_position
+from whimbrel.connectors.postgres.target.ledger import ledger_on
+from whimbrel.connectors.postgres.target.ledger_layout import ensure_schema
 from whimbrel.connectors.postgres.target.merge import Pair
 from whimbrel.connectors.postgres.target.pairs import pair_tables, require_quiet_tables
 from whimbrel.connectors.postgres.wire import Connection, run_script
@@ -39,7 +40,7 @@ class PostgresApplier:
 
     def __init__(self, connection: Connection, migration: str, pairs: Sequence[Pair]) -> None:
         self._connection = connection
-        self._migration = migration
+        self._ledger = ledger_on(connection, migration)
         self._pairs = {p.source.name: p for p in pairs}
         self._open = False
         self._made: set[str] = set()  # staging tables of this session that are committed
@@ -62,7 +63,7 @@ class PostgresApplier:
         try:
             with mapped("target"):
                 self._begin()
-                write_position(self._connection, self._migration, epoch, position)
+                self._ledger.store_position(epoch, position)
                 self._connection.execute("commit")
         except BaseException:
             self.rollback()
@@ -83,9 +84,7 @@ class PostgresApplier:
             with mapped("target"):
                 self._begin()
                 self._connection.execute(f"set local lock_timeout = {_HOLD_MS}")
-                self._connection.execute(
-                    "select from whimbrel.progress where migration = %s for update", [self._migration]
-                )
+                self._ledger.lock()
         except BaseException:
             self.rollback()
             raise

@@ -18,7 +18,8 @@ from whimbrel.connectors.postgres.locks import bound_waits
 from whimbrel.connectors.postgres.source.reflection import SEQUENCES, Connection, Row, rows
 from whimbrel.connectors.postgres.source.schema import reflect
 from whimbrel.connectors.postgres.target import ddl
-from whimbrel.connectors.postgres.target.ledger import ensure_schema, fence
+from whimbrel.connectors.postgres.target.ledger import ledger_on
+from whimbrel.connectors.postgres.target.ledger_layout import ensure_schema
 from whimbrel.connectors.protocols import Claim
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Index, Table
@@ -83,12 +84,13 @@ def _claimed(connection: Connection, claim: Claim | None) -> Iterator[None]:
     Asked before, so that an old owner's build does not keep a new one waiting for the table, and last, because the row
     that is asked is locked until the end: a new owner must not wait for it through a long build.
     """
-    if claim is not None:
-        fence(connection, claim.migration, claim.epoch)
+    ledger = ledger_on(connection, claim.migration) if claim else None
+    if ledger and claim:
+        ledger.require(claim.epoch)
     with connection.transaction():
         yield
-        if claim is not None:
-            fence(connection, claim.migration, claim.epoch)
+        if ledger and claim:
+            ledger.fence(claim.epoch)
 
 
 def prepare_load(connection: Connection, tables: Sequence[Table], claim: Claim | None = None) -> None:

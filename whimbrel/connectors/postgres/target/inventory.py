@@ -11,7 +11,7 @@ from whimbrel.connectors.postgres.connection import identifier, qualified
 from whimbrel.connectors.postgres.source.reflection import FIND, Connection, rows
 from whimbrel.connectors.postgres.source.schema import reflect
 from whimbrel.connectors.postgres.target.finish import has_rows
-from whimbrel.connectors.postgres.target.ledger import ensure_schema
+from whimbrel.connectors.postgres.target.ledger_layout import ensure_schema
 from whimbrel.connectors.postgres.target.load import empty_table
 from whimbrel.model.difference import Difference, Kind
 from whimbrel.model.names import TableName

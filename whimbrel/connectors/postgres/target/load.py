@@ -11,7 +11,8 @@ from whimbrel.connectors.postgres.connection import identifiers, mapped, qualifi
 from whimbrel.connectors.postgres.locks import lock_holders_named
 from whimbrel.connectors.postgres.source.reflection import Connection
 from whimbrel.connectors.postgres.target import merge
-from whimbrel.connectors.postgres.target.ledger import ensure_schema, fence
+from whimbrel.connectors.postgres.target.ledger import ledger_on
+from whimbrel.connectors.postgres.target.ledger_layout import ensure_schema
 from whimbrel.connectors.postgres.target.merge import Pair
 from whimbrel.connectors.postgres.target.pairs import pair_tables
 from whimbrel.connectors.staged import StagedFile
@@ -37,7 +38,7 @@ class PostgresLoader:
 
     def __init__(self, connection: Connection, migration: str) -> None:
         self._connection = connection
-        self._migration = migration
+        self._ledger = ledger_on(connection, migration)
         with mapped("target"):
             ensure_schema(connection)
             _silence_triggers(connection)
@@ -56,7 +57,7 @@ class PostgresLoader:
         upsert: bool,
     ) -> int:
         with lock_holders_named(self._connection), mapped("target"):
-            recorded = self._recorded(chunk)
+            recorded = self._ledger.recorded(chunk)
             if recorded is not None:
                 return recorded
             pair = pair_tables(self._connection, [source], [target])[0] if upsert and source.key else None
@@ -67,34 +68,11 @@ class PostgresLoader:
                 else:
                     rows = self._copy(qualified(target.name), names, format, file, str(target.name))
                 file.require_all(rows, str(target.name))
-                fence(self._connection, self._migration, epoch)
-                if self._record(chunk, rows):
-                    return rows
-                raise psycopg.Rollback(transaction)
+                if not self._ledger.record_new(chunk, rows):
+                    raise psycopg.Rollback(transaction)
+                self._ledger.fence(epoch)
+                return rows
             return self.load(epoch, source, target, columns, chunk, format, file, upsert=upsert)
-
-    def _recorded(self, chunk: Chunk) -> int | None:
-        """The rows of a chunk that is loaded already."""
-        row = self._connection.execute(
-            "select loaded_rows from whimbrel.chunks"
-            " where migration = %s and schema_name = %s and table_name = %s and number = %s",
-            self._key(chunk),
-        ).fetchone()
-        if row is None:
-            raise LoaderFailed(f"{chunk.table}: chunk {chunk.number} is not in the plan that the target keeps")
-        return None if row[0] is None else int(row[0])
-
-    def _record(self, chunk: Chunk, rows: int) -> bool:
-        """False when somebody else has loaded the chunk in the meantime; their commit was waited for."""
-        done = self._connection.execute(
-            "update whimbrel.chunks set loaded_rows = %s"
-            " where migration = %s and schema_name = %s and table_name = %s and number = %s and loaded_rows is null",
-            [rows, *self._key(chunk)],
-        )
-        return done.rowcount == 1
-
-    def _key(self, chunk: Chunk) -> list[str | int]:
-        return [self._migration, chunk.table.schema, chunk.table.table, chunk.number]
 
     def _copy(self, into: str, columns: Sequence[str], format: Format, file: StagedFile, table: str) -> int:
         if format not in _COPY_FORMATS:
@@ -128,17 +106,8 @@ class PostgresLoader:
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
         with lock_holders_named(self._connection), mapped("target"), self._connection.transaction():
             empty_table(self._connection, target)
-            self._connection.execute(
-                "update whimbrel.chunks set loaded_rows = null"
-                " where migration = %s and schema_name = %s and table_name = %s",
-                [self._migration, source.schema, source.table],
-            )
-            self._connection.execute(
-                "update whimbrel.tables set finished = false"
-                " where migration = %s and schema_name = %s and table_name = %s",
-                [self._migration, source.schema, source.table],
-            )
-            fence(self._connection, self._migration, epoch)
+            self._ledger.forget_loaded(source)
+            self._ledger.fence(epoch)
 
     def close(self) -> None:
         self._connection.close()

@@ -15,7 +15,7 @@ from whimbrel.connectors.postgres.source.reflection import Connection
 from whimbrel.connectors.postgres.target import ddl, inventory, pairs, scripts
 from whimbrel.connectors.postgres.target.convert import convert
 from whimbrel.connectors.postgres.target.finish import PostgresFinisher
-from whimbrel.connectors.postgres.target.ledger import PostgresLedger
+from whimbrel.connectors.postgres.target.ledger import open_ledger
 from whimbrel.connectors.postgres.target.load import PostgresLoader
 from whimbrel.connectors.protocols import Applier, Holder, Ledger, Loader, Pace, Rehearsal, Rendered
 from whimbrel.errors import TargetInterrupted
@@ -99,7 +99,7 @@ class PostgresTarget:
             return tuple(pairs.stricter(connection, [s for s, _ in both], [t for _, t in both]))
 
     def ledger(self, migration: str) -> Ledger:
-        return PostgresLedger(self._connect(), migration)
+        return open_ledger(self._connect(), self._operation, migration)
 
     def has_ledger(self) -> bool:
         return bool(self.existing([_PROGRESS]))
