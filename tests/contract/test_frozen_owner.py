@@ -21,6 +21,7 @@ from tests.contract.bench import SCHEMA, Bench, Row, position, table
 from tests.engines import Side, side_of
 from tests.servers.fleet import SERVERS, Fleet
 from whimbrel.codecs.changes import SegmentBuilder
+from whimbrel.connectors import live_sessions
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import WhimbrelError
@@ -140,3 +141,16 @@ def test_a_new_owner_goes_on_while_the_old_one_stands_still(bench: Callable[...,
     assert took < SECONDS
     assert (b.rows(), b.ledger.position()) == (["1|newer|NULL"], position(2))
     assert b.ledger.state().tables[b.name].loaded == {0: 1}
+
+
+def test_a_claim_passes_over_what_else_this_process_has_open(bench: Callable[..., Bench]) -> None:
+    """Also where a source of another engine goes by the operation's name."""
+
+    class Other:
+        pass
+
+    b, other = bench(table("t")), Other()
+    live_sessions.track(b.job.operation, "target", other, lambda one: None)
+    b.epoch = b.ledger.claim()
+    (chunk,) = b.plan()
+    assert b.load(chunk, b.staged(("1", "a", None))) == 1, "the loader of the same process is let be"

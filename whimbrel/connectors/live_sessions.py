@@ -37,11 +37,11 @@ def track(operation: str, role: Role, session: S, shut: Callable[[S], None]) -> 
         _open.setdefault(name, {})[number] = (weakref.ref(session, forget), shut)
 
 
-def here(operation: str, role: Role) -> list[Any]:
-    """The operation's sessions that this process has on that side."""
+def here(operation: str, role: Role, kind: type[S]) -> list[S]:
+    """The operation's sessions of this kind that this process has on that side."""
     with _lock:
         kept = list(_open.get((operation, role), {}).values())
-    return [session for reference, _ in kept if (session := reference()) is not None]
+    return [session for reference, _ in kept if isinstance(session := reference(), kind)]
 
 
 def cut(operation: str, roles: Collection[Role] = ("source", "target")) -> int:

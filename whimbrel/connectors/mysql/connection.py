@@ -293,7 +293,8 @@ def end_sessions(parameters: Mapping[str, Any], operation: str, role: Role) -> i
 def end_other_processes(session: Session, operations: Collection[str], role: Role) -> None:
     """Kill the sessions of these operations that other processes have on the side of ``session``, as far as its account
     may, and wait until the server has undone what they had in hand, END_SECONDS at the longest."""
-    ours = {int(s.thread_id()) for name in operations for s in live_sessions.here(name, role) if s.open}
+    here = [s for name in operations for s in live_sessions.here(name, role, Session) if s.open]
+    ours = {int(s.thread_id()) for s in here}  # type: ignore[no-untyped-call]
     killed: set[int] = set()
     deadline = time.monotonic() + END_SECONDS
     while others := {n for name in operations for n in sessions(session, name, role)} - ours:

@@ -85,7 +85,7 @@ class _Statements:
 
     def end_others(self, operations: Collection[str]) -> None:
         names = [f"whimbrel:{session_name(o, 'target')}" for o in operations]
-        here: list[psycopg.Connection[Any]] = [c for o in operations for c in live_sessions.here(o, "target")]
+        here = [c for o in operations for c in live_sessions.here(o, "target", psycopg.Connection)]
         ours = [c.info.backend_pid for c in here if not c.closed]
         deadline = time.monotonic() + _END_SECONDS
         with mapped("target"):
