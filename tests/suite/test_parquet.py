@@ -21,6 +21,7 @@ import pytest
 from tests.conftest import running_server
 from tests.engines import SCHEMA, TABLES, side_of
 from tests.servers.fleet import SERVERS, Fleet
+from tests.suite.drawn_mysql import MYSQL, quoted
 from tests.suite.world import World
 from whimbrel.codecs.typed import Text, typed
 from whimbrel.connectors.protocols import Capabilities, Route, negotiate
@@ -30,7 +31,7 @@ from whimbrel.errors import ValueRefused
 from whimbrel.model.chunk import Chunk, Format
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Column, Table
+from whimbrel.model.table import Annotation, Column, Table
 from whimbrel.pipeline import pair as pairs
 from whimbrel.pipeline.load import lane
 from whimbrel.pipeline.load.lane import Extracted, Failed, Join, LaneSpec, Loaded, Opened, Started, Take
@@ -101,8 +102,12 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 def as_recorded(table: Table) -> Table:
-    """The table as the recorder would hold it: under other names."""
-    columns = tuple(replace(c, name=f"{c.name}_there") for c in table.columns)
+    """The table as the recorder would hold it: under other names, and without unsigned numbers of 64 bits."""
+    types = {pa.uint64(): pa.decimal128(20, 0)}
+    columns = tuple(
+        replace(c, name=f"{c.name}_there", type=replace(c.type, arrow=types.get(c.type.arrow, c.type.arrow)))
+        for c in table.columns
+    )
     return replace(table, name=TableName("there", table.name.table), columns=columns)
 
 
@@ -274,6 +279,95 @@ def test_binary_rows_are_what_psql_shows(fleet: Fleet, tmp_path: Path, recorder:
         batch = pa.RecordBatch.from_arrays([pa.array(shown, pa.binary())], names=["x"])
         expected = typed(batch, [column], [column], "wide", Text.CANONICAL).column(0)
         assert repr(array.combine_chunks().to_pylist()) == repr(expected.to_pylist()), column.name
+
+
+def shown(column: Column) -> str:
+    """An expression of the client for the text of a value, as ``typed`` takes it."""
+    name, arrow = column.name, column.type.arrow
+    if pa.types.is_binary(arrow):
+        return name
+    if column.type.annotation is Annotation.BIT:
+        return f"lpad(bin({name} + 0), {column.type.length}, '0')"
+    if pa.types.is_float32(arrow):
+        return f"concat({name} * 1e0)"
+    if pa.types.is_timestamp(arrow) and arrow.tz:
+        return f"concat({name}, '+00')"
+    # only a number is shown without ZEROFILL's zeros
+    return f"concat({name} + 0)" if pa.types.is_integer(arrow) else f"convert({name} using utf8mb4)"
+
+
+@pytest.mark.parametrize("source", ["mariadb", "mysql"])
+def test_result_sets_are_what_the_client_shows(fleet: Fleet, tmp_path: Path, recorder: Recorder, source: str) -> None:
+    """Every type, and every character set."""
+    side = side_of(running_server(fleet, source), source, "suite_binary")
+    side.drop_leftovers()
+    drawn = [d for d in MYSQL if source in d.only and not d.name.startswith("zero_")]
+    count = max(len(d.values) for d in drawn) + 1
+    drawn_rows = (", ".join(d.values[n] if n < len(d.values) else "null" for d in drawn) for n in range(count))
+    charsets = side.run("select character_set_name from information_schema.character_sets order by 1").split()
+    texts = {f"c_{c}": c for c in charsets if c not in ("binary", "filename")}
+    side.run(
+        "create database suite character set utf8mb4; set sql_mode = '', time_zone = '+00:00', autocommit = 0;"
+        f"create table suite.wide (id int primary key, {', '.join(f'{d.name} {d.type}' for d in drawn)});"
+        + "".join(f"insert into suite.wide values ({n}, {row});" for n, row in enumerate(drawn_rows))
+        + "create table suite.texts (id int primary key, "
+        + ", ".join(f"{name} varchar(60) character set {c}" for name, c in texts.items())
+        + ");"
+        + "".join(
+            f"insert into suite.texts values ({n}, {', '.join([quoted(t)] * len(texts))});"
+            for n, t in enumerate(["", "plain? ", "ß漢字の…é", "Ж€ñ\\\n", "กข", "ščř"])
+        )
+        + "commit"
+    )
+    told = copied(World(side, side, tmp_path, "binary"), ["wide", "texts"], read=Format.RESULT_SET)
+    assert not [t for t in told if isinstance(t, Failed)]
+    tables = (
+        engine(source).source(side.endpoint("source"), "op").reflect([TableName(SCHEMA, n) for n in recorder.files])
+    )
+    for table in tables:
+        [found] = recorder.files[table.name.table]
+        values = ", ".join(f"coalesce(hex({shown(c)}), 'null')" for c in table.columns)
+        sql = f"set time_zone = '+00:00'; select {values} from {table.name} order by id"
+        rows = [line.split("\t") for line in side.run(sql).splitlines()]
+        for number, (column, array) in enumerate(zip(table.columns, found.columns, strict=True)):
+            texts_ = [None if row[number] == "null" else bytes.fromhex(row[number]) for row in rows]
+            batch = pa.RecordBatch.from_arrays([pa.array(texts_, pa.binary())], names=["x"])
+            wanted = replace(column, type=replace(column.type, arrow=array.type))
+            expected = typed(batch, [column], [wanted], "wide", Text.CANONICAL).column(0)
+            assert repr(array.combine_chunks().to_pylist()) == repr(expected.to_pylist()), column.name
+
+
+@pytest.mark.parametrize("source", ["mariadb", "mysql"])
+def test_values_without_a_place_are_named(fleet: Fleet, tmp_path: Path, recorder: Recorder, source: str) -> None:
+    side = side_of(running_server(fleet, source), source, "suite_binary")
+    side.drop_leftovers()
+    side.run(
+        "create database suite; set sql_mode = '', time_zone = '+00:00';"
+        + "".join(
+            f"create table suite.t{n} (id int primary key, v {type} null);"
+            f"insert into suite.t{n} values (1, {good}), (2, null), (3, {bad});"
+            for n, (type, good, bad) in enumerate(WRONG)
+        )
+    )
+    for n, (type, _, _) in enumerate(WRONG):
+        [failed] = [
+            t
+            for t in copied(World(side, side, tmp_path, "b"), [f"t{n}"], read=Format.RESULT_SET)
+            if isinstance(t, Failed)
+        ]
+        assert isinstance(failed.error, ValueRefused), (type, failed.error)
+        assert f"suite.t{n}, column v_there: " in failed.error.message
+    assert not recorder.files
+
+
+WRONG = (
+    ("date", "'2020-01-01'", "'0000-00-00'"),
+    ("date", "'2020-01-01'", "'2020-02-00'"),
+    ("datetime(3)", "'2020-01-01'", "'0000-00-00'"),
+    ("timestamp(2)", "'2020-01-01'", "'0000-00-00'"),
+    ("varchar(9) character set cp1250", "'a'", "0x81"),
+    ("varchar(9) character set big5", "'?'", "0xF9FE41"),
+)
 
 
 def test_parquet_is_made_of_what_readers_write() -> None:

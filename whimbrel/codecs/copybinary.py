@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from whimbrel.codecs import copyfields, decimals
+from whimbrel.codecs.cells import Cells
 from whimbrel.codecs.typed import NO_TIME, NO_UTF8, POWERS, Refused, no_day, no_decimal, no_integer, refusal
 from whimbrel.errors import InternalError
 from whimbrel.model.table import Annotation, Column, ColumnType
@@ -91,7 +91,7 @@ class CopyReader:
     def _batch(self, data: bytes, rows: int) -> pa.RecordBatch:
         arrays = []
         for number, (have, want) in enumerate(zip(self._source, self._target, strict=True)):
-            cells = _Cells(data, self._starts, self._lengths, self._columns, number, rows)
+            cells = Cells(data, self._starts, self._lengths, self._columns, number, rows, _DAMAGED)
             read = _reads(have.type)
             assert read is not None
             try:
@@ -102,46 +102,7 @@ class CopyReader:
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
-class _Cells:
-    """One column's bytes in the stream."""
-
-    def __init__(
-        self,
-        data: bytes,
-        starts: npt.NDArray[np.int32],
-        lengths: npt.NDArray[np.int32],
-        columns: int,
-        number: int,
-        rows: int,
-    ) -> None:
-        self.data, self.rows = data, rows
-        self.sizes = lengths[number : rows * columns : columns]
-        self.places = (starts.data, lengths.data, columns, number)
-        missing = self.sizes < 0
-        self.nulls = int(missing.sum())
-        self.valid = pa.py_buffer(np.packbits(~missing, bitorder="little")) if self.nulls else None
-
-    def to(self, arrow: pa.DataType, values: npt.NDArray[Any]) -> pa.Array:
-        """These values, null where the stream says so."""
-        return pa.Array.from_buffers(arrow, self.rows, [self.valid, pa.py_buffer(values)], self.nulls)
-
-    def numbers(self, width: int, *, signed: bool = True) -> npt.NDArray[np.int64]:
-        out = np.empty(self.rows, dtype=np.int64)
-        if not copyfields.fixed(self.data, *self.places, width, signed, out.data):
-            raise InternalError(_DAMAGED)
-        return out
-
-    def strings(self, arrow: pa.DataType, version: int = -1) -> pa.Array:
-        """The bytes as they are, behind a ``version`` byte if there is one."""
-        size = int(np.maximum(self.sizes, 0).sum(dtype=np.int64))
-        values, offsets = np.empty(size, dtype=np.uint8), np.empty(self.rows + 1, dtype=np.int32)
-        if not copyfields.gather(self.data, *self.places, version, values.data, offsets.data):
-            raise InternalError(_DAMAGED)
-        buffers = [self.valid, pa.py_buffer(offsets), pa.py_buffer(values)]
-        return pa.Array.from_buffers(arrow, self.rows, buffers, self.nulls)
-
-
-_Read = Callable[[_Cells, ColumnType, pa.DataType], pa.Array]
+_Read = Callable[[Cells, ColumnType, pa.DataType], pa.Array]
 
 
 def _reads(type: ColumnType) -> _Read | None:
@@ -186,79 +147,85 @@ def _cast(found: pa.Array, want: pa.DataType) -> pa.Array:
         raise Refused(no_decimal(want) if pa.types.is_decimal(want) else no_integer(want)) from None
 
 
-def _integers(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+def _numbers(cells: Cells, width: int, *, signed: bool = True) -> npt.NDArray[np.int64]:
+    out = np.empty(cells.rows, dtype=np.int64)
+    if not copyfields.fixed(cells.data, *cells.places, width, signed, out.data):
+        raise cells.damaged()
+    return out
+
+
+def _integers(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
     signed = pa.types.is_signed_integer(have.arrow)
-    found = cells.numbers(have.arrow.bit_width // 8, signed=signed)
+    found = _numbers(cells, have.arrow.bit_width // 8, signed=signed)
     return cells.to(have.arrow, found.astype(have.arrow.to_pandas_dtype(), copy=False))
 
 
-def _floats(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+def _floats(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
     width = have.arrow.bit_width // 8
-    return cells.to(have.arrow, cells.numbers(width).astype(np.int32 if width == 4 else np.int64, copy=False))
+    return cells.to(have.arrow, _numbers(cells, width).astype(np.int32 if width == 4 else np.int64, copy=False))
 
 
-def _booleans(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
-    found = cells.numbers(1)
+def _booleans(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+    found = _numbers(cells, 1)
     if (found & ~1).any():
-        raise InternalError(_DAMAGED)
+        raise cells.damaged()
     return cells.to(have.arrow, np.packbits(found.astype(np.bool_), bitorder="little"))
 
 
-def _numeric(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+def _numeric(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
     words = want.bit_width // 64
     out, limbs = np.empty(cells.rows * words, dtype=np.uint64), np.empty(2 * words, dtype=np.uint64)
     size = (words, want.precision, want.scale)
     bad = decimals.from_numeric(cells.data, *cells.places, out.data, *size, limbs.data, POWERS.data)
     if bad == decimals.DAMAGED:
-        raise InternalError(_DAMAGED)
+        raise cells.damaged()
     if bad >= 0:
         raise Refused(no_decimal(want))
     return cells.to(want, out)
 
 
-def _dates(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
-    found = cells.numbers(4) + _DAYS
+def _dates(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+    found = _numbers(cells, 4) + _DAYS
     if ((found < _FIRST_DAY) | (found > _LAST_DAY)).any():
         raise Refused(no_day(timed=False))
     return cells.to(have.arrow, found.astype(np.int32))
 
 
-def _times(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
-    found = cells.numbers(8)
+def _times(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+    found = _numbers(cells, 8)
     if ((found < 0) | (found >= _DAY)).any():
         raise Refused(NO_TIME)
     return cells.to(have.arrow, found)
 
 
-def _timestamps(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
-    found = cells.numbers(8)  # since 2000: the limits move instead of the value, which may be the last of its type
+def _timestamps(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+    found = _numbers(cells, 8)  # since 2000: the limits move instead of the value, which may be the last of its type
     lowest, highest = (_FIRST_DAY - _DAYS) * _DAY, (_LAST_DAY + 1 - _DAYS) * _DAY
     if ((found < lowest) | (found >= highest)).any():
         raise Refused(no_day(timed=True))
     return cells.to(have.arrow, found + _DAYS * _DAY)
 
 
-def _bytes(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
-    return cells.strings(pa.binary())
+def _bytes(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+    return cells.strings()
 
 
-def _texts(cells: _Cells, have: ColumnType, want: pa.DataType, version: int = -1) -> pa.Array:
+def _texts(cells: Cells, have: ColumnType, want: pa.DataType, version: int = -1) -> pa.Array:
     try:
-        return cells.strings(pa.binary(), version).cast(pa.string())
+        return cells.strings(version).cast(pa.string())
     except pa.ArrowInvalid:
         raise Refused(NO_UTF8) from None
 
 
-def _jsonb(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+def _jsonb(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
     return _texts(cells, have, want, 1)
 
 
-def _uuid(cells: _Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
+def _uuid(cells: Cells, have: ColumnType, want: pa.DataType) -> pa.Array:
     digits, offsets = np.empty(cells.rows * 36, dtype=np.uint8), np.empty(cells.rows + 1, dtype=np.int32)
     if not copyfields.uuids(cells.data, *cells.places, digits.data, offsets.data):
-        raise InternalError(_DAMAGED)
-    buffers = [cells.valid, pa.py_buffer(offsets), pa.py_buffer(digits)]
-    return pa.Array.from_buffers(pa.string(), cells.rows, buffers, cells.nulls)
+        raise cells.damaged()
+    return cells.spans(pa.string(), offsets, digits)
 
 
 _READS: tuple[tuple[Callable[[pa.DataType], bool], _Read], ...] = (

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import cython
 
+if cython.compiled:
+    from cython.cimports.libc.string import memcpy
+
 
 @cython.locals(
     data="const unsigned char[::1]",
@@ -148,9 +151,12 @@ def gather(
                 if at == end or data[at] != version:
                     return False
                 at += 1
-            while at < end:
-                values[filled] = data[at]
-                filled, at = filled + 1, at + 1
+            if at < end:
+                if cython.compiled:
+                    memcpy(cython.address(values[filled]), cython.address(data[at]), end - at)
+                else:
+                    values[filled : filled + end - at] = data[at:end]
+                filled += end - at
         offsets[row + 1] = filled
     return True
 

@@ -11,7 +11,7 @@ from types import TracebackType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whimbrel.codecs.copybinary import CopyReader
+from whimbrel.codecs.binaryrows import BINARY
 from whimbrel.codecs.tabtext import TabReader
 from whimbrel.codecs.typed import Text, typed
 from whimbrel.model.chunk import Format
@@ -85,8 +85,8 @@ class ParquetFile:
 
 
 class RowsToParquet:
-    """What a reader writes of ``source`` columns in ``format`` (tab-text, or COPY binary of columns that are
-    ``copybinary.decodable``) into a Parquet file of as many columns, in order.
+    """What a reader writes of ``source`` columns in ``format`` (tab-text, or one of ``BINARY`` that decodes them)
+    into a Parquet file of as many columns, in order.
 
     ``feed`` takes blocks that may be cut anywhere, ``end`` what is left. Both raise ValueRefused naming ``table`` and
     column, see ``typed``, and InternalError for what a reader should not have written.
@@ -94,11 +94,8 @@ class RowsToParquet:
 
     def __init__(self, file: ParquetFile, source: Sequence[Column], table: str, format: Format) -> None:
         self._file = file
-        self._rows: CopyReader | _TabRows
-        if format is Format.COPY_BINARY:
-            self._rows = CopyReader(source, file.columns, table)
-        else:
-            self._rows = _TabRows(source, file.columns, table)
+        reader = BINARY[format].reader if format in BINARY else _TabRows
+        self._rows = reader(source, file.columns, table)
 
     def feed(self, block: Block) -> None:
         self._rows.feed(block)

@@ -84,14 +84,17 @@ def typed(
     arrays = []
     for column, have, want in zip(batch.columns, source, target, strict=True):
         try:
-            arrays.append(_column(column, have.type, want.type, text, refuse_nul=refuse_nul))
+            arrays.append(converted(column, have.type, want.type, text, refuse_nul=refuse_nul))
         except Refused as e:
             raise refusal(table, want.name, e) from None
     # All of them nullable: that a column takes no NULL is the target's to say, and changes leave values out.
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema([(c.name, c.type.arrow) for c in target]))
 
 
-def _column(column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Text, *, refuse_nul: bool) -> pa.Array:
+def converted(
+    column: pa.BinaryArray, have: ColumnType, want: ColumnType, text: Text, *, refuse_nul: bool = False
+) -> pa.Array:
+    """One column of ``typed``. Raises Refused."""
     column = pa.concat_arrays([column]) if column.offset else column  # a slice becomes a whole array
     arrow = want.arrow
     if pa.types.is_string(arrow) or pa.types.is_large_string(arrow):
@@ -174,12 +177,17 @@ def _floats(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) ->
     ):
         raise Refused(f"a value is beyond a float of {bits} bits")
     if wide:
-        narrow = found.cast(pa.float32(), safe=False)
-        same = pc.or_(pc.equal(narrow.cast(pa.float64()), found), pc.is_nan(found))
-        if pc.any(pc.invert(same)).as_py():
-            raise Refused("a value of 64 bits is not kept by a float of 32 bits")
-        return narrow
+        return narrowed(found)
     return found
+
+
+def narrowed(found: pa.DoubleArray) -> pa.FloatArray:
+    """The same numbers in 32 bits. Raises Refused where they are not the same."""
+    narrow = found.cast(pa.float32(), safe=False)
+    same = pc.or_(pc.equal(narrow.cast(pa.float64()), found), pc.is_nan(found))
+    if pc.any(pc.invert(same)).as_py():
+        raise Refused("a value of 64 bits is not kept by a float of 32 bits")
+    return narrow
 
 
 def _booleans(column: _Bytes, have: ColumnType, arrow: pa.DataType, text: Text) -> pa.Array:

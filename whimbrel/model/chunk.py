@@ -15,13 +15,15 @@ class Format(StrEnum):
     COPY_BINARY and COPY_TEXT are PostgreSQL's (native values). TAB_TEXT is the LOAD DATA family's: tab between
     columns, newline behind each row, ``\\N`` for NULL, backslash escapes only ``\\\\ \\t \\n \\r \\0``; booleans 1/0,
     bytes as upper-case hex without prefix, bit strings as '0' and '1', timestamps with zone as UTC without zone,
-    arrays as JSON, all else as canonical text. PARQUET is made by the lane of what a reader writes, with the
+    arrays as JSON, all else as canonical text. RESULT_SET is a whole answer of MySQL's binary protocol, which is never
+    staged, as no loader takes it. PARQUET is made by the lane of what a reader writes, with the
     names and the Arrow types of the target's columns.
     """
 
     COPY_BINARY = "copy-binary"
     COPY_TEXT = "copy-text"
     TAB_TEXT = "tab-text"
+    RESULT_SET = "result-set"
     PARQUET = "parquet"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from whimbrel.codecs.copybinary import decodable
+from whimbrel.codecs.binaryrows import BINARY
 from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
 from whimbrel.connectors.verdicts import keyless
@@ -88,10 +88,10 @@ class Pair:
 
 def _quicker(route: Route, reads: tuple[Format, ...], source: Table, target: Table) -> Route:
     """Parquet is made of binary rows where each of the columns can be read from them."""
-    if route.staged is not Format.PARQUET or Format.COPY_BINARY not in reads:
+    if route.staged is not Format.PARQUET:
         return route
-    readable = decodable(source.loaded_columns, target.loaded_columns)
-    return Route(Format.COPY_BINARY, Format.PARQUET) if readable else route
+    columns = source.loaded_columns, target.loaded_columns
+    return next((Route(f, Format.PARQUET) for f in reads if f in BINARY and BINARY[f].decodable(*columns)), route)
 
 
 def _must_convert(source: Table, target: Table, differing: set[TableName]) -> bool:

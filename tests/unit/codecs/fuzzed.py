@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tests.unit.codecs.answers import ANSWERS, answered
 from whimbrel.codecs import (
     binlog,
     binlog_json,
@@ -29,6 +30,7 @@ from whimbrel.codecs import (
     jsontext,
     parquet,
     pgoutput,
+    resultset,
     rowpackets,
     tabtext,
     text,
@@ -116,8 +118,23 @@ def _parquet(data: bytes) -> None:
 
 
 def _result_set(data: bytes) -> None:
-    values = [bytes.upper] * 2 if data[4:5] == b"\2" else None
-    rowpackets.RowPackets(values).scan(bytearray(data), len(data))
+    packets = rowpackets.ValuePackets([bytes.upper] * 2) if data[4:5] == b"\2" else rowpackets.LinePackets()
+    packets.scan(bytearray(data), len(data))
+    rowpackets.BinaryPackets(data[4] if len(data) > 4 else 1).scan(bytearray(data), len(data))
+
+
+_SENT_TYPES = [*_TYPES, _column(pa.string(), Annotation.BIT), _column(pa.string(), Annotation.DURATION)]
+_SENT_TYPES = [c for c in _SENT_TYPES if resultset.decodable([c], [c])]
+
+
+def _answer(data: bytes) -> None:
+    """Which type, then an answer of one column."""
+    column = _SENT_TYPES[data[0] % len(_SENT_TYPES)] if data else _SENT_TYPES[0]
+    reader = resultset.ResultReader([column], [column], "t")
+    for block in (data[1 : len(data) // 2], data[max(1, len(data) // 2) :]):
+        reader.feed(block)
+        reader.take().validate(full=True)
+    reader.end()
 
 
 def _messages(data: bytes) -> None:
@@ -279,14 +296,19 @@ FUZZED: dict[str, Fuzzed] = {
         _copy_value,
         tuple(bytes([kind]) + value for kind, value in enumerate(_SENT)),
     ),
-    "Parquet": Fuzzed(("parquet",), _parquet, (b"1\tx\n\\N\t\\N\n",)),
+    "Parquet": Fuzzed(("parquet", "binaryrows"), _parquet, (b"1\tx\n\\N\t\\N\n",)),
     "MySQL's result sets": Fuzzed(
-        ("rowpackets",),
+        ("rowpackets", "resultrows"),
         _result_set,
         (
             b"\1\0\0\1\1\x02\0\0\2de\5\0\0\3\xfe\0\0\2\0\3\0\0\4\2ab\5\0\0\5\xfe\0\0\2\0",
             b"\1\0\0\1\2\1\0\0\2d\1\0\0\3e\5\0\0\4\xfe\0\0\2\0\4\0\0\5\1a\1b\5\0\0\6\xfe\0\0\2\0",
         ),
+    ),
+    "MySQL's binary result sets": Fuzzed(
+        ("resultset", "resultrows", "resultvalues", "cells"),
+        _answer,
+        tuple(bytes([n]) + answered(*sent) for n, sent in enumerate(ANSWERS)),
     ),
     "pgoutput": Fuzzed(
         ("pgoutput",),

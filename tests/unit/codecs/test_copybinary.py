@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.codecs.both import interpreted
-from whimbrel.codecs import copybinary
+from whimbrel.codecs import cells, copybinary
 from whimbrel.codecs.copybinary import CopyReader, decodable
 from whimbrel.errors import InternalError, ValueRefused
 from whimbrel.model.table import Annotation, Column, ColumnType
@@ -35,6 +35,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[None]:
         if request.param == "interpreted":
             for name in ("copyfields", "decimals"):
                 patch.setattr(copybinary, name, interpreted(name))
+            patch.setattr(cells, "copyfields", interpreted("copyfields"))
         yield
 
 

@@ -8,7 +8,7 @@ from whimbrel.model.chunk import Format
 CAPABILITIES = Capabilities(
     source=True,
     target=True,
-    reads=(Format.TAB_TEXT, Format.COPY_TEXT),
+    reads=(Format.TAB_TEXT, Format.COPY_TEXT, Format.RESULT_SET),
     loads=(Format.TAB_TEXT,),
     identifier_length=64,
     foreign_keys="unchecked",

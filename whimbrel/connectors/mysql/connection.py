@@ -79,7 +79,7 @@ class Session(_Connection):
     _sock: socket.socket
     _read_timeout: float | None
     _write_timeout: float | None
-    _execute_command: Callable[[int, str], None]
+    _execute_command: Callable[[int, str | bytes], None]
     _force_close: Callable[[], None]
 
     def close(self) -> None:

@@ -131,6 +131,21 @@ def _shown(name: str, column: Column, format: Format) -> str:
     return name
 
 
+def bare(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Expressions for the values themselves, for an answer in the binary protocol. A text with bytes that have no
+    meaning in its character set comes as one that is no UTF-8, which its reader refuses."""
+    marked = unreadable(table, columns)
+    expressions = []
+    for column in columns:
+        name = quote_identifier(column.name)
+        if column.name in marked:
+            name = f"IF({marked[column.name]}, 0xFF, CAST(CONVERT({name} USING utf8mb4) AS BINARY))"
+        elif column.type.annotation is Annotation.SPATIAL:
+            name = f"CAST({name} AS BINARY)"
+        expressions.append(name)
+    return expressions
+
+
 def separate(columns: Sequence[Column], format: Format) -> tuple[list[str], list[Value]]:
     """For rows too long for ``line``: expressions for the bare values, and what makes fields of a line of them."""
     expressions: list[str] = []

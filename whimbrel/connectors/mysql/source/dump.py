@@ -115,11 +115,11 @@ def _command(session: Session, operation: str, start: Position) -> None:
                 (start.extra,),
             )
         body = struct.pack("<IHI", start_offset(offset), 0, number) + file.encode()
-        session._execute_command(COMMAND.COM_BINLOG_DUMP, body)  # type: ignore[arg-type]
+        session._execute_command(COMMAND.COM_BINLOG_DUMP, body)
         return
     gtids = MySQLGtids(start.extra).encode()
     body = struct.pack("<HII", _DUMP_GTID_MODE, number, 0) + struct.pack("<QI", FIRST_OFFSET, len(gtids)) + gtids
-    session._execute_command(COMMAND.COM_BINLOG_DUMP_GTID, body)  # type: ignore[arg-type]
+    session._execute_command(COMMAND.COM_BINLOG_DUMP_GTID, body)
 
 
 def start_offset(offset: int) -> int:

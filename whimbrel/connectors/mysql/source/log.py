@@ -247,7 +247,7 @@ def register(session: Session, operation: str) -> None:
     host = f"whimbrel:{operation}".encode()[:60]
     body = struct.pack("<IB", replica_id(operation), len(host)) + host + b"\0\0" + struct.pack("<HII", 0, 0, 0)
     with _needing("REPLICATION SLAVE"):
-        session._execute_command(COMMAND.COM_REGISTER_SLAVE, body)  # type: ignore[arg-type]
+        session._execute_command(COMMAND.COM_REGISTER_SLAVE, body)
         session._read_packet()  # type: ignore[no-untyped-call]
 
 

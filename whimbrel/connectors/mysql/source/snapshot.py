@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import pymysql
 from pymysql.constants import COMMAND
 
-from whimbrel.codecs.rowpackets import Damaged, RowPackets, Value
+from whimbrel.codecs.rowpackets import BinaryPackets, Damaged, LinePackets, Packets, ValuePackets
 from whimbrel.connectors.mysql import particulars, rowtext
 from whimbrel.connectors.mysql.connection import (
     Session,
@@ -32,6 +32,7 @@ from whimbrel.connectors.mysql.server import server_identity
 from whimbrel.connectors.mysql.source import log
 from whimbrel.connectors.mysql.source.bounds import condition, index_of
 from whimbrel.connectors.mysql.source.freeze import freeze, thaw
+from whimbrel.connectors.mysql.source.statement import prepare
 from whimbrel.connectors.protocols import Buffer
 from whimbrel.errors import ExtractorFailed, LogDisabled, SourceInterrupted, SourcePermissionDenied
 from whimbrel.model.chunk import Chunk, Format
@@ -173,13 +174,16 @@ class MySQLReader:
     def extract(
         self, table: Table, columns: Sequence[Column], chunk: Chunk, format: Format, write: Callable[[Buffer], object]
     ) -> int:
-        if format is Format.COPY_BINARY:
+        if format is Format.RESULT_SET:
+            return self._binary(table, columns, chunk, write)
+        if format not in (Format.TAB_TEXT, Format.COPY_TEXT):
             raise ExtractorFailed(f"{table.name}: MySQL writes no {format}")
         longest = rowtext.LONGEST_ESCAPED_BY_MARIADB if self._session.mariadb else None
         unreadable = rowtext.unreadable(table, columns)
         line = rowtext.line(columns, format, longest, unreadable)
         source, where = _from(table, chunk), condition(table, chunk.bounds)
-        whole = self._lines(table, f"SELECT {line} FROM {source}{f' WHERE {where}' if where else ''}", None, write)  # noqa: S608
+        sql = f"SELECT {line} FROM {source}{f' WHERE {where}' if where else ''}"  # noqa: S608 - quoted in rowtext
+        whole = self._lines(table, sql, LinePackets(), write)
         if not whole.nulls:
             return whole.rows
         # rows that are too long for one string or for the server's escapes; in the same view they are the same rows
@@ -187,7 +191,7 @@ class MySQLReader:
         rest = f"FROM {source} WHERE {f'({where}) AND ' if where else ''}{line} IS NULL"
         self._refuse_unreadable(table, unreadable, rest)
         sql = f"SELECT {', '.join(expressions)} {rest}"  # quoted in rowtext
-        long = self._lines(table, sql, values, write)
+        long = self._lines(table, sql, ValuePackets(values), write)
         if long.rows != whole.nulls:
             raise ExtractorFailed(f"{table.name}: {whole.nulls} rows were too long for one string, {long.rows} came")
         return whole.rows + long.rows
@@ -206,12 +210,24 @@ class MySQLReader:
                 table=str(table.name),
             )
 
-    def _lines(
-        self, table: Table, sql: str, values: Sequence[Value] | None, write: Callable[[Buffer], object]
-    ) -> RowPackets:
-        packets = RowPackets(values)
+    def _binary(self, table: Table, columns: Sequence[Column], chunk: Chunk, write: Callable[[Buffer], object]) -> int:
+        """The rows as a prepared statement's answer has them: values that no server has formatted."""
+        values, where = rowtext.bare(table, columns), condition(table, chunk.bounds)
+        sql = f"SELECT {', '.join(values)} FROM {_from(table, chunk)}{f' WHERE {where}' if where else ''}"  # noqa: S608
+        with mapped("source", str(table.name)):
+            statement = prepare(self._session, sql)
+        packets = self._answer(table, COMMAND.COM_STMT_EXECUTE, statement.execution, BinaryPackets(len(values)), write)
+        statement.close()
+        return packets.rows
+
+    def _lines(self, table: Table, sql: str, packets: Packets, write: Callable[[Buffer], object]) -> Packets:
+        return self._answer(table, COMMAND.COM_QUERY, sql, packets, write)
+
+    def _answer(
+        self, table: Table, command: int, what: str | bytes, packets: Packets, write: Callable[[Buffer], object]
+    ) -> Packets:
         try:
-            self._session._execute_command(COMMAND.COM_QUERY, sql)
+            self._session._execute_command(command, what)
             self._session._sock.settimeout(None)
             self._receive(packets, write)
         except Damaged as e:
@@ -228,8 +244,8 @@ class MySQLReader:
             raise server_refusal(error, "source", str(table.name))
         return packets
 
-    def _receive(self, packets: RowPackets, write: Callable[[Buffer], object]) -> None:
-        """Socket to lines to ``write``, a block at a time; the buffer grows when one row is larger than it."""
+    def _receive(self, packets: Packets, write: Callable[[Buffer], object]) -> None:
+        """Socket to ``packets`` to ``write``, a block at a time; the buffer grows when one row is larger than it."""
         sock, filled, out = self._session._sock, 0, bytearray()
         while not packets.done:
             if len(self._buffer) == filled:
