@@ -30,6 +30,7 @@
     ├── ExtractorFailed              EXTRACTOR_FAILED 500
     │   ├── SourcePermissionDenied
     │   ├── SourceInterrupted        retryable
+    │   ├── SnapshotLost             retryable
     │   ├── StagingFull              retryable
     │   └── StagingDamaged           retryable
     ├── LoaderFailed                 LOADER_FAILED 500
@@ -322,6 +323,16 @@ class SourceInterrupted(ExtractorFailed):
 
     retryable = True
     remedy = "None needed while it is retried; otherwise check the source server."
+
+
+class SnapshotLost(ExtractorFailed):
+    """The source no longer keeps what its rows were when the snapshot was taken."""
+
+    retryable = True
+    remedy = (
+        "None needed while it is retried, from a new snapshot. If it repeats, let the source keep the past for as long "
+        "as the load takes (Oracle: raise UNDO_RETENTION and the size of the undo tablespace)."
+    )
 
 
 class StagingFull(ExtractorFailed):

@@ -51,7 +51,7 @@ async def test_aliases_and_ports_as_text(client: Client) -> None:
 @pytest.mark.parametrize(
     ("body", "field"),
     [
-        ({"type": "oracle", "parameters": {}}, "type"),
+        ({"type": "sqlserver", "parameters": {}}, "type"),
         ({"type": "access", "parameters": {}}, "type"),
         ({"type": "postgres", "parameters": {**POSTGRES, "x": 1}}, "parameters.x"),
         ({"type": "postgres", "parameters": {**POSTGRES, "port": 0}}, "parameters.port"),
@@ -67,7 +67,7 @@ async def test_bad_definitions(client: Client, kind: str, body: dict[str, Any], 
 
 
 async def test_a_type_without_a_connector_names_those_there_are(client: Client) -> None:
-    _, _, error = await client.refused("PUT", "/v1/sources/a", {"type": "oracle", "parameters": {}})
+    _, _, error = await client.refused("PUT", "/v1/sources/a", {"type": "sqlserver", "parameters": {}})
     assert {"mysql", "mariadb", "postgres"} <= set(error["details"]["known"])
     assert "postgres" in error["message"]
 

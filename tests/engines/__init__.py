@@ -6,6 +6,7 @@ from tests.engines.bigquery import BigQuerySide
 from tests.engines.databricks import DatabricksSide
 from tests.engines.firebolt import FireboltSide
 from tests.engines.mysql import MySQLSide
+from tests.engines.oracle import OracleSide
 from tests.engines.postgres import PostgresSide
 from tests.engines.side import SCHEMA, TABLES, Server, Side
 from tests.engines.singlestore import SingleStoreSide
@@ -22,6 +23,7 @@ SIDES: dict[str, type[Side]] = {
     "singlestore": SingleStoreSide,
     "firebolt": FireboltSide,
     "bigquery": BigQuerySide,
+    "oracle": OracleSide,
 }
 
 

@@ -18,10 +18,11 @@ from tests.contract.conftest import ENGINES as CONTRACT
 from tests.servers.fleet import SERVERS, STANDS
 from tests.suite import test_queue, test_warehouse
 from tests.suite.conftest import DIAGONAL, PAIRS
+from tests.suite.test_from_oracle import FIRST as FROM_ORACLE
 from tests.suite.test_queue import PAIRS as QUEUES
 from whimbrel.connectors.protocols import Capabilities, negotiate
 from whimbrel.connectors.registry import engine, known_types
-from whimbrel.errors import ConnectionRefused, InvalidRequest
+from whimbrel.errors import ConnectionRefused, InvalidRequest, ValidateFailed
 from whimbrel.model.job import Endpoint
 
 SUITE = Path(__file__).parent
@@ -32,11 +33,11 @@ ON_A_PAIR = {"world", "following"}  # fixtures that run a test on every pair of 
 CLAIMED: dict[str, Callable[[Capabilities, Capabilities], bool]] = {
     "schema": lambda source, target: source.source and target.target,
     "rows": lambda source, target: negotiate(source.reads, target.loads) is not None,
-    "handoff": lambda source, target: source.source and target.target,
-    "changes": lambda source, target: source.source and target.target,
-    "resume": lambda source, target: source.source and target.target,
-    "validate": lambda source, target: source.source and target.target,
-    "repair": lambda source, target: source.source and target.target,
+    "handoff": lambda source, target: source.follows and target.target,
+    "changes": lambda source, target: source.follows and target.target,
+    "resume": lambda source, target: source.follows and target.target,
+    "validate": lambda source, target: source.compares and target.compares,
+    "repair": lambda source, target: source.compares and target.compares,
 }
 
 
@@ -75,9 +76,10 @@ def test_every_engine_is_on_the_diagonal_and_the_families_both_ways() -> None:
     listed: Any = matrix()["diagonal"]
     assert listed == [f"{source} → {target}" for source, target in run]
     types = {type: engine(type).capabilities for type in known_types()}
-    assert {source for source, _ in run} == {type for type, can in types.items() if can.source}
-    stand_ins = {f"{SERVERS[source]} → {SERVERS[target]}" for source, target in test_warehouse.FIRST}
+    on_stands = [(SERVERS[source], SERVERS[target]) for source, target in (*test_warehouse.FIRST, *FROM_ORACLE)]
+    stand_ins = {f"{source} → {target}" for source, target in on_stands}
     assert set(matrix()["stand-ins"]) == stand_ins
+    assert {source for source, _ in (*run, *on_stands)} == {type for type, can in types.items() if can.source}
     targets = {target for _, target in run} | {pair.split(" → ")[1] for pair in stand_ins}
     assert targets == {type for type, can in types.items() if can.target}
     assert {("postgres", "mysql"), ("mysql", "postgres")} <= set(run)
@@ -96,6 +98,8 @@ def test_states_are_what_engines_claim_and_the_suite_runs(capability: str) -> No
         f"{SERVERS[source]} → {SERVERS[target]}": "stand-in" if {source, target} & STANDS else "test"
         for source, target in (*PAIRS, *test_warehouse.FIRST, *test_warehouse.LATER)
     }
+    if capability in ("schema", "rows"):
+        run |= {f"{SERVERS[source]} → {SERVERS[target]}": "stand-in" for source, target in FROM_ORACLE}
     by_contract = {SERVERS[name] for name in CONTRACT}
     for pair, states in matrix()["pairs"].items():
         source, target = pair.split(" → ")
@@ -118,7 +122,9 @@ def test_each_test_of_the_suite_proves_exactly_one_capability() -> None:
 
 def test_every_source_and_queue_is_listed_as_the_suite_runs_it() -> None:
     types = {type: engine(type).capabilities for type in known_types()}
-    pairs = {f"{s} → {q}" for s, can in types.items() if can.source for q, may in types.items() if may.queue}
+    pairs = {
+        f"{s} → {q}" for s, can in types.items() if can.source and can.follows for q, may in types.items() if may.queue
+    }
     run = {f"{SERVERS[source]} → {queue}" for source, queue in QUEUES}
     assert matrix()["queues"]["pairs"] == {pair: "test" if pair in run else "gap" for pair in pairs}
     on_all = {
@@ -135,7 +141,8 @@ def test_engines_have_what_they_claim(type: str) -> None:
     has = found.capabilities
     assert _refuses(lambda: found.source(here, "op")) == (not has.source)
     assert _refuses(lambda: found.target(here, "op")) == (not has.target)
-    assert _refuses(lambda: found.open_comparison(here, "op", "source")) == (not has.source and not has.target)
+    compares = has.compares and (has.source or has.target)
+    assert _refuses(lambda: found.open_comparison(here, "op", "source")) == (not compares)
     if has.target:
         assert (found.target(here, "op").finisher is not None) == has.finishes
     assert (found.queue is not None) == has.queue
@@ -156,7 +163,7 @@ def _refuses(opener: Callable[[], object]) -> bool:
     """Whether the engine says that it has no such side, before it connects to anything."""
     try:
         opener()
-    except InvalidRequest:
+    except (InvalidRequest, ValidateFailed):
         return True
     except (KeyError, ConnectionRefused):  # there is no server
         return False

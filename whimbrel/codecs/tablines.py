@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +17,32 @@ import pyarrow.compute as pc
 
 from whimbrel.codecs.typed import Refused
 
+
+@dataclass(frozen=True)
+class Style:
+    """``finite``: NaN and infinities are refused; ``hex_prefix`` stands before bytes, ``zone`` behind instants;
+    ``returns``: carriage returns are escaped too, and hex is in capitals."""
+
+    finite: bool = True
+    hex_prefix: str = ""
+    zone: str = ""
+    returns: bool = False
+
+
+LOAD_DATA = Style()
+TAB_TEXT = Style(finite=False, returns=True)  # the staged formats of docs/formats.md
+COPY_TEXT = Style(finite=False, hex_prefix="\\\\x", zone="+00", returns=True)
+
 _NULL = "\\N"
 _ESCAPES = (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"))  # the backslash first
+_RETURN = (("\r", "\\r"),)
 
 
-def lines(batch: pa.RecordBatch) -> memoryview:
+def lines(batch: pa.RecordBatch, style: Style = LOAD_DATA) -> memoryview:
     """All rows of a batch. Raises ``NotWritten`` naming the column that cannot be written as text."""
     if not batch.num_rows or not batch.num_columns:
         return memoryview(b"")
-    texts = [_filled(name, column) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
+    texts = [_filled(name, column, style) for name, column in zip(batch.schema.names, batch.columns, strict=True)]
     texts[-1] = pc.binary_join_element_wise(texts[-1], _large("\n"), _large(""))
     joined = pc.binary_join_element_wise(*texts, _large("\t")) if len(texts) > 1 else texts[0]
     _, offsets, data = joined.buffers()
@@ -45,36 +63,41 @@ class NotWritten(Exception):
         self.column, self.reason = column, reason
 
 
-def _filled(name: str, column: pa.Array) -> pa.Array:
+def _filled(name: str, column: pa.Array, style: Style) -> pa.Array:
     try:
-        text = _text(column)
+        text = _text(column, style)
     except Refused as e:
         raise NotWritten(name, e.reason) from None
     return pc.fill_null(text.cast(pa.large_string()), _large(_NULL))
 
 
-def _text(column: pa.Array) -> pa.Array:
+def _text(column: pa.Array, style: Style) -> pa.Array:
     for is_type, write in _WRITERS:
         if is_type(column.type):
-            return write(column)
+            return write(column, style)
     raise Refused(f"no text is written of {column.type}")
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _plain(column: pa.Array, style: Style) -> pa.Array:
     return column.cast(pa.string())
 
 
-def _booleans(column: pa.Array) -> pa.Array:
+def _booleans(column: pa.Array, style: Style) -> pa.Array:
     return column.cast(pa.int8()).cast(pa.string())
 
 
-def _floats(column: pa.Array) -> pa.Array:
-    if not pc.all(pc.is_finite(column), min_count=0).as_py():
+def _floats(column: pa.Array, style: Style) -> pa.Array:
+    finite = pc.is_finite(column)
+    if pc.all(finite, min_count=0).as_py():
+        return column.cast(pa.float64()).cast(pa.string())
+    if style.finite:
         raise Refused("a value is NaN or infinite, which the target's floats are not")
-    return column.cast(pa.float64()).cast(pa.string())
+    endless = pc.if_else(pc.greater(column, 0), "Infinity", "-Infinity")
+    written = pc.if_else(pc.is_nan(column), "NaN", endless)
+    return pc.if_else(finite, column.cast(pa.float64()).cast(pa.string()), written)
 
 
-def _decimals(column: pa.Array) -> pa.Array:
+def _decimals(column: pa.Array, style: Style) -> pa.Array:
     """Never with an exponent, as Arrow would write small ones."""
     precision, scale = column.type.precision, column.type.scale
     whole = (pa.decimal128 if pa.types.is_decimal128(column.type) else pa.decimal256)(precision, 0)
@@ -88,32 +111,39 @@ def _decimals(column: pa.Array) -> pa.Array:
     return pc.binary_join_element_wise(pc.if_else(negative, "-", ""), front, ".", behind, "")
 
 
-def _strings(column: pa.Array) -> pa.Array:
+def _strings(column: pa.Array, style: Style) -> pa.Array:
     text = column.cast(pa.large_string())
-    for found, written in _ESCAPES:
+    for found, written in (*_ESCAPES, *_RETURN) if style.returns else _ESCAPES:
         if pc.any(pc.match_substring(text, found)).as_py():
             text = pc.replace_substring(text, found, written)
     return text
 
 
-def _bytes(column: pa.Array) -> pa.Array:
+def _bytes(column: pa.Array, style: Style) -> pa.Array:
     whole = pa.concat_arrays([column.cast(pa.large_binary())])
     valid, offsets, data = whole.buffers()
     rows = len(whole)
     places = np.frombuffer(offsets, dtype=np.int64)[whole.offset : whole.offset + rows + 1]
     start, end = int(places[0]), int(places[-1])
     written = binascii.hexlify(memoryview(data)[start:end]) if end > start else b""
+    if style.returns:
+        written = written.upper()
     doubled = pa.py_buffer((places - start) * 2)
     if whole.offset:
         raise AssertionError("a column that was put together begins at its first row")
-    return pa.Array.from_buffers(pa.large_string(), rows, [valid, doubled, pa.py_buffer(written)], whole.null_count)
+    text = pa.Array.from_buffers(pa.large_string(), rows, [valid, doubled, pa.py_buffer(written)], whole.null_count)
+    if not style.hex_prefix:
+        return text
+    return pc.binary_join_element_wise(_large(style.hex_prefix), text, _large(""))
 
 
-def _timestamps(column: pa.Array) -> pa.Array:
-    return column.cast(pa.timestamp("us")).cast(pa.string())
+def _timestamps(column: pa.Array, style: Style) -> pa.Array:
+    text = column.cast(pa.timestamp("us")).cast(pa.string())
+    zoned = style.zone and column.type.tz is not None
+    return pc.binary_join_element_wise(text, style.zone, "") if zoned else text
 
 
-_WRITERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
+_WRITERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array, Style], pa.Array]], ...] = (
     (pa.types.is_boolean, _booleans),
     (pa.types.is_integer, _plain),
     (pa.types.is_decimal, _decimals),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from whimbrel.connectors.protocols import CheckResult
-from whimbrel.errors import InvalidRequest, ReplicaIdentityMissing
+from whimbrel.errors import InvalidRequest, ReplicaIdentityMissing, ReplicationFailed, ValidateFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Table
 
@@ -58,6 +58,22 @@ def keyless(tables: Sequence[str]) -> ReplicaIdentityMissing:
         "their changes might come twice",
         remedy="Give these tables a primary key, or leave them out of what is replicated; they can be loaded.",
         tables=list(tables[:100]),
+    )
+
+
+def unfollowed(type: str) -> ReplicationFailed:
+    """What is raised where changes of a source are asked for that cannot be read from its log yet."""
+    return ReplicationFailed(
+        f"changes of {type} are not read yet: its rows can be moved, and what is changed afterwards cannot be followed",
+        remedy="Move the rows only (operation data) while nobody writes to the source, or stop its applications first.",
+    )
+
+
+def uncompared(type: str) -> ValidateFailed:
+    """What is raised where rows of an engine are to be compared that cannot be compared yet."""
+    return ValidateFailed(
+        f"rows on {type} are not compared yet",
+        remedy="Compare counts and sums with a tool of your own.",
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from whimbrel.codecs.binaryrows import BINARY
 from whimbrel.connectors.protocols import Route, Source, Target, negotiate
 from whimbrel.connectors.registry import engine
-from whimbrel.connectors.verdicts import keyless
+from whimbrel.connectors.verdicts import keyless, uncompared, unfollowed
 from whimbrel.errors import InvalidRequest, TableMissing, TypeRefused
 from whimbrel.model.chunk import Format
 from whimbrel.model.job import Job
@@ -97,6 +97,19 @@ def _quicker(route: Route, reads: tuple[Format, ...], source: Table, target: Tab
 def _must_convert(source: Table, target: Table, differing: set[TableName]) -> bool:
     types = zip(source.loaded_columns, target.loaded_columns, strict=True)
     return not source.binary_rows or any(s.type.native != t.type.native for s, t in types) or target.name in differing
+
+
+def require_followed(job: Job) -> None:
+    """Raise ReplicationFailed when changes of the job's source cannot be read."""
+    if not engine(job.source.type).capabilities.follows:
+        raise unfollowed(job.source.type)
+
+
+def require_compared(job: Job) -> None:
+    """Raise ValidateFailed when rows of one end cannot be compared."""
+    for type in (job.source.type, job.target.type):
+        if not engine(type).capabilities.compares:
+            raise uncompared(type)
 
 
 @contextmanager

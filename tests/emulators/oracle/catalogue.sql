@@ -122,6 +122,9 @@ create view "ALL_SEQUENCES" as
 create view "ALL_VIEWS" as
   select owner "OWNER", name "VIEW_NAME", length(text)::numeric "TEXT_LENGTH", text "TEXT", text "TEXT_VC"
   from view_texts where sees(owner, name);
+create view "ALL_POLICIES" as select owner "OBJECT_OWNER", tab "OBJECT_NAME", name "POLICY_NAME", 'YES' "SEL",
+  'YES' "ENABLE" from policies where sees(owner, tab);
+create view "ALL_MVIEWS" as select null::text "OWNER", null::text "MVIEW_NAME", null::text "QUERY" where false;
 create view "ALL_SOURCE" as
   select owner "OWNER", name "NAME", type "TYPE", line::numeric "LINE", text "TEXT" from sources
   where owner = me() or is_dba();

@@ -189,7 +189,7 @@ class Definitions:
                     ("users", "name"), ("system_privileges", "grantee"), ("object_privileges", "grantee"),
                     ("object_privileges", "owner"), ("cols", "owner"), ("checks", "owner"), ("expressions", "owner"),
                     ("table_kinds", "owner"), ("sources", "owner"), ("triggers", "owner"), ("view_texts", "owner"),
-                    ("sequences", "owner"), ("index_kinds", "owner"), ("log_groups", "owner"),
+                    ("sequences", "owner"), ("index_kinds", "owner"), ("log_groups", "owner"), ("policies", "owner"),
                 )
             ]  # fmt: skip
             return Made(list(gone), clean)
@@ -335,6 +335,11 @@ class Definitions:
                     f'select "TABLE_NAME" from "SYS"."ALL_TABLES" where "OWNER" = {literal(owner)}'
                 ):
                     self.session.analyze(owner, str(row[0]))
+            elif words[:3] == ["DBMS_RLS", ".", "ADD_POLICY"]:  # noted only: nothing is hidden here
+                owner, table, policy = [p.strip("'") for p in statement if p.startswith("'")][:3]
+                self.session.note(
+                    f'insert into "SYS".policies values ({literal(owner)}, {literal(table)}, {literal(policy)})'
+                )
             elif words[:2] == ["EXECUTE", "IMMEDIATE"]:
                 self.session.execute(statement[2][1:-1].replace("''", "'"), [[]], commit=False)
             elif words[:1] in (["INSERT"], ["UPDATE"], ["DELETE"], ["MERGE"]):

@@ -22,6 +22,7 @@ create table system_privileges (grantee text, privilege text, primary key (grant
 create table object_privileges (grantee text, owner text, object text, privilege text, grantor text,
   primary key (grantee, owner, object, privilege));
 create table log_groups (owner text, name text, tab text, kind text, always text);
+create table policies (owner text, tab text, name text);
 create table sessions (sid int primary key, serial int, username text, program text, module text, action text,
   client_identifier text, backend int, status text default 'INACTIVE', logon timestamp default now());
 create table database_facts (dbid bigint, name text, log_mode text, minimal text, resetlogs_scn numeric,

@@ -33,7 +33,26 @@ class Exemption:
     page: str
 
 
-EXEMPT: Final[tuple[Exemption, ...]] = ()
+EXEMPT: Final = (
+    Exemption(
+        re.compile(r"ALTER SESSION SET (?:NLS_NUMERIC_CHARACTERS|TIME_ZONE) = '[^']*'\Z"),
+        "ALTER SESSION SET TIME_ZONE = '+00:00'",
+        "it takes only names and numbers as values of session parameters",
+        "SQL Language Reference, ALTER SESSION: alter_session_set_clause; TIME_ZONE",
+    ),
+    Exemption(
+        re.compile(r"ALTER SYSTEM KILL SESSION '\d+,\d+' IMMEDIATE\Z"),
+        "ALTER SYSTEM KILL SESSION '1,2' IMMEDIATE",
+        "it does not know ALTER SYSTEM",
+        "SQL Language Reference, ALTER SYSTEM: end_session_clauses",
+    ),
+    Exemption(
+        re.compile(r"JSON_SERIALIZE\([^()]* RETURNING CLOB\)"),
+        'SELECT JSON_SERIALIZE(t."J" RETURNING CLOB) AS "C0" FROM "S"."T" t',
+        "it is older than JSON_SERIALIZE",
+        "SQL Language Reference, JSON_SERIALIZE",
+    ),
+)
 
 
 def exempt(sql: str) -> bool:

@@ -97,6 +97,8 @@ def _prepared(parts: list[str]) -> tuple[list[str], int | str | None, int]:
             part = f"ORA_{capital}"
         elif capital in _PLAIN and following != "." and (not out or out[-1] != "."):
             part = f"ORA_{capital}()"
+        elif part.startswith("'-") and " " in part and ":" in part and out and word(out[-1]) == "INTERVAL":
+            part = part.replace(" ", " -", 1)  # PostgreSQL's sign is that of the days alone
         elif writes and capital in ("TIMESTAMP", "DATE") and following.startswith("'"):
             at += 1
             continue

@@ -21,6 +21,8 @@ class Capabilities:
 
     source: bool
     target: bool
+    follows: bool = True  # a source whose changes can be read from its log; else its rows are moved, and no more
+    compares: bool = True  # its rows can be compared with those of another server
     reads: tuple[Format, ...] = ()  # what its snapshot readers can write, best first
     loads: tuple[Format, ...] = ()  # what its loaders take, best first
     layouts_in_log: bool = False  # the log says what a table looked like when its rows were written

@@ -22,7 +22,7 @@ from whimbrel.pipeline.changes.lag import Lag
 from whimbrel.pipeline.changes.starting import start_of_database, start_of_queue, start_of_queue_beside
 from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.packet import write_packet
-from whimbrel.pipeline.pair import open_pair, open_source
+from whimbrel.pipeline.pair import open_pair, open_source, require_followed
 from whimbrel.pipeline.retention import Expiry, Retention
 from whimbrel.pipeline.scope import Newcomers, followed
 from whimbrel.pipeline.stalls import Stalls
@@ -88,6 +88,7 @@ class _Work:
 @contextmanager
 def _open_work(job: Job, control: Control, *, resume: bool, position: str | None, handoff: bool) -> Iterator[_Work]:
     """Open both sides and find out where each target goes on."""
+    require_followed(job)
     with ExitStack() as stack:
         if not job.has_database:
             source = stack.enter_context(open_source(job))

@@ -23,7 +23,7 @@ from whimbrel.pipeline.load.patience import patiently
 from whimbrel.pipeline.load.plan import TableWork, plan_load, require_planned
 from whimbrel.pipeline.load.staging import Staging
 from whimbrel.pipeline.packet import write_packet
-from whimbrel.pipeline.pair import Pair, open_pair, open_target
+from whimbrel.pipeline.pair import Pair, open_pair, open_target, require_followed
 from whimbrel.pipeline.retention import Expiry, Retention
 from whimbrel.pipeline.scope import goes_on, joined
 from whimbrel.pipeline.stalls import Stalls
@@ -51,6 +51,8 @@ def copy_data(job: Job, control: Control, *, capture: bool, resume: bool) -> Dat
     Interrupted at a safe point when asked to stop, leaving what is loaded and recorded.
     """
     started = time.monotonic()
+    if capture:
+        require_followed(job)
     control.phase("snapshot")
     with (
         Stalls(job, control) as stalls,

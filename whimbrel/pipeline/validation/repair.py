@@ -30,7 +30,7 @@ from whimbrel.model.names import TableName
 from whimbrel.model.normal import strict
 from whimbrel.model.position import Position
 from whimbrel.pipeline.control import Control
-from whimbrel.pipeline.pair import Pair, open_pair
+from whimbrel.pipeline.pair import Pair, open_pair, require_compared
 from whimbrel.pipeline.scope import made_later
 from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.validation.findings import Named, named_by
@@ -66,6 +66,7 @@ def repair_data(job: Job, control: Control, report: Mapping[str, Any], compariso
     ``repaired``, and are ``left``, with samples and why; ``unnamed`` counts rows that the report knew of and had no
     room to name. Raises what ``validate_data`` raises.
     """
+    require_compared(job)
     control.phase("repair")
     kept = named_by(job.workdir, comparison)
     if kept is None:

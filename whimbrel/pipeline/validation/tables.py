@@ -14,7 +14,7 @@ from whimbrel.model.job import Job
 from whimbrel.model.names import TableName
 from whimbrel.model.progress import TablePhase, TableProgress
 from whimbrel.pipeline.control import Control
-from whimbrel.pipeline.pair import open_pair
+from whimbrel.pipeline.pair import open_pair, require_compared
 from whimbrel.pipeline.scope import made_later
 from whimbrel.pipeline.stalls import Stalls
 from whimbrel.pipeline.validation.findings import Findings
@@ -33,6 +33,7 @@ def validate_data(job: Job, control: Control, sample_percent: int) -> dict[str, 
     differ, of which the result shows a few, are kept in the working directory for ``repair_data``.
     """
     sample = sample_percent if 1 <= sample_percent <= 99 else 100
+    require_compared(job)
     control.phase("validate")
     with as_validate_failed(), Stalls(job, control) as stalls, open_pair(job) as pair:
         order, absent = [str(t.name) for t in pair.tables], made_later(pair)

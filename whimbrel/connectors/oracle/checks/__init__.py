@@ -1,0 +1,1 @@
+"""What must be true of an Oracle database before a migration."""

@@ -1,0 +1,1 @@
+"""The reading side of an Oracle database."""
