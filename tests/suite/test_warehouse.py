@@ -10,7 +10,7 @@ from tests.engines import SCHEMA, TABLES
 from tests.pairs import first
 from tests.servers.fleet import SERVERS
 from tests.suite.running import Watch, replicating, settled
-from tests.suite.test_move import ROWS, prepare
+from tests.suite.test_move import prepare
 from tests.suite.world import World
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import ReplicaIdentityMissing, ValueRefused
@@ -43,6 +43,7 @@ LATER = (
     ("mysql", "bigquery"),
 )
 PAIRS = first(FIRST, LATER)
+ROWS = 900  # in three chunks: each statement takes long on a stand-in, and its own client reads all rows at each look
 UNENFORCED = [pair for pair in FIRST if not engine(SERVERS[pair[1]]).capabilities.enforces_keys]
 CHANGES = """
 update item set title = 'changed' where id % 10 = 0; delete from item where id % 7 = 0;
@@ -54,10 +55,10 @@ insert into nokey values (77, 'new'), (77, 'new'); delete from nokey where a = 1
 
 @pytest.mark.parametrize("world", PAIRS, indirect=True)
 def test_moved_followed_validated_repaired_and_reset(world: World) -> None:
-    prepare(world)
+    prepare(world, ROWS)
     found = check_fit(world.job("checks"), data=True, changes=True)
     assert [c for c in found if c.status == "fail"] == []
-    copied = copy_data(world.job("move", rows_per_file=1500), Watch(), capture=True, resume=False)
+    copied = copy_data(world.job("move", rows_per_file=450), Watch(), capture=True, resume=False)
     assert copied.rows == 50 + ROWS + 400 + (60 if world.target.follows_keyless else 0)
     with replicating(world, "move") as running:
         world.source.change(CHANGES.format("b || 'x'"), CHANGES.format("concat(b, 'x')"))
@@ -81,7 +82,7 @@ def test_moved_followed_validated_repaired_and_reset(world: World) -> None:
     assert reset_target(world.job("reset"), Watch(), "drop")["tables_dropped"] == len(world.followed)
 
 
-@pytest.mark.parametrize("world", first(UNENFORCED[:-1], UNENFORCED[-1:]), indirect=True)  # the last takes a minute
+@pytest.mark.parametrize("world", first(UNENFORCED[:2], UNENFORCED[2:]), indirect=True)  # whole and per table
 def test_two_rows_for_one_key_are_refused_as_nothing_there_does(world: World) -> None:
     prepare(world, rows=10)
     copy_data(world.job("move"), Watch(), capture=True, resume=False)

@@ -245,6 +245,8 @@ def install(statements: Path) -> Faults:
     types.duckdb_type = _digits(types.duckdb_type)
     load._decoded = lambda expression, field, depth=0: expression
     database._attach, database.projects = _attach, lambda: [settings.default_project_id]
+    # One thread: what is asked there is tiny, and several threads cost more than they give.
+    database.connection().execute("SET threads = 1")
     runner._query, runner._handle = logged, loaded
     return faults
 
