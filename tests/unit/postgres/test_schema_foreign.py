@@ -51,7 +51,8 @@ def mysql_table() -> Table:
             column("flag", pa.bool_(), default="1"),
             column("big", pa.uint32(), default="'5'"),
             column("price", pa.decimal128(10, 2), default="0.50"),
-            column("name", text, length=40, default="'it\\'s'", collation="utf8mb4_bin"),
+            column("name", text, length=40, default="'it\\'s'", collation="utf8mb4_0900_bin"),
+            column("padded", text, length=40, collation="utf8mb4_bin"),
             column("code", text, length=5),
             column("status", text, annotation=Annotation.ENUM, labels=("new", "o'ld"), default="'new'"),
             column("tags", text, annotation=Annotation.SET, labels=("a", "b")),
@@ -81,6 +82,8 @@ def mysql_table() -> Table:
             Check("c2", there.expression("json_valid(`doc`)")),
             Check("c3", there.expression("`name` > 1")),
             Check("c4", there.expression("`code` in ('A')")),
+            Check("c5", there.expression("`padded` <> ''")),
+            Check("c6", there.expression("`tiny`")),
         ),
         collation="utf8mb4_general_ci",
     )
@@ -98,11 +101,13 @@ def test_a_mysql_table_becomes_ours(server: Postgres) -> None:
         "foreign key fk",
         "check c3",
         "check c4",
+        "check c5",
+        "check c6",
         "orders: code compared",
         "seen: ON UPDATE now()",
     ):
         assert sum(said in n for n in notes) == 1, (said, notes)
-    assert len(notes) == 9
+    assert len(notes) == 11
     assert target.differences(target.target_tables([mysql_table()], {}, "mysql")) == ()
     server.psql("insert into shop.orders (tags) values ('a')", name)
     row = server.psql(

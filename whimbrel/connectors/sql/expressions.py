@@ -6,9 +6,10 @@ theirs, a target writes only those that mean the same on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import pyarrow as pa
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -30,7 +31,9 @@ from whimbrel.model.expression import (
     Operator,
     Text,
     Truth,
+    columns_in,
 )
+from whimbrel.model.table import ColumnType
 
 _OPERATORS: Final[dict[type[exp.Expr], Operator]] = {
     exp.Add: "+",
@@ -64,11 +67,15 @@ _READ: Final[dict[type[exp.Expr], tuple[str, ...]]] = {
 } | dict.fromkeys(_OPERATORS, ("this", "expression"))
 
 
+# As many nodes below each other as every reader of a tree goes down to, whatever called it.
+_DEEPEST: Final = 100
+
+
 def parsed(sql: str, dialect: str) -> exp.Expr | None:
-    """An expression as sqlglot reads it; None where it does not."""
+    """An expression as sqlglot reads it; None where it does not, or where brackets are nested too deep for it."""
     try:
         return sqlglot.parse_one(sql, read=dialect)
-    except SqlglotError:
+    except (SqlglotError, RecursionError):
         return None
 
 
@@ -80,7 +87,9 @@ def unwrapped(node: exp.Expr) -> exp.Expr:
 
 
 def tree_of(node: exp.Expr) -> Node | None:
-    """The same in neutral nodes; None as soon as one part of it has none."""
+    """The same in neutral nodes; None as soon as one part of it has none, or for more levels than are read safely."""
+    if _is_deep(node):
+        return None
     try:
         return _node(node)
     except _HasNoNode:
@@ -89,6 +98,15 @@ def tree_of(node: exp.Expr) -> Node | None:
 
 class _HasNoNode(Exception):
     pass
+
+
+def _is_deep(node: exp.Expr) -> bool:
+    level = [node]
+    for _ in range(_DEEPEST):
+        level = [part for above in level for part in above.iter_expressions()]
+        if not level:
+            return False
+    return True
 
 
 def _node(node: exp.Expr) -> Node:
@@ -129,6 +147,18 @@ def _is(node: exp.Is) -> Is | Not:
         raise _HasNoNode
     found = Is(_node(node.this), what)
     return Not(found) if node.args.get("negate") else found
+
+
+def mixes_zones(node: Node, columns: Mapping[str, ColumnType]) -> bool:
+    """Whether it reads instants and times without a zone, which are compared in the time zone of whoever asks."""
+    read = [columns[name].arrow for name in columns_in(node) if name in columns]
+    return (
+        len({arrow.tz is not None if pa.types.is_timestamp(arrow) else False for arrow in read if _is_day(arrow)}) > 1
+    )
+
+
+def _is_day(arrow: pa.DataType) -> bool:
+    return bool(pa.types.is_timestamp(arrow) or pa.types.is_date(arrow))
 
 
 def written(

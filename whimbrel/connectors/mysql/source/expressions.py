@@ -49,7 +49,7 @@ def _value(text: str) -> Value | None:
         case exp.BitString():
             return Bits(str(found.this))
         case exp.HexString():
-            return Bytes(bytes.fromhex(str(found.this)))
+            return Bytes(bytes.fromhex(str(found.this).zfill(len(str(found.this)) + 1 & ~1)))  # 0xabc is 0x0abc
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.mysql.connection import quote_identifier, quote_literal
-from whimbrel.connectors.sql.expressions import written
+from whimbrel.connectors.sql.expressions import mixes_zones, written
 from whimbrel.model.default import Bits, Bytes, EmptyList, NewUuid, Now, Today, Value
 from whimbrel.model.expression import (
     ARITHMETIC,
@@ -93,6 +93,8 @@ def expression(tree: Node | None, columns: Mapping[str, ColumnType]) -> str | No
     if tree is None:
         return None
     families = {name: _family(type_) for name, type_ in columns.items()}
+    if mixes_zones(tree, columns) or not families.keys() >= set(columns_in(tree)):
+        return None  # a name of no column stands for something else there, as SESSION_USER
     for node in walk(tree):
         fit = _fit(node)
         if fit and any(families.get(column) not in fit for column in columns_in(node)):

@@ -18,6 +18,8 @@ DIALECT: Final = "postgres"
 
 _LITERAL = re.compile(r"^\(*(?P<kind>[EB]?)'(?P<text>(?:[^']|'')*)'\)*(?:::[\w \"().,\[\]]+)?$", re.S)
 _NUMBER = re.compile(r"^\(*(?P<number>[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\)*(?:::[\w \"().,]+)?$")
+_WHOLE = re.compile(r"[-+]?\d+")
+_DIGITS = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _NOW = re.compile(
     r"^(?:now\(\)|CURRENT_TIMESTAMP|(?:transaction|statement|clock)_timestamp\(\)|LOCALTIMESTAMP)"
     r"(?:\(\d\))?(?:::timestamp[\w ]*)?$",
@@ -97,20 +99,32 @@ def _without_cast(node: exp.Expr, columns: Mapping[str, ColumnType]) -> exp.Expr
     if not isinstance(node, exp.Cast):
         return node
     inner: exp.Expr = node.this.unnest()
-    if isinstance(inner, exp.Array):
+    if isinstance(inner, exp.Array) and node.to.is_type("array") and _keeps_elements(node.to):
         return inner
+    if node.to.expressions:  # a length or a scale, which cuts or rounds
+        return node
     if node.to.is_type(*_TEXT_TYPES) and _is_text(inner, columns):
         return inner
-    if node.to.is_type(*_NUMBER_TYPES) and isinstance(inner, exp.Literal):
+    if node.to.is_type(*_NUMBER_TYPES) and isinstance(inner, exp.Literal) and _is_number(inner.name, node.to):
         return exp.Literal.number(inner.this)
     return node
+
+
+def _keeps_elements(array: exp.DataType) -> bool:
+    """Whether a cast to such an array says no more than the texts in it."""
+    return all(isinstance(e, exp.DataType) and e.is_type(*_TEXT_TYPES) and not e.expressions for e in array.expressions)
+
+
+def _is_number(digits: str, type_: exp.DataType) -> bool:
+    """Whether a constant is that number in this type too: neither NaN, nor rounded by the cast."""
+    return (_DIGITS if type_.is_type("decimal", "double") else _WHOLE).fullmatch(digits) is not None
 
 
 def _is_text(node: exp.Expr, columns: Mapping[str, ColumnType]) -> bool:
     if isinstance(node, exp.Column):
         found = columns.get(node.name)
         return found is not None and pa.types.is_string(found.arrow) and found.annotation in _TEXTUAL
-    return isinstance(node, exp.Literal | exp.Cast)
+    return isinstance(node, exp.Cast) or (isinstance(node, exp.Literal) and node.is_string)
 
 
 def _any_to_in(node: exp.Expr) -> exp.Expr:

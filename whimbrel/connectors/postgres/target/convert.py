@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -24,6 +25,7 @@ from whimbrel.model.names import TableName
 from whimbrel.model.table import Annotation, Check, Column, ColumnType, ForeignKey, Index, Table
 
 DIALECT: Final = "postgres"
+_NO_PAD: Final = re.compile("_nopad_|_0900_")
 _OBJECT_NUMBERS = frozenset(
     f"reg{kind}"
     for kind in (
@@ -143,7 +145,7 @@ def _postgres_default(column: Column, use: SequenceUse | None, own: Callable[[st
 
 def _from_foreign(table: Table, names: SchemaNames, findings: _Findings) -> Table:
     columns = tuple(_foreign_column(table, c, findings) for c in table.columns)
-    types = {c.name: c.type for c in columns if not _folds_case(table, c.name)}
+    types = {c.name: c.type for c in columns if not (_folds_case(table, c.name) or _pads(table, c.name))}
     columns = tuple(_foreign_generated(table, c, types, findings) for c in columns)
     columns, uses = _number_wide_identities(table, columns, names)
     _note_behaviour(table, findings)
@@ -206,11 +208,18 @@ def _number_wide_identities(
 
 
 def _folds_case(table: Table, column: str) -> bool:
-    """Whether the source compares this text without regard to case or trailing blanks, which PostgreSQL never does."""
+    """Whether the source compares this text without regard to case, which PostgreSQL never does."""
     found = table.column(column).type
     collation = found.collation or table.collation
     plain = found.annotation in (Annotation.NONE, Annotation.CHAR, Annotation.ENUM, Annotation.SET)
     return plain and pa.types.is_string(found.arrow) and collation is not None and not collation.endswith("_bin")
+
+
+def _pads(table: Table, column: str) -> bool:
+    """Whether the source compares this text without regard to trailing blanks, as its older binary collations do."""
+    found = table.column(column).type
+    collation = found.collation or table.collation or ""
+    return pa.types.is_string(found.arrow) and collation.endswith("_bin") and not _NO_PAD.search(collation)
 
 
 def _note_behaviour(table: Table, findings: _Findings) -> None:
@@ -254,7 +263,7 @@ def _foreign_checks(table: Table, types: Mapping[str, ColumnType], findings: _Fi
         if c.type.annotation is Annotation.ENUM
     ]
     for check in (c for c in table.checks if c.enforced):
-        expression = expressions.expression(check.expression.tree, types)
+        expression = expressions.check(check.expression.tree, types)
         if expression is not None:
             checks.append(_check(check.name, expression))
         elif not expressions.only_says_json(check.expression.tree, types):

@@ -10,11 +10,12 @@ from typing import Literal
 import pyarrow as pa
 
 from whimbrel.connectors.postgres.connection import identifier, literal
-from whimbrel.connectors.sql.expressions import written
+from whimbrel.connectors.sql.expressions import mixes_zones, written
 from whimbrel.model.default import Bits, Bytes, NewUuid, Now, Today, Value
 from whimbrel.model.expression import (
     ARITHMETIC,
     LOGICAL,
+    ORDERING,
     Among,
     Between,
     Binary,
@@ -33,6 +34,8 @@ from whimbrel.model.expression import (
 from whimbrel.model.table import Annotation, ColumnType
 
 _ZERO_DATE = re.compile(r"0000-|\d{4}-00-|\d{4}-\d\d-00")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d(?: \d\d:\d\d:\d\d(?:\.\d{1,6})?)?")
 
 Family = Literal["number", "text", "time", "truth"]
 
@@ -67,13 +70,19 @@ def _now(column: ColumnType) -> str | None:
 
 
 def _bits(digits: str, column: ColumnType) -> str | None:
-    return _constant(str(int(digits or "0", 2)), column)
+    return _constant(str(int(digits or "0", 2)), column) if _counts(column) else None
 
 
 def _bytes(value: bytes, column: ColumnType) -> str | None:
     if pa.types.is_binary(column.arrow):
         return f"'\\x{value.hex()}'::bytea"
-    return _constant(str(int.from_bytes(value, "big")), column)
+    return _constant(str(int.from_bytes(value, "big")), column) if _counts(column) else None
+
+
+def _counts(column: ColumnType) -> bool:
+    """Whether bits and bytes are a number for it. A text is made of them by the rules of some character set."""
+    plain = column.annotation is Annotation.NONE and pa.types.is_boolean(column.arrow)
+    return plain or column.annotation is Annotation.BIT or _family(column) == "number"
 
 
 def _constant(value: str, column: ColumnType) -> str | None:
@@ -96,12 +105,18 @@ def _constant(value: str, column: ColumnType) -> str | None:
 def expression(tree: Node | None, columns: Mapping[str, ColumnType]) -> str | None:
     """A check or a computed column; None when its meaning here is not certain.
 
-    Certain are comparisons within one family of types, NULL tests, and, or, not, sums, differences and products.
+    Certain are comparisons within one family of types (of texts only whether they are equal), NULL tests, and, or, not,
+    sums, differences and products.
     ``columns`` are our types by name, without those whose values the source compares by other rules.
     """
-    if tree is None or _infer(tree, columns) is None:
+    if tree is None or _infer(tree, columns) is None or mixes_zones(tree, columns):
         return None
     return written(tree, identifier, lambda text: literal(text).strip())
+
+
+def check(tree: Node | None, columns: Mapping[str, ColumnType]) -> str | None:
+    """A check's expression, which is a truth value here; None as ``expression`` has it, and for a bare number."""
+    return expression(tree, columns) if tree is not None and _infer(tree, columns) == "truth" else None
 
 
 def computed(tree: Node | None, columns: Mapping[str, ColumnType]) -> str | None:
@@ -144,10 +159,12 @@ def _infer(node: Node, columns: Mapping[str, ColumnType]) -> Family | None:
                 return "number" if all_of(left, right) == {"number"} else None
             if operator in LOGICAL:
                 return "truth" if all_of(left, right) == {"truth"} else None
-            return None if operator == "%" else _comparable(left, (right,), columns)
+            if operator == "%" or (operator in ORDERING and _infer(left, columns) == "text"):
+                return None  # texts have the database's own order here
+            return _comparable(left, (right,), columns)
         case Among(operand, choices):
             return _comparable(operand, choices, columns)
-        case Between(operand, low, high):
+        case Between(operand, low, high) if _infer(operand, columns) != "text":
             return _comparable(operand, (low, high), columns)
         case Is(operand, Null()):
             return "truth" if all_of(operand) - {None} else None
@@ -158,10 +175,20 @@ def _comparable(left: Node, others: tuple[Node, ...], columns: Mapping[str, Colu
     family = _infer(left, columns)
     for other in others:
         found = _infer(other, columns)
-        constant_time = family == "time" and isinstance(other, Text)
+        constant_time = family == "time" and isinstance(other, Text) and _is_time(other.value, left, columns)
         if found is None or family is None or family == "truth" or (found != family and not constant_time):
             return None
     return "truth" if others else None
+
+
+def _is_time(text: str, other: Node, columns: Mapping[str, ColumnType]) -> bool:
+    """Whether a constant is the same time here as in every session there: in full, and not an instant's."""
+    if not isinstance(other, ColumnValue) or _ZERO_DATE.match(text):
+        return False
+    arrow = columns[other.column].arrow
+    if pa.types.is_date(arrow):
+        return _DAY.fullmatch(text) is not None
+    return pa.types.is_timestamp(arrow) and arrow.tz is None and _MOMENT.fullmatch(text) is not None
 
 
 def _family(column: ColumnType) -> Family | None:
