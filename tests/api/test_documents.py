@@ -38,6 +38,14 @@ def test_the_page_of_errors_is_up_to_date() -> None:
     assert (DOCS / "errors.md").read_text() == made, "run: python docs/make_errors.py"
 
 
+def test_the_tables_of_types_are_up_to_date() -> None:
+    found = dict(runpy.run_path(str(DOCS / "make_types.py"))["pages"]())
+    assert {page.stem for page in found} >= {"snowflake", "databricks", "bigquery", "firebolt", "singlestore"}
+    assert [page.name for page, made in found.items() if page.read_text() != made] == [], (
+        "run: python docs/make_types.py"
+    )
+
+
 def test_the_registry_has_the_codes_of_the_contract_and_no_others() -> None:
     from whimbrel.errors import leaves
 
