@@ -56,9 +56,12 @@ create table suite.found (id int primary key, v text);
 create index found_low on suite.found (suite.low(v));
 create index found_trgm on suite.found using gin (v suite.gin_trgm_ops);
 create table suite.sorted (id int primary key, v text collate suite.odd);
+create schema app;
+create function app."of it"(text) returns text immutable language sql as 'select $1';
+create table suite.away (id int primary key, v text default app."of it"('X (y)'));
 create table suite.fine (id int primary key, v text);
 """
-LACKED = ("checked: ", "given: ", "found: index found_low: ", "found: index found_trgm: ", "sorted: ")
+LACKED = ("checked: ", "given: ", "found: index found_low: ", "found: index found_trgm: ", "sorted: ", "away: ")
 
 
 def job(world: World, operation: str = "op") -> Job:
@@ -108,7 +111,9 @@ def test_what_definitions_call_is_looked_up_on_the_target(world: World) -> None:
         assert f"suite.{name}" in message, message
     assert "suite.fine" not in message
     assert "trial" not in message
+    assert "(with the function app.of it)" in message, "where not even its schema is there"
     world.target.run(
+        "create schema app; create function app.\"of it\"(text) returns text immutable language sql as 'select $1';"
         "create schema suite; create extension pg_trgm schema suite; create collation suite.odd (locale = 'C');"
         "create function suite.low(text) returns text immutable language sql as 'select lower($1)'"
     )

@@ -6,6 +6,7 @@ definition names lacks, and what the server will not hold, it says itself, befor
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,9 @@ LOCK_SECONDS: Final = 2
 LINKED: Final = 300  # tables joined by foreign keys that stand at once, each with its locks
 _SCHEMA: Final = "whimbrel_trial_"
 _ASIDE: Final = "extension of "  # names the schema of an extension's type, which is never another one for the trial
+_NAME = r'("(?:[^"]|"")+"|[A-Za-z_][\w$]*)'
+_CALLED: Final = re.compile(rf"{_NAME}\s*\.\s*{_NAME}\s*\(")
+_TEXT: Final = re.compile(r"'(?:[^']|'')*'")
 _BUSY = (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable, psycopg.errors.OutOfMemory)
 
 
@@ -153,9 +157,19 @@ class _Trial:
         except (*_BUSY, psycopg.OperationalError):
             raise
         except psycopg.Error as e:
-            (self.doubtful if doubt else self.refused).append(f"{what}: {self._named(_said(e))}")
+            why = self._nowhere(sql) if isinstance(e, psycopg.errors.InvalidSchemaName) else ""
+            (self.doubtful if doubt else self.refused).append(f"{what}: {self._named(_said(e))}{why}")
             return False
         return True
+
+    def _nowhere(self, sql: str) -> str:
+        """The functions that a statement calls in schemas which are not there, where the server names no more than the
+        schema."""
+        called = {tuple(map(_unquoted, found)) for found in _CALLED.findall(_TEXT.sub("''", sql))}
+        asked = "select nspname from pg_namespace where nspname = any(%s)"
+        there = {row[0] for row in self._connection.execute(asked, [[schema for schema, _ in called]])}
+        missing = sorted(f"{schema}.{name}" for schema, name in called if schema not in there)
+        return f" (with the function {', '.join(missing)})" if missing else ""
 
     def _named(self, message: str) -> str:
         """The server's sentence with the target's schemas in place of the trial's."""
@@ -172,6 +186,10 @@ def _extensions_aside(table: Table, own: set[str]) -> Table:
         for t in found.types
     )
     return replace(table, particulars=replace(found, types=types)) if types else table
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _said(error: psycopg.Error) -> str:
