@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.bigquery.capabilities import CAPABILITIES
-from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
+from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text, padded, sized
 from whimbrel.model.table import Annotation, ColumnType
 
 _DIGITS: Final = CAPABILITIES.decimal_digits or 0
@@ -34,27 +34,7 @@ def _decimal(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(pa.decimal128(precision, scale), f"{name}({precision},{scale})"))
 
 
-def _sized(arrow: pa.DataType, name: str, source: ColumnType) -> ColumnType:
-    if source.length is None or source.length > LONGEST:
-        return ColumnType(arrow, name)
-    length = max(1, source.length)
-    return ColumnType(arrow, f"{name}({length})", length=length)
-
-
-def _text(source: ColumnType) -> Mapped:
-    return Mapped(_sized(pa.string(), "STRING", source))
-
-
-def _char(source: ColumnType) -> Mapped:
-    made = _sized(pa.string(), "STRING", source)
-    note = "kept as the source shows it; blanks at its end count here"
-    return Mapped(ColumnType(pa.string(), made.native, Annotation.CHAR, made.length), note)
-
-
-def _bytes(source: ColumnType) -> Mapped:
-    return Mapped(_sized(pa.binary(), "BYTES", source))
-
-
+_TEXT: Final = sized(pa.string(), "STRING", LONGEST)
 _MAKES: Final[dict[str, Make]] = {
     "boolean": always("BOOL", pa.bool_()),
     "int": _int,
@@ -63,9 +43,9 @@ _MAKES: Final[dict[str, Make]] = {
     "numeric": as_text("STRING", "kept as text: NUMERIC needs a precision"),
     "float": always("FLOAT64", pa.float64()),
     "double": always("FLOAT64", pa.float64()),
-    "text": _text,
-    "char": _char,
-    "bytes": _bytes,
+    "text": _TEXT,
+    "char": padded(_TEXT),
+    "bytes": sized(pa.binary(), "BYTES", LONGEST),
     "date": always("DATE", pa.date32()),
     "time": always("TIME", pa.time64("us"), length=6),
     "timetz": as_text("STRING", "kept as text"),

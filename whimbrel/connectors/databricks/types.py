@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.databricks.capabilities import CAPABILITIES
-from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
+from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text, decimals, padded
 from whimbrel.model.table import Annotation, ColumnType
 
 _DIGITS: Final = CAPABILITIES.decimal_digits or 0
@@ -21,13 +21,6 @@ def _int(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(arrow, _SIGNED[arrow.bit_width]))
 
 
-def _decimal(source: ColumnType) -> Mapped:
-    precision, scale = source.arrow.precision, source.arrow.scale
-    if precision > _DIGITS or not 0 <= scale <= precision:
-        return Mapped(ColumnType(pa.string(), "STRING"), f"kept as text: DECIMAL has {_DIGITS} digits")
-    return Mapped(ColumnType(pa.decimal128(precision, scale), f"DECIMAL({precision},{scale})"))
-
-
 def _time(source: ColumnType) -> Mapped:
     made = ColumnType(pa.string(), "STRING", Annotation.DURATION, source.length)
     return Mapped(made, "kept as text: Databricks has no time of day")
@@ -37,12 +30,12 @@ _MAKES: Final[dict[str, Make]] = {
     "boolean": always("BOOLEAN", pa.bool_()),
     "int": _int,
     "uint64": always("DECIMAL(20,0)", pa.decimal128(20, 0)),
-    "decimal": _decimal,
+    "decimal": decimals("DECIMAL", _DIGITS, _DIGITS, "STRING"),
     "numeric": as_text("STRING", "kept as text: DECIMAL needs a precision"),
     "float": always("FLOAT", pa.float32()),
     "double": always("DOUBLE", pa.float64()),
     "text": as_text("STRING"),
-    "char": always("STRING", pa.string(), "kept as the source shows it; blanks at its end count here", Annotation.CHAR),
+    "char": padded(as_text("STRING")),
     "bytes": always("BINARY", pa.binary()),
     "date": always("DATE", pa.date32()),
     "time": _time,

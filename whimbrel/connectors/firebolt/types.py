@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.firebolt.capabilities import CAPABILITIES
-from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
+from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text, decimals, padded
 from whimbrel.model.table import Annotation, ColumnType
 
 _DIGITS: Final = CAPABILITIES.decimal_digits or 0
@@ -21,13 +21,6 @@ def _int(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(pa.int64(), "BIGINT"))
 
 
-def _decimal(source: ColumnType) -> Mapped:
-    precision, scale = source.arrow.precision, source.arrow.scale
-    if precision > _DIGITS or not 0 <= scale <= precision:
-        return Mapped(ColumnType(pa.string(), "TEXT"), f"kept as text: NUMERIC has {_DIGITS} digits")
-    return Mapped(ColumnType(pa.decimal128(precision, scale), f"NUMERIC({precision},{scale})"))
-
-
 def _time(source: ColumnType) -> Mapped:
     made = ColumnType(pa.string(), "TEXT", Annotation.DURATION, source.length)
     return Mapped(made, "kept as text: Firebolt has no time of day")
@@ -37,12 +30,12 @@ _MAKES: Final[dict[str, Make]] = {
     "boolean": always("BOOLEAN", pa.bool_()),
     "int": _int,
     "uint64": always("NUMERIC(20,0)", pa.decimal128(20, 0)),
-    "decimal": _decimal,
+    "decimal": decimals("NUMERIC", _DIGITS, _DIGITS, "TEXT"),
     "numeric": as_text("TEXT", "kept as text: NUMERIC needs a precision"),
     "float": always("REAL", pa.float32()),
     "double": always("DOUBLE PRECISION", pa.float64()),
     "text": as_text("TEXT"),
-    "char": always("TEXT", pa.string(), "kept as the source shows it; blanks at its end count here", Annotation.CHAR),
+    "char": padded(as_text("TEXT")),
     "bytes": always("BYTEA", pa.binary()),
     "date": always("DATE", pa.date32()),
     "time": _time,

@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.singlestore.capabilities import CAPABILITIES
-from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
+from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text, decimals, padded, sized
 from whimbrel.model.table import Annotation, ColumnType
 
 LONGEST_VARCHAR: Final = 16_383  # characters of four bytes; what is longer is LONGTEXT
@@ -34,47 +34,18 @@ def _int(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(wider, native))
 
 
-def _decimal(source: ColumnType) -> Mapped:
-    precision, scale = source.arrow.precision, source.arrow.scale
-    if precision > _DIGITS or not 0 <= scale <= min(_SCALE, precision):
-        note = f"kept as text: DECIMAL has {_DIGITS} digits, up to {_SCALE} of them behind the point"
-        return Mapped(ColumnType(pa.string(), "LONGTEXT"), note)
-    arrow = pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
-    return Mapped(ColumnType(arrow, f"DECIMAL({precision},{scale})"))
-
-
-def _text(source: ColumnType) -> Mapped:
-    length = source.length
-    if length is None or length > LONGEST_VARCHAR:
-        return Mapped(ColumnType(pa.string(), "LONGTEXT"))
-    return Mapped(ColumnType(pa.string(), f"VARCHAR({max(1, length)})", length=max(1, length)))
-
-
-def _char(source: ColumnType) -> Mapped:
-    """Not CHAR, which takes blanks away and may cut what is too long."""
-    made = _text(source)
-    note = "kept as the source shows it; blanks at its end count here"
-    return Mapped(ColumnType(pa.string(), made.type.native, Annotation.CHAR, made.type.length), note)
-
-
-def _bytes(source: ColumnType) -> Mapped:
-    length = source.length
-    if length is None or length > LONGEST_VARBINARY:
-        return Mapped(ColumnType(pa.binary(), "LONGBLOB"))
-    return Mapped(ColumnType(pa.binary(), f"VARBINARY({max(1, length)})", length=max(1, length)))
-
-
+_SIZED: Final = sized(pa.string(), "VARCHAR", LONGEST_VARCHAR, "LONGTEXT")
 _MAKES: Final[dict[str, Make]] = {
     "boolean": always("TINYINT(1)", pa.bool_()),
     "int": _int,
     "uint64": always("DECIMAL(20,0)", pa.decimal128(20, 0)),
-    "decimal": _decimal,
+    "decimal": decimals("DECIMAL", _DIGITS, _SCALE, "LONGTEXT"),
     "numeric": as_text("LONGTEXT", "kept as text: DECIMAL needs a precision"),
     "float": always("FLOAT", pa.float32()),
     "double": always("DOUBLE", pa.float64()),
-    "text": _text,
-    "char": _char,
-    "bytes": _bytes,
+    "text": _SIZED,
+    "char": padded(_SIZED),  # not CHAR, which takes blanks away and may cut what is too long
+    "bytes": sized(pa.binary(), "VARBINARY", LONGEST_VARBINARY, "LONGBLOB"),
     "date": always("DATE", pa.date32()),
     "time": always("TIME(6)", pa.time64("us"), length=6),
     "timetz": as_text("VARCHAR(32)", "kept as text"),

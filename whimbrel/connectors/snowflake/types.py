@@ -7,7 +7,7 @@ from typing import Final
 import pyarrow as pa
 
 from whimbrel.connectors.snowflake.capabilities import CAPABILITIES
-from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text
+from whimbrel.connectors.sql.typemap import Make, Mapped, Read, TypeMap, always, as_text, decimals, padded, sized
 from whimbrel.model.table import Annotation, ColumnType
 
 LONGEST_TEXT: Final = 16_777_216  # characters of a VARCHAR without a length
@@ -22,49 +22,22 @@ def _int(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(source.arrow, _WHOLE[source.arrow.bit_width]))
 
 
-def _decimal(source: ColumnType) -> Mapped:
-    precision, scale = source.arrow.precision, source.arrow.scale
-    if precision > _DIGITS or not 0 <= scale <= min(_SCALE, precision):
-        note = f"kept as text: NUMBER has {_DIGITS} digits, up to {_SCALE} of them behind the point"
-        return Mapped(ColumnType(pa.string(), "VARCHAR"), note)
-    return Mapped(ColumnType(pa.decimal128(precision, scale), f"NUMBER({precision},{scale})"))
-
-
-def _text(source: ColumnType) -> Mapped:
-    length = source.length
-    if length is None or length > LONGEST_TEXT:
-        return Mapped(ColumnType(pa.string(), "VARCHAR"))
-    return Mapped(ColumnType(pa.string(), f"VARCHAR({max(1, length)})", length=max(1, length)))
-
-
-def _char(source: ColumnType) -> Mapped:
-    made = _text(source)
-    note = "kept as the source shows it; blanks at its end count here"
-    return Mapped(ColumnType(pa.string(), made.type.native, Annotation.CHAR, made.type.length), note)
-
-
-def _bytes(source: ColumnType) -> Mapped:
-    length = source.length
-    if length is None or length > LONGEST_BYTES:
-        return Mapped(ColumnType(pa.binary(), "BINARY"))
-    return Mapped(ColumnType(pa.binary(), f"BINARY({max(1, length)})", length=max(1, length)))
-
-
 def _time(source: ColumnType) -> Mapped:
     return Mapped(ColumnType(pa.time64("us"), "TIME(6)", length=6))
 
 
+_TEXT: Final = sized(pa.string(), "VARCHAR", LONGEST_TEXT)
 _MAKES: Final[dict[str, Make]] = {
     "boolean": always("BOOLEAN", pa.bool_()),
     "int": _int,
     "uint64": always("NUMBER(20,0)", pa.decimal128(20, 0)),
-    "decimal": _decimal,
+    "decimal": decimals("NUMBER", _DIGITS, _SCALE, "VARCHAR"),
     "numeric": as_text("VARCHAR", "kept as text: NUMBER needs a precision"),
     "float": always("FLOAT", pa.float64()),
     "double": always("FLOAT", pa.float64()),
-    "text": _text,
-    "char": _char,
-    "bytes": _bytes,
+    "text": _TEXT,
+    "char": padded(_TEXT),
+    "bytes": sized(pa.binary(), "BINARY", LONGEST_BYTES),
     "date": always("DATE", pa.date32()),
     "time": _time,
     "timetz": as_text("VARCHAR", "kept as text"),

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 import pyarrow as pa
 
 from whimbrel.model.table import Annotation, ColumnType
 
+_BLANKS: Final = "kept as the source shows it; blanks at its end count here"
+_WIDEST: Final = 38  # digits of Arrow's smaller decimals
 _NATIVE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_ ]*?)\s*(?:\(([^)]*)\))?\s*\Z")
 
 
@@ -91,3 +94,40 @@ def always(
 def as_text(native: str, note: str = "") -> Make:
     """Kept as the source's canonical text."""
     return always(native, pa.string(), note)
+
+
+def sized(arrow: pa.DataType, name: str, longest: int, unbound: str = "") -> Make:
+    """With the source's length as long as the type may name one; else ``unbound``, or the name alone."""
+
+    def make(source: ColumnType) -> Mapped:
+        if source.length is None or source.length > longest:
+            return Mapped(ColumnType(arrow, unbound or name))
+        length = max(1, source.length)
+        return Mapped(ColumnType(arrow, f"{name}({length})", length=length))
+
+    return make
+
+
+def padded(text: Make) -> Make:
+    """A fixed-length text as one that keeps its blanks, whatever an engine's own CHAR makes of them."""
+
+    def make(source: ColumnType) -> Mapped | None:
+        made = text(source)
+        return made and Mapped(replace(made.type, annotation=Annotation.CHAR), _BLANKS)
+
+    return make
+
+
+def decimals(name: str, digits: int, scale: int, text: str) -> Make:
+    """Exact up to so many digits, of which ``scale`` may be behind the point; else as text."""
+    behind = f", up to {scale} of them behind the point" if scale < digits else ""
+    as_text = Mapped(ColumnType(pa.string(), text), f"kept as text: {name} has {digits} digits{behind}")
+
+    def make(source: ColumnType) -> Mapped:
+        precision, places = source.arrow.precision, source.arrow.scale
+        if precision > digits or not 0 <= places <= min(scale, precision):
+            return as_text
+        arrow = pa.decimal128(precision, places) if precision <= _WIDEST else pa.decimal256(precision, places)
+        return Mapped(ColumnType(arrow, f"{name}({precision},{places})"))
+
+    return make
