@@ -21,6 +21,7 @@ PAIRS = first(
         ("mariadb", "databricks"),
         ("postgres18", "firebolt"),
         ("postgres18", "singlestore"),
+        ("postgres18", "bigquery"),
     ],
 )
 SECONDS = 240  # a bound for a machine that does much else: attempts wait longer and longer for a server that is gone
