@@ -18,6 +18,7 @@ _PAIR = re.compile(rf"\[((?:{_SERVER})-(?:{_SERVER}))")
 _STAND = re.compile(rf"\[[^\]]*\b({'|'.join(sorted(STANDS))})\b")
 _ON_STANDS = ("tests/contract/", "tests/suite/test_warehouse.py", "tests/faults/test_warehouse.py")
 _OF_ONE_STAND = {
+    "tests/contract/test_accounts_of_firebolt.py": "firebolt",
     "tests/contract/test_database_of_singlestore.py": "singlestore",
     "tests/contract/test_held_between_statements.py": "databricks",
     "tests/contract/test_killed_between_statements.py": "databricks",
@@ -26,9 +27,14 @@ _OF_ONE_STAND = {
     "tests/contract/test_scripts_in_parts.py": "bigquery",
     "tests/contract/test_scripts_killed.py": "bigquery",
     "tests/contract/test_scripts_refused.py": "bigquery",
+    "tests/contract/test_values_of_firebolt.py": "firebolt",
     "tests/contract/test_values_of_singlestore.py": "singlestore",
     "tests/faults/test_aborted.py": "snowflake",
+    "tests/emulators/test_firebolt.py": "firebolt",
+    "tests/faults/test_firebolt.py": "firebolt",
     "tests/faults/test_singlestore.py": "singlestore",
+    "tests/faults/test_singlestore_line.py": "singlestore",
+    "tests/faults/test_singlestore_workers.py": "singlestore",
 }
 
 

@@ -45,6 +45,20 @@ def position(number: int) -> Position:
     return Position("postgres", "synthetic", f"0/{number}", (number,))
 
 
+def noted(builder: SegmentBuilder, of: Table, changes: Sequence[tuple[int, Row]]) -> None:
+    """Changes of a table as a log brings them."""
+    for op, row in changes:
+        buffer = builder.buffer(of.name, tuple(c.name for c in of.columns))
+        for column, value in zip(buffer.columns, row, strict=True):
+            if value is MISSING:
+                column.unchanged()
+            elif value is None:
+                column.null()
+            else:
+                column.put(str(value).encode())
+        buffer.row(op)
+
+
 class Bench:
     """``tables`` as the synthetic source has them, ``targets`` as the target holds them; the first is the usual one."""
 
@@ -134,16 +148,7 @@ class Bench:
         of = self.tables[number]
         builder = SegmentBuilder(position(at - 1))
         builder.begin()
-        for op, row in changes:
-            buffer = builder.buffer(of.name, tuple(c.name for c in of.columns))
-            for column, value in zip(buffer.columns, row, strict=True):
-                if value is MISSING:
-                    column.unchanged()
-                elif value is None:
-                    column.null()
-                else:
-                    column.put(str(value).encode())
-            buffer.row(op)
+        noted(builder, of, changes)
         builder.commit(position(at), 1)
         return builder.cut()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.bench import MISSING, Bench, Row, position, table
+from tests.contract.bench import Bench, Row, noted, position, table
 from tests.engines import side_of
 from tests.servers.bigquery import BigQuery
 from whimbrel.codecs.changes import SegmentBuilder
@@ -50,16 +50,7 @@ def slices(b: Bench, *parts: Sequence[tuple[int, Row]]) -> list[Segment]:
     of, builder, made = b.tables[0], SegmentBuilder(position(1)), []
     builder.begin()
     for number, changes in enumerate(parts):
-        for op, row in changes:
-            buffer = builder.buffer(of.name, tuple(c.name for c in of.columns))
-            for column, value in zip(buffer.columns, row, strict=True):
-                if value is MISSING:
-                    column.unchanged()
-                elif value is None:
-                    column.null()
-                else:
-                    column.put(str(value).encode())
-            buffer.row(op)
+        noted(builder, of, changes)
         if number == len(parts) - 1:
             builder.commit(position(2), 1)
         made.append(builder.cut())

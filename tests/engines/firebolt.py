@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from datetime import UTC
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import sqlglot
 from sqlglot import exp
 
+from tests.engines.printed import PRINTED
 from tests.engines.side import TABLES, Side
 from tests.servers.firebolt import Firebolt
 from whimbrel.model.job import Endpoint
@@ -65,58 +64,3 @@ class FireboltSide(Side):
 
     def drop_leftovers(self) -> None:
         self.server.create_database(self.database)
-
-
-def _parent(id: int, name: str | None, email: str | None) -> tuple[str | None, ...]:
-    return str(id), name, email
-
-
-def _twokeys(a: int, b: str, v: str | None) -> tuple[str | None, ...]:
-    return str(a), b, _or_dash(v)
-
-
-def _nokey(a: int | None, b: str | None) -> tuple[str | None, ...]:
-    return _or_dash(a), _or_dash(b)
-
-
-def _item(*row: Any) -> tuple[str, ...]:
-    (id, parent, small, amount, title, body, flag, score, ratio, born, noon, made, seen, doc, raw, uid, bits) = row
-    members = json.loads(doc) if doc is not None else {}
-    return (
-        str(id),
-        _or_dash(parent),
-        _or_dash(small),
-        _or_dash(amount),
-        _or_dash(title),
-        _or_dash(body if body is None else body.encode().hex().upper()),
-        _or_dash(flag if flag is None else int(flag)),
-        _or_dash(score if score is None else f"{score:.6f}"),
-        _or_dash(ratio if ratio is None else f"{ratio:.3f}"),
-        _or_dash(born),
-        _or_dash(noon if noon is None else _micros(noon)),
-        _or_dash(made if made is None else f"{made:%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(seen if seen is None else f"{seen.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(members.get("n")),
-        _or_dash(members.get("q")),
-        _or_dash(json.dumps(members["deep"][2]) if "deep" in members else None),
-        _or_dash(raw if raw is None else raw.hex().upper()),
-        _or_dash(uid),
-        _or_dash(bits),
-    )
-
-
-def _micros(time: str) -> str:
-    whole, _, fraction = time.partition(".")
-    return f"{whole}.{fraction:0<6}"
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-PRINTED: dict[str, Callable[..., tuple[str | None, ...]]] = {
-    "parent": _parent,
-    "item": _item,
-    "twokeys": _twokeys,
-    "nokey": _nokey,
-}

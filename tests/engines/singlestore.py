@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from decimal import Decimal
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from tests.engines.printed import PRINTED
 from tests.engines.side import TABLES, Side
 from tests.servers.singlestore import SingleStore
 from whimbrel.model.job import Endpoint
@@ -60,58 +58,3 @@ class SingleStoreSide(Side):
 
     def drop_leftovers(self) -> None:
         self.server.query(f"drop database if exists `{self.schema}`")
-
-
-def _parent(id: int, name: str | None, email: str | None) -> tuple[str | None, ...]:
-    return str(id), name, email
-
-
-def _twokeys(a: int, b: str, v: str | None) -> tuple[str | None, ...]:
-    return str(a), b, _or_dash(v)
-
-
-def _nokey(a: int | None, b: str | None) -> tuple[str | None, ...]:
-    return _or_dash(a), _or_dash(b)
-
-
-def _item(*row: Any) -> tuple[str, ...]:
-    (id, parent, small, amount, title, body, flag, score, ratio, born, noon, made, seen, doc, raw, uid, bits) = row
-    members = doc if isinstance(doc, dict) else json.loads(doc or "{}")  # the client reads documents
-    return (
-        str(id),
-        _or_dash(parent),
-        _or_dash(small),
-        _or_dash(amount),
-        _or_dash(title),
-        _or_dash(body if body is None else body.encode().hex().upper()),
-        _or_dash(flag if flag is None else int(flag)),
-        _or_dash(score if score is None else f"{Decimal(f'{score:.15g}'):.6f}"),
-        _or_dash(ratio if ratio is None else f"{ratio:.3f}"),
-        _or_dash(born),
-        _or_dash(_clock(noon) if isinstance(noon, timedelta) else noon),
-        _or_dash(made if made is None else f"{made:%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(seen if seen is None else f"{seen:%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(members.get("n")),
-        _or_dash(members.get("q")),
-        _or_dash(json.dumps(members["deep"][2]) if "deep" in members else None),
-        _or_dash(raw if raw is None else raw.hex().upper()),
-        _or_dash(uid),
-        _or_dash(bits),
-    )
-
-
-def _clock(time: timedelta) -> str:
-    minutes, seconds = divmod(time.seconds, 60)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds:02}.{time.microseconds:06}"
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-PRINTED: dict[str, Callable[..., tuple[str | None, ...]]] = {
-    "parent": _parent,
-    "item": _item,
-    "twokeys": _twokeys,
-    "nokey": _nokey,
-}

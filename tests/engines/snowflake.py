@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from datetime import UTC, time
-from decimal import Decimal
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import sqlglot
 
+from tests.engines.printed import PRINTED as PRINTED
 from tests.engines.side import TABLES, Side
 from tests.servers.snowflake import Snowflake
 from whimbrel.model.job import Endpoint
@@ -59,53 +57,3 @@ class SnowflakeSide(Side):
 
     def drop_leftovers(self) -> None:
         self.server.create_database(self.database)
-
-
-def _parent(id: int, name: str | None, email: str | None) -> tuple[str | None, ...]:
-    return str(id), name, email
-
-
-def _twokeys(a: int, b: str, v: str | None) -> tuple[str | None, ...]:
-    return str(a), b, _or_dash(v)
-
-
-def _nokey(a: int | None, b: str | None) -> tuple[str | None, ...]:
-    return _or_dash(a), _or_dash(b)
-
-
-def _item(*row: Any) -> tuple[str, ...]:
-    (id, parent, small, amount, title, body, flag, score, ratio, born, noon, made, seen, doc, raw, uid, bits) = row
-    members = json.loads(doc) if doc is not None else {}
-    return (
-        str(id),
-        _or_dash(parent),
-        _or_dash(small),
-        _or_dash(amount),
-        _or_dash(title),
-        _or_dash(body if body is None else body.encode().hex().upper()),
-        _or_dash(flag if flag is None else int(flag)),
-        _or_dash(score if score is None else f"{Decimal(f'{score:.15g}'):.6f}"),
-        _or_dash(ratio if ratio is None else f"{ratio:.3f}"),
-        _or_dash(born),
-        _or_dash(f"{noon:%H:%M:%S.%f}" if isinstance(noon, time) else noon),
-        _or_dash(made if made is None else f"{made:%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(seen if seen is None else f"{seen.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"),
-        _or_dash(members.get("n")),
-        _or_dash(members.get("q")),
-        _or_dash(json.dumps(members["deep"][2]) if "deep" in members else None),
-        _or_dash(raw if raw is None else raw.hex().upper()),
-        _or_dash(uid),
-        _or_dash(bits),
-    )
-
-
-def _or_dash(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-PRINTED: dict[str, Callable[..., tuple[str | None, ...]]] = {
-    "parent": _parent,
-    "item": _item,
-    "twokeys": _twokeys,
-    "nokey": _nokey,
-}

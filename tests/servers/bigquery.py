@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.process import Process, free_port
+from tests.servers.stand import ROOT, Stand, StandMissing
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".cache" / "bigquery"  # made by scripts/servers.sh
 PYTHON = FOLDER / "bin" / "python"
-START_SECONDS = 90
 PROJECT = "stand-project"
 ACCOUNT = f"mover@{PROJECT}.iam.gserviceaccount.com"
 OWN = "_whimbrel"  # behind the name of a dataset: that of ours beside it
 
 
-class StandMissing(Exception):
-    """The stand-in's environment, or the client, is not installed; the text says so."""
-
-
 @dataclass
-class BigQuery:
+class BigQuery(Stand):
     """One stand-in with its datasets and jobs in ``folder``, which a later start finds again."""
 
+    title: ClassVar[str] = "BigQuery"
+    start_seconds: ClassVar[float] = 90
     folder: Path
     token_seconds: float = 3600.0
     port: int = field(default_factory=free_port)
@@ -62,10 +57,7 @@ class BigQuery:
             "accounts": {ACCOUNT: self.key[1]},
             "token_seconds": self.token_seconds,
         }
-        (self.folder / "settings.json").write_text(json.dumps(settings))
-        argv = [str(PYTHON), "-m", "tests.emulators.bigquery.serve", str(self.folder / "settings.json")]
-        env = {"PATH": os.defpath, "HOME": str(FOLDER / "home"), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-        self.process = Process(argv, self.folder / "server.log", env=env, cwd=ROOT)
+        self.process = self.child(PYTHON, "tests.emulators.bigquery.serve", settings, FOLDER / "home", "server.log")
 
     @property
     def _statements(self) -> Path:
@@ -83,32 +75,6 @@ class BigQuery:
             "credentials_json": self.key[0],
             "endpoint": self.endpoint,
         }
-
-    def start(self) -> BigQuery:
-        """Start, and wait until it answers."""
-        self.process.start()
-        wait_until(self._answers, START_SECONDS, "the stand-in for BigQuery to answer")
-        return self
-
-    def stop(self) -> None:
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: what was committed is there after the next start, jobs at work are not."""
-        self.process.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _answers(self) -> bool:
-        if not self.process.running:
-            raise RuntimeError(f"the stand-in for BigQuery ended:\n{self.process.tail()}")
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
 
     def order(self, kind: str, **fault: Any) -> None:
         """Order a fault; see tests/emulators/bigquery/mends.py."""

@@ -5,39 +5,33 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.process import Process, free_port
+from tests.servers.stand import ROOT, Stand, StandMissing
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".cache" / "stands" / "bin" / "python"  # made by scripts/servers.sh
-START_SECONDS = 60
 TOKEN = "dapi-stand-in-token"
 CLIENT, SECRET = "6f1d3f0a-service-principal", "stand-in-secret"
 HTTP_PATH = "/sql/1.0/warehouses/stand"
 
 
-class StandMissing(Exception):
-    """The stand-in's environment, or the client, is not installed; the text says so."""
-
-
 @dataclass
-class Databricks:
+class Databricks(Stand):
     """One stand-in with its catalogs and volumes in ``folder``, which a later start finds again.
 
     ``transactions``: whether it has transactions over several tables; ``token_seconds``: how long a service principal's
     token lasts.
     """
 
+    title: ClassVar[str] = "Databricks"
     folder: Path
     transactions: bool = False
     token_seconds: int = 3600
@@ -60,10 +54,7 @@ class Databricks:
             "token_seconds": self.token_seconds,
             "transactions": self.transactions,
         }
-        (self.folder / "settings.json").write_text(json.dumps(settings))
-        argv = [str(PYTHON), "-m", "tests.emulators.databricks.serve", str(self.folder / "settings.json")]
-        env = {"PATH": os.defpath, "HOME": str(self.folder), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-        self.process = Process(argv, self.folder / "server.log", env=env, cwd=ROOT)
+        self.process = self.child(PYTHON, "tests.emulators.databricks.serve", settings, self.folder, "server.log")
         self._client = threading.Lock()
         self._connections: dict[str, Any] = {}
 
@@ -82,33 +73,10 @@ class Databricks:
             "access_token": TOKEN,
         }
 
-    def start(self) -> Databricks:
-        """Start, and wait until it answers."""
-        self.process.start()
-        wait_until(self._answers, START_SECONDS, "the stand-in for Databricks to answer")
-        return self
-
-    def stop(self) -> None:
-        self._forget_connections()
-        self.process.stop()
-
     def kill(self) -> None:
         """SIGKILL: what was committed is there after the next start, sessions are not."""
         self._connections.clear()
         self.process.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _answers(self) -> bool:
-        if not self.process.running:
-            raise RuntimeError(f"the stand-in for Databricks ended:\n{self.process.tail()}")
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.process import Process, free_port
+from tests.servers.stand import ROOT, Stand, StandMissing
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".cache" / "stands" / "bin" / "python"  # made by scripts/servers.sh
-START_SECONDS = 60
 ACCOUNT, ENGINE, CLIENT, SECRET = "acme", "loads", "6f1d3f0a-service-account", "stand-in-secret"
 LOCATION, BUCKET = "staged", "lake"
 
 
-class StandMissing(Exception):
-    """The stand-in's environment, or the driver, is not installed; the text says so."""
-
-
 @dataclass
-class Firebolt:
+class Firebolt(Stand):
     """One stand-in with its databases in ``folder``, which a later start finds again."""
 
+    title: ClassVar[str] = "Firebolt"
     folder: Path
     token_seconds: int = 3600
     port: int = field(default_factory=free_port)
@@ -54,10 +48,7 @@ class Firebolt:
             "token_seconds": self.token_seconds,
             "locations": {LOCATION: BUCKET},
         }
-        (self.folder / "settings.json").write_text(json.dumps(settings))
-        argv = [str(PYTHON), "-m", "tests.emulators.firebolt.serve", str(self.folder / "settings.json")]
-        env = {"PATH": os.defpath, "HOME": str(self.folder), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-        self.process = Process(argv, self.folder / "server.log", env=env, cwd=ROOT)
+        self.process = self.child(PYTHON, "tests.emulators.firebolt.serve", settings, self.folder, "server.log")
         self._one = threading.Lock()
         self._connections: dict[str, Any] = {}
 
@@ -89,34 +80,6 @@ class Firebolt:
                 {"access_key_id": "a", "secret_access_key": "s", "endpoint": f"{self.url}/_s3", "region": "us-east-1"}
             ),
         }
-
-    def start(self) -> Firebolt:
-        """Start, and wait until it answers."""
-        self.process.start()
-        wait_until(self._answers, START_SECONDS, "the stand-in for Firebolt to answer")
-        return self
-
-    def stop(self) -> None:
-        self._forget_connections()
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: what was committed is there after the next start, transactions are not."""
-        self._forget_connections()
-        self.process.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _answers(self) -> bool:
-        if not self.process.running:
-            raise RuntimeError(f"the stand-in for Firebolt ended:\n{self.process.tail()}")
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
 
     # --- what goes wrong ----------------------------------------------------------------------------------------------
 

@@ -8,20 +8,17 @@ from pathlib import Path
 from types import TracebackType
 
 from tests.servers.bigquery import BigQuery
-from tests.servers.bigquery import StandMissing as BigQueryMissing
 from tests.servers.databricks import Databricks
-from tests.servers.databricks import StandMissing as DatabricksMissing
 from tests.servers.fetch_mysql import ServerMissing as MySQLMissing
 from tests.servers.firebolt import Firebolt
-from tests.servers.firebolt import StandMissing as FireboltMissing
 from tests.servers.mysql import MySQL
 from tests.servers.oracle import Oracle
 from tests.servers.oracle import StandMissing as OracleMissing
 from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
 from tests.servers.singlestore import SingleStore
-from tests.servers.singlestore import StandMissing as SingleStoreMissing
-from tests.servers.snowflake import Snowflake, StandMissing
+from tests.servers.snowflake import Snowflake
+from tests.servers.stand import StandMissing
 
 Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle
 SERVERS = {  # name -> the type of an endpoint on it
@@ -69,10 +66,6 @@ def server(name: str, folder: Path) -> Server:
         PostgresMissing,
         MySQLMissing,
         StandMissing,
-        DatabricksMissing,
-        FireboltMissing,
-        SingleStoreMissing,
-        BigQueryMissing,
         OracleMissing,
     ) as e:
         raise Missing(str(e)) from e

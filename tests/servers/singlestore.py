@@ -5,32 +5,28 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from tests.servers.mysql import MySQL
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.process import free_port
+from tests.servers.stand import Stand, StandMissing
 
-ROOT = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+MODULE = "tests.emulators.singlestore.serve"
 PASSWORD = "stand-pw"
 
 
-class StandMissing(Exception):
-    """The client is not installed; the text says so."""
-
-
-class SingleStore:
+class SingleStore(Stand):
     """One stand-in with its MySQL in ``folder``. ``certificate`` and ``key`` are files for TLS, if any.
 
     MySQL's root is the account ``root`` with ``PASSWORD``; ``create_user`` makes others.
     """
+
+    title: ClassVar[str] = "SingleStore"
 
     def __init__(self, folder: Path, *, certificate: Path | None = None, key: Path | None = None) -> None:
         if importlib.util.find_spec("singlestoredb") is None:
@@ -50,11 +46,10 @@ class SingleStore:
             "certificate": str(certificate) if certificate else None,
             "key": str(key) if key else None,
         }
-        (self.folder / "settings.json").write_text(json.dumps(settings))
         self._write_accounts()
-        argv = [sys.executable, "-m", "tests.emulators.singlestore.serve", str(self.folder / "settings.json")]
-        env = {"PATH": os.defpath, "HOME": str(self.folder), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-        self.process = Process(argv, self.folder / "proxy.log", env=env, cwd=ROOT)
+        self.process = self.child(
+            sys.executable, "tests.emulators.singlestore.serve", settings, self.folder, "proxy.log"
+        )
         self._client = threading.Lock()
         self._link: Any = None
 
@@ -63,38 +58,23 @@ class SingleStore:
         given = {"host": "127.0.0.1", "port": str(self.port), "user": "root", "password": PASSWORD}
         return {**given, "ssl_mode": "disabled", "database": database}
 
-    def start(self) -> SingleStore:
+    def start(self) -> Self:
         self.mysql.start()
-        self.process.start()
-        wait_until(self._answers, START_SECONDS, "the stand-in for SingleStore to answer")
-        return self
+        return super().start()
 
     def stop(self) -> None:
-        self._forget()
-        self.process.stop()
+        super().stop()
         self.mysql.stop()
 
     def kill(self) -> None:
         """SIGKILL of the server behind: what was committed is there after the next start, sessions are not."""
-        self._forget()
         self.mysql.kill()
-        self.process.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _answers(self) -> bool:
-        if not self.process.running:
-            raise RuntimeError(f"the stand-in for SingleStore ended:\n{self.process.tail()}")
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
+        super().kill()
 
     def _write_accounts(self) -> None:
         (self.folder / "accounts.json").write_text(json.dumps(self.accounts))
 
-    def _forget(self) -> None:
+    def _forget_connections(self) -> None:
         with self._client:
             link, self._link = self._link, None
             if link is not None:

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.servers.process import Process, free_port, wait_until
+from tests.servers.process import Process, free_port
+from tests.servers.stand import ROOT, Stand, StandMissing
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".cache" / "snowflake" / "bin" / "python"  # made by scripts/servers.sh
-START_SECONDS = 60
 USER, PASSWORD = "WHIMBREL", "stand-pw"
 WAREHOUSE, ROLE = "WHIMBREL_WH", "WHIMBREL_ROLE"
 # The client would try for minutes where tests want to know within seconds.
 PATIENCE = {"login_timeout": 15, "network_timeout": 30, "socket_timeout": 30}
 
 
-class StandMissing(Exception):
-    """The stand-in's environment, or the client, is not installed; the text says so."""
-
-
 @dataclass
-class Snowflake:
+class Snowflake(Stand):
     """One stand-in with its databases in ``folder``, which a later start finds again.
 
     ``idle_seconds`` stands for the five minutes after which Snowflake rolls back a silent transaction that keeps others
     waiting.
     """
 
+    title: ClassVar[str] = "Snowflake"
     folder: Path
     idle_seconds: float = 2.0
     port: int = field(default_factory=free_port)
@@ -67,10 +61,7 @@ class Snowflake:
             "roles": [ROLE, "PUBLIC"],
             "idle_seconds": self.idle_seconds,
         }
-        (self.folder / "settings.json").write_text(json.dumps(settings))
-        argv = [str(PYTHON), "-m", "tests.emulators.snowflake.serve", str(self.folder / "settings.json")]
-        env = {"PATH": os.defpath, "HOME": str(self.folder), "TZ": "UTC", "PYTHONUNBUFFERED": "1"}
-        self.process = Process(argv, self.folder / "server.log", env=env, cwd=ROOT)
+        self.process = self.child(PYTHON, "tests.emulators.snowflake.serve", settings, self.folder, "server.log")
         self._client = threading.Lock()
         self._connections: dict[str, Any] = {}
 
@@ -90,34 +81,6 @@ class Snowflake:
             "port": str(self.port),
             "protocol": "http",
         }
-
-    def start(self) -> Snowflake:
-        """Start, and wait until it answers."""
-        self.process.start()
-        wait_until(self._answers, START_SECONDS, "the stand-in for Snowflake to answer")
-        return self
-
-    def stop(self) -> None:
-        self._forget_connections()
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: what was committed is there after the next start, sessions are not."""
-        self._forget_connections()
-        self.process.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
-
-    def _answers(self) -> bool:
-        if not self.process.running:
-            raise RuntimeError(f"the stand-in for Snowflake ended:\n{self.process.tail()}")
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1):
-                return True
-        except OSError:
-            return False
 
     # --- the vendor's client ------------------------------------------------------------------------------------------
 
