@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from whimbrel.errors import InvalidRequest
@@ -83,6 +83,17 @@ def one_of(field: str, value: str, choices: Iterable[str]) -> str:
     if value not in choices:
         raise refuse(field, f"must be one of {', '.join(choices)}")
     return value
+
+
+def clear_password(value: Any, mode_field: str, mode: str, verified: Sequence[str]) -> bool:
+    """Whether a server that asks for the password in clear is given it (``allow_cleartext_password``): only one that
+    was verified."""
+    field = "allow_cleartext_password"
+    if not (value is None or isinstance(value, bool)):
+        raise refuse(field, "must be true or false")
+    if value and mode not in verified:
+        raise refuse(field, f"needs {mode_field} {' or '.join(verified)}")
+    return bool(value)
 
 
 def refuse(field: str, why: str, **details: Any) -> InvalidRequest:

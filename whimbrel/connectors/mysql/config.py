@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from whimbrel.connectors.parameters import known, one_of, port, refuse, text
+from whimbrel.connectors.parameters import clear_password, known, one_of, port, text
 
+ALLOW_CLEAR = "allow_cleartext_password"
 REQUIRED = ("host", "user", "password")
 OPTIONAL: dict[str, Any] = {
     "port": 3306,
     "database": None,
     "ssl_mode": "preferred",
     "ssl_ca": None,
-    "allow_cleartext_password": None,
+    ALLOW_CLEAR: None,
 }
 ALIASES = {"username": "user"}
 SECRETS = frozenset({"password"})
 SSL_MODES = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
+VERIFIED = SSL_MODES[-2:]
 
 
 def parse(type: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,10 +35,6 @@ def parse(type: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
             text(field, parsed[field], may_be_empty=field == "password")
     parsed["ssl_mode"] = parsed["ssl_mode"].lower().replace("-", "_")
     one_of("ssl_mode", parsed["ssl_mode"], SSL_MODES)
-    allowed = parsed["allow_cleartext_password"]
-    if not (allowed is None or isinstance(allowed, bool)):
-        raise refuse("allow_cleartext_password", "must be true or false")
-    if allowed and parsed["ssl_mode"] not in ("verify_ca", "verify_identity"):
-        raise refuse("allow_cleartext_password", "needs ssl_mode verify_ca or verify_identity")
-    parsed["allow_cleartext_password"] = allowed or None
+    allowed = clear_password(parsed[ALLOW_CLEAR], "ssl_mode", parsed["ssl_mode"], VERIFIED)
+    parsed[ALLOW_CLEAR] = allowed or None
     return {field: value for field, value in parsed.items() if value is not None}

@@ -7,11 +7,10 @@ from typing import Any
 
 from pymysql import _auth
 
+from whimbrel.connectors.mysql.config import ALLOW_CLEAR, VERIFIED
 from whimbrel.errors import TlsFailed
 
 Plugin = Callable[[Any], Any]
-ALLOW_CLEAR = "allow_cleartext_password"
-VERIFIED = ("verify_ca", "verify_identity")
 
 
 def plugins(parameters: Mapping[str, Any]) -> dict[str, Plugin]:

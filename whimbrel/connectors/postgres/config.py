@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from whimbrel.connectors.parameters import known, one_of, port, refuse, text
+from whimbrel.connectors.parameters import clear_password, known, one_of, port, text
 
+ALLOW_CLEAR = "allow_cleartext_password"
 REQUIRED = ("host", "user", "password", "database")
-OPTIONAL: dict[str, Any] = {"port": 5432, "sslmode": "prefer", "sslrootcert": None, "allow_cleartext_password": False}
+OPTIONAL: dict[str, Any] = {"port": 5432, "sslmode": "prefer", "sslrootcert": None, ALLOW_CLEAR: False}
 ALIASES = {"username": "user"}
 SECRETS = frozenset({"password"})
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+VERIFIED = SSL_MODES[-2:]
 
 
 def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,12 +25,8 @@ def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if parsed[field] is not None:
             text(field, parsed[field], may_be_empty=field == "sslrootcert")
     one_of("sslmode", parsed["sslmode"], SSL_MODES)
-    if not isinstance(parsed["allow_cleartext_password"], bool):
-        raise refuse("allow_cleartext_password", "must be true or false")
-    if parsed["allow_cleartext_password"] and parsed["sslmode"] not in ("verify-ca", "verify-full"):
-        raise refuse("allow_cleartext_password", "needs sslmode verify-ca or verify-full")
-    if not parsed["allow_cleartext_password"]:
-        del parsed["allow_cleartext_password"]
+    if not clear_password(parsed[ALLOW_CLEAR], "sslmode", parsed["sslmode"], VERIFIED):
+        del parsed[ALLOW_CLEAR]
     if parsed["sslrootcert"] is None:
         del parsed["sslrootcert"]
     return parsed

@@ -13,14 +13,13 @@ import psycopg
 
 from whimbrel.connectors import live_sessions
 from whimbrel.connectors.deadline import LOOK_SECONDS, within
+from whimbrel.connectors.postgres.config import ALLOW_CLEAR, VERIFIED
 from whimbrel.connectors.postgres.refusals import connection_refusal, server_refusal
 from whimbrel.errors import HostUnreachable, IdentifierRefused
 from whimbrel.model.job import Role, session_name
 from whimbrel.model.names import TableName
 
 CONNECT_SECONDS = 15  # for an address to let us in, and again for its first answer
-ALLOW_CLEAR = "allow_cleartext_password"
-VERIFIED = ("verify-ca", "verify-full")
 # A target's tables may be locked by others; what waited in vain is tried again, and says who is in the way.
 TARGET_LOCK_SECONDS = 30
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from whimbrel.connectors.mysql.checks.server import Settings
+from whimbrel.connectors.mysql.source.capturing import Settings
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import verdict
 

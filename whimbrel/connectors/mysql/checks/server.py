@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from whimbrel.connectors.mysql.connection import Session, query
 from whimbrel.connectors.mysql.processes import processes
+from whimbrel.connectors.mysql.source.capturing import Settings
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import verdict
 
 OLDEST: Final = {"MySQL": (5, 7), "MariaDB": (10, 3)}
 CONNECTIONS: Final = 12  # what one migration may open
 
-Settings = Mapping[str, str]
-
 
 def read_settings(session: Session) -> Settings:
     """All global variables; names in lower case."""
     rows = query(session, "SHOW GLOBAL VARIABLES")
     return {str(name).lower(): str(value) for name, value in rows}
-
-
-def on(settings: Settings, name: str, default: str = "OFF") -> bool:
-    return settings.get(name, default).upper() in ("ON", "1")
 
 
 def server(session: Session, settings: Settings) -> Iterator[CheckResult]:

@@ -7,12 +7,14 @@ from typing import Final
 
 from whimbrel.connectors.mysql.checks import prerequisites
 from whimbrel.connectors.mysql.checks.grants import Grants, read_grants
-from whimbrel.connectors.mysql.checks.server import Settings, on, read_settings, server
+from whimbrel.connectors.mysql.checks.server import read_settings, server
 from whimbrel.connectors.mysql.connection import Session, query
-from whimbrel.connectors.mysql.source import schema
-from whimbrel.connectors.mysql.source.log import replicates
+from whimbrel.connectors.mysql.source import capturing, schema
+from whimbrel.connectors.mysql.source.capturing import Settings
+from whimbrel.connectors.mysql.source.log import log_status, replicates
 from whimbrel.connectors.mysql.source.snapshot import without_transactions
 from whimbrel.connectors.protocols import CheckResult
+from whimbrel.connectors.requirements import results
 from whimbrel.connectors.verdicts import definitions, offenders, schemas_of, verdict
 from whimbrel.errors import SchemaFailed, SourcePermissionDenied, TableMissing
 from whimbrel.model.names import TableName
@@ -50,14 +52,7 @@ def source(session: Session, patterns: Sequence[TableName], changes: bool) -> It
         yield from _definitions(reflected, changes)
     if changes:
         yield from _log(session, settings)
-        yield _cascades(settings, reflected)
-        yield offenders(
-            "mysql.versioned_tables",
-            [str(t.name) for t in reflected if t.versioned],
-            "no table keeps a history of its rows",
-            "system-versioned tables, of which the log mixes today's rows with history",
-            "ALTER TABLE ... DROP SYSTEM VERSIONING, or leave the tables out, or move data only.",
-        )
+        yield from results((capturing.cascades(settings, reflected), capturing.versioned(reflected)))
         yield from _log_rights(session, grants, tables)
         yield _long_transactions(session, grants)
 
@@ -109,22 +104,7 @@ def _definitions(reflected: Sequence[Table], changes: bool) -> Iterator[CheckRes
 
 
 def _log(session: Session, settings: Settings) -> Iterator[CheckResult]:
-    yield verdict(
-        "mysql.log_bin",
-        on(settings, "log_bin"),
-        "a binary log is written",
-        "log_bin is OFF: no binary log is written",
-        "Set log_bin and server_id in the server's configuration file and restart it.",
-    )
-    for name, wanted in (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_value_options", "")):
-        found = settings.get(name, wanted).upper()
-        yield verdict(
-            f"mysql.{name}",
-            found == wanted,
-            f"{name} is {found or 'empty'}",
-            f"{name} is {found}; {wanted or 'no value'} is needed",
-            f"SET GLOBAL {name} = '{wanted}'; then reconnect the clients that write.",
-        )
+    yield from results((capturing.logged(settings), *capturing.formats(settings)))
     metadata = settings.get("binlog_row_metadata", "").upper()
     yield verdict(
         "mysql.binlog_row_metadata",
@@ -134,49 +114,11 @@ def _log(session: Session, settings: Settings) -> Iterator[CheckResult]:
         "SET GLOBAL binlog_row_metadata = 'FULL'",
         otherwise="warn",
     )
-    yield verdict(
-        "mysql.server_id",
-        settings.get("server_id", "0") != "0",
-        f"server_id is {settings.get('server_id')}",
-        "server_id is 0",
-        "Give the server an id of its own: server_id in its configuration file, or SET GLOBAL server_id.",
-    )
+    yield from results([capturing.numbered(settings)])
     yield _gtid(session, settings)
     yield _retention(settings)
-    yield _relayed(session, settings)
-
-
-def _relayed(session: Session, settings: Settings) -> CheckResult:
-    """A replica that does not log what it replicates hides those changes."""
-    logs = on(settings, "log_replica_updates", settings.get("log_slave_updates", "ON"))
-    replica = None if logs else replicates(session, settings)
-    state = {True: "this server is a replica, and", False: "", None: "if this server is a replica,"}[replica]
-    return verdict(
-        "mysql.log_slave_updates",
-        logs or replica is False,
-        "what the server replicates from others is logged too" if logs else "the server replicates from no other",
-        f"log_slave_updates is OFF: {state} what it replicates is not in its log",
-        "Set log_slave_updates = ON in the configuration file and restart, or read from the primary.",
-        otherwise="fail" if replica else "warn",
-    )
-
-
-def _cascades(settings: Settings, tables: Sequence[Table]) -> CheckResult:
-    """InnoDB's own cascades change child rows without a trace in the log; only MySQL from 9.6 on can log them."""
-    rules = ("CASCADE", "SET NULL", "SET DEFAULT")
-    silent = [
-        f"{table.name}.{key.name}"
-        for table in tables
-        for key in table.foreign_keys
-        if on(settings, "innodb_native_foreign_keys", "ON") and (key.on_delete in rules or key.on_update in rules)
-    ]
-    return offenders(
-        "mysql.foreign_keys",
-        silent,
-        "no foreign key changes rows without logging it",
-        "foreign keys that change rows without logging it",
-        "Make them RESTRICT or NO ACTION on the source, or leave their tables out, or move data only.",
-    )
+    replica = None if capturing.logs_relayed(settings) else replicates(session, settings)
+    yield from results([capturing.relayed(settings, replica)])
 
 
 def _gtid(session: Session, settings: Settings) -> CheckResult:
@@ -209,18 +151,9 @@ def _log_rights(session: Session, grants: Grants, tables: Sequence[TableName]) -
     yield offenders("mysql.replication_grants", lacking, "the binary log can be read", "not granted", RUN)
     if "REPLICATION CLIENT" in lacking:
         return
-    new = not session.mariadb and session.version >= (8, 2)
-    status = query(session, "SHOW BINARY LOG STATUS" if new else "SHOW MASTER STATUS")
-    if status:
-        only, never = ({n for n in str(status[0][i] or "").split(",") if n} for i in (2, 3))
-        schemas = set(schemas_of(tables))
-        yield offenders(
-            "mysql.binlog_filters",
-            sorted(schemas & never | (schemas - only if only else set())),
-            "every database is logged",
-            "binlog_do_db or binlog_ignore_db leaves out",
-            "Remove the filter from the server's configuration file and restart it.",
-        )
+    status = log_status(session)
+    if status is not None:
+        yield from results([capturing.unfiltered(status, tables)])
 
 
 def _long_transactions(session: Session, grants: Grants) -> CheckResult:

@@ -8,8 +8,9 @@ from typing import Final
 from whimbrel.connectors.mysql.checks import prerequisites
 from whimbrel.connectors.mysql.checks.durability import durability
 from whimbrel.connectors.mysql.checks.grants import read_grants
-from whimbrel.connectors.mysql.checks.server import on, read_settings, server
+from whimbrel.connectors.mysql.checks.server import read_settings, server
 from whimbrel.connectors.mysql.connection import Session
+from whimbrel.connectors.mysql.source.capturing import on
 from whimbrel.connectors.protocols import CheckResult
 from whimbrel.connectors.verdicts import offenders, schemas_of, verdict
 from whimbrel.model.names import TableName

@@ -19,8 +19,10 @@ from pymysql.constants import COMMAND
 from whimbrel.connectors.mysql.connection import Session, connect, end_sessions, mapped, query, quote_literal
 from whimbrel.connectors.mysql.refusals import number_and_text
 from whimbrel.connectors.mysql.server import server_identity
+from whimbrel.connectors.mysql.source import capturing
 from whimbrel.connectors.mysql.source.prepared import require_none
-from whimbrel.errors import InvalidRequest, LogDisabled, LogFormatRefused, SourcePermissionDenied
+from whimbrel.connectors.requirements import require
+from whimbrel.errors import InvalidRequest, LogDisabled, SourcePermissionDenied
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
@@ -119,16 +121,17 @@ def check_capture(parameters: Mapping[str, Any], operation: str, tables: Sequenc
     with closing(connect(parameters, operation)) as session:
         with mapped("source"):
             settings = _settings(session)
-        _check_settings(settings)
+        require((capturing.logged(settings), *capturing.formats(settings), capturing.numbered(settings)))
         status = log_status(session)
         if status is None:
             raise LogDisabled("the source writes no binary log (log_bin is OFF)")
-        _check_filters(status, tables)
-        _check_relayed(session, settings)
-        _check_cascades(settings, tables)
+        require([capturing.unfiltered(status, [t.name for t in tables])])
+        with mapped("source"):
+            replica = None if capturing.logs_relayed(settings) else replicates(session, settings)
+        require((capturing.relayed(settings, replica), capturing.cascades(settings, tables)))
         with _needing("REPLICATION SLAVE"):
             require_none(session, [t.name for t in tables], str(status[0]), int(status[1]))
-        _check_history(tables)
+        require([capturing.versioned(tables)])
         register(session, "check")
 
 
@@ -140,44 +143,10 @@ def prepare_changes(parameters: Mapping[str, Any], operation: str, tables: Seque
 
 
 def _settings(session: Session) -> dict[str, str]:
-    names = (
-        *("log_bin", "binlog_format", "binlog_row_image", "binlog_row_value_options", "server_id"),
-        *("log_slave_updates", "log_replica_updates", "innodb_native_foreign_keys", "wsrep_on"),
-    )
-    listed = ", ".join(quote_literal(n) for n in names)
+    listed = ", ".join(quote_literal(n) for n in capturing.SETTINGS)
     return {
         str(n).lower(): str(v) for n, v in query(session, f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({listed})")
     }
-
-
-def _check_settings(settings: Mapping[str, str]) -> None:
-    if settings.get("log_bin", "OFF").upper() in ("OFF", "0"):
-        raise LogDisabled(
-            "the source writes no binary log (log_bin is OFF)",
-            remedy="Start the source server with log_bin and a server_id of its own; this needs a restart.",
-        )
-    for name, wanted in (("binlog_format", "ROW"), ("binlog_row_image", "FULL"), ("binlog_row_value_options", "")):
-        found = settings.get(name, wanted).upper()
-        if found != wanted:
-            raise LogFormatRefused(
-                f"{name} is {found} on the source; {wanted or 'no value'} is needed",
-                remedy=f"SET GLOBAL {name} = '{wanted}'; then reconnect the clients that write.",
-                setting=name,
-            )
-    if settings.get("server_id", "1") == "0":
-        raise LogDisabled("server_id is 0 on the source", remedy="SET GLOBAL server_id to a number of its own.")
-
-
-def _check_filters(status: tuple[Any, ...], tables: Sequence[Table]) -> None:
-    only = {name for name in str(status[2] or "").split(",") if name}
-    never = {name for name in str(status[3] or "").split(",") if name}
-    schemas = {t.name.schema for t in tables}
-    missing = sorted(schemas & never | (schemas - only if only else set()))
-    if missing:
-        raise LogFormatRefused(
-            f"the source's binary log leaves out {', '.join(missing)} (binlog_do_db, binlog_ignore_db)",
-            remedy="Remove the filter from the source's configuration; this needs a restart.",
-        )
 
 
 def replicates(session: Session, settings: Mapping[str, str]) -> bool | None:
@@ -197,49 +166,6 @@ def replicates(session: Session, settings: Mapping[str, str]) -> bool | None:
             raise
     running = query(session, "SHOW GLOBAL STATUS WHERE Variable_name IN ('Slaves_running', 'Slave_running')")
     return True if any(str(value).upper() not in ("0", "OFF") for _, value in running) else None
-
-
-def _check_relayed(session: Session, settings: Mapping[str, str]) -> None:
-    """A replica that does not log what it replicates would hide those changes from us.
-
-    Where the account may not know, most sources are no replicas.
-    """
-    logs = settings.get("log_replica_updates", settings.get("log_slave_updates", "ON")).upper()
-    if logs not in ("ON", "1") and replicates(session, settings):
-        raise LogFormatRefused(
-            "the source is a replica that does not log what it replicates (log_slave_updates is OFF)",
-            remedy="Start the source with log_slave_updates=ON, or read from its primary.",
-        )
-
-
-def _check_cascades(settings: Mapping[str, str], tables: Sequence[Table]) -> None:
-    """InnoDB's own cascades change child rows without a trace in the log; only MySQL from 9.6 on logs them."""
-    if settings.get("innodb_native_foreign_keys", "ON").upper() in ("OFF", "0"):
-        return
-    rules = ("CASCADE", "SET NULL", "SET DEFAULT")
-    found = [
-        f"{table.name}.{key.name}"
-        for table in tables
-        for key in table.foreign_keys
-        if key.on_delete in rules or key.on_update in rules
-    ]
-    if found:
-        raise LogFormatRefused(
-            f"foreign keys that change rows without logging it: {', '.join(found)}",
-            remedy="Make them RESTRICT or NO ACTION on the source, or leave their tables out, or move data only.",
-            foreign_keys=found,
-        )
-
-
-def _check_history(tables: Sequence[Table]) -> None:
-    """In a system-versioned table each change makes rows of history too, and the log does not tell them apart."""
-    found = [str(table.name) for table in tables if table.versioned]
-    if found:
-        raise LogFormatRefused(
-            f"system-versioned tables, of which the log mixes today's rows with history: {', '.join(found[:20])}",
-            remedy="ALTER TABLE ... DROP SYSTEM VERSIONING on the source, leave the tables out, or move data only.",
-            tables=found[:100],
-        )
 
 
 def register(session: Session, operation: str) -> None:

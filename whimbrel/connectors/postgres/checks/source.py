@@ -18,10 +18,10 @@ from whimbrel.connectors.postgres.checks.server import (
     value,
     version,
 )
-from whimbrel.connectors.postgres.connection import identifier
 from whimbrel.connectors.postgres.locks import bound_waits, locks_named
-from whimbrel.connectors.postgres.source import schema
+from whimbrel.connectors.postgres.source import capturing, schema
 from whimbrel.connectors.protocols import CheckResult
+from whimbrel.connectors.requirements import results
 from whimbrel.connectors.verdicts import definitions, offenders, verdict
 from whimbrel.errors import SchemaFailed, SourceInterrupted, TableMissing
 from whimbrel.model.names import TableName
@@ -47,9 +47,25 @@ def source(connection: Connection, patterns: Sequence[TableName], changes: bool)
     yield row_security(tables_where(connection, tables, "row_security_active(c.oid)"), RUN)
     yield from _definitions(connection, tables)
     standby = bool(value(connection, "select pg_is_in_recovery()"))
-    yield _primary(standby, changes)
+    if changes:
+        yield from results([capturing.primary(connection)])
+    else:
+        yield verdict(
+            "postgres.primary",
+            not standby,
+            "the server is a primary",
+            "the server is a standby, whose primary may end a long read (max_standby_streaming_delay)",
+            "Set hot_standby_feedback = on and max_standby_streaming_delay = -1 there, or read from the primary.",
+            otherwise="warn",
+        )
     if standby and not changes:
-        yield _unlogged(connection, tables, "the standby has the rows of all tables", "a standby has no rows of")
+        yield offenders(
+            "postgres.unlogged_tables",
+            _without_log(connection, tables),
+            "the standby has the rows of all tables",
+            "a standby has no rows of",
+            "ALTER TABLE ... SET LOGGED for each, or leave them out.",
+        )
     if changes:
         yield from _log(connection)
         yield from _rights_to_capture(connection)
@@ -99,34 +115,11 @@ def _definitions(connection: Connection, tables: Sequence[TableName]) -> Iterato
     )
 
 
-def _primary(standby: bool, changes: bool) -> CheckResult:
-    if changes:
-        problem, remedy = "the server is a standby, where no publication can be made", "Point the source at the primary"
-    else:
-        problem = "the server is a standby, whose primary may end a long read (max_standby_streaming_delay)"
-        remedy = "Set hot_standby_feedback = on and max_standby_streaming_delay = -1 there, or read from the primary"
-    return verdict(
-        "postgres.primary",
-        not standby,
-        "the server is a primary",
-        problem,
-        f"{remedy}.",
-        otherwise="fail" if changes else "warn",
-    )
-
-
 # --- reading changes --------------------------------------------------------------------------------------------------
 
 
 def _log(connection: Connection) -> Iterator[CheckResult]:
-    level = value(connection, "select current_setting('wal_level')")
-    yield verdict(
-        "postgres.wal_level",
-        level == "logical",
-        "wal_level is logical",
-        f"wal_level is {level}; capturing changes needs logical",
-        "ALTER SYSTEM SET wal_level = 'logical', then restart the server.",
-    )
+    yield from results([capturing.logical(connection)])
     yield _left(connection, "replication_slots")
     yield _left(connection, "wal_senders")
     kept = value(connection, "select setting from pg_settings where name = 'max_slot_wal_keep_size'")
@@ -164,57 +157,29 @@ def _left(connection: Connection, what: str) -> CheckResult:
 
 
 def _rights_to_capture(connection: Connection) -> Iterator[CheckResult]:
-    user = connection.info.user
-    may = value(
-        connection,
-        "select rolsuper or rolreplication or exists (select from pg_roles m where m.rolname = 'rds_replication'"
-        " and pg_has_role(m.oid, 'member')) from pg_roles where rolname = current_user",
-    )
-    yield verdict(
-        "postgres.replication_role",
-        bool(may),
-        "the user may use replication slots",
-        f"user {user} may not use replication slots (a role that it is a member of does not pass this right on)",
-        f"ALTER ROLE {identifier(user)} REPLICATION",
-    )
+    yield from results([capturing.may_replicate(connection)])
     yield create_on_database(connection, "postgres.publication_rights", "make a publication")
 
 
 def _capturable(connection: Connection, tables: Sequence[TableName]) -> Iterator[CheckResult]:
     unowned = tables_where(connection, tables, "not pg_has_role(c.relowner, 'USAGE')")
-    yield offenders(
-        "postgres.table_ownership",
-        unowned,
-        "all tables can be published",
-        "only its owner can publish a table, and the user is not of the owning role of",
-        RUN,
-    )
-    yield _unlogged(connection, tables, "changes of all tables are logged", "changes are not logged of")
     partitions = connection.info.server_version >= OLDEST_PUBLISHER
     said_too_little = f"c.relkind in ('r', 'p') and {prerequisites.UNIDENTIFIED}"
     unidentified = tables_where(connection, tables, said_too_little, partitions=partitions)
-    yield offenders(
-        "postgres.replica_identity",
-        unidentified,
-        "updates and deletes say which row they mean",
-        "updates and deletes do not say which row they mean in",
-        "Add a primary key, or ALTER TABLE ... REPLICA IDENTITY FULL for each; partitions have one of their own.",
-    )
     foreign = tables_where(connection, tables, "c.relkind not in ('r', 'p')")
-    yield offenders(
-        "postgres.table_kinds",
-        foreign,
-        "all are tables whose changes are logged",
-        "not tables whose changes are logged",
-        "Leave them out, or migrate them with mode data only.",
+    yield from results(
+        (
+            capturing.owned(unowned),
+            capturing.logged(_without_log(connection, tables)),
+            capturing.identified(unidentified),
+            capturing.tables(foreign),
+        )
     )
 
 
-def _unlogged(connection: Connection, tables: Sequence[TableName], good: str, problem: str) -> CheckResult:
+def _without_log(connection: Connection, tables: Sequence[TableName]) -> list[str]:
     partitions = connection.info.server_version >= OLDEST_PUBLISHER
-    found = tables_where(connection, tables, "c.relpersistence <> 'p' and c.relkind = 'r'", partitions=partitions)
-    remedy = "ALTER TABLE ... SET LOGGED for each, or leave them out."
-    return offenders("postgres.unlogged_tables", found, good, problem, remedy)
+    return tables_where(connection, tables, "c.relpersistence <> 'p' and c.relkind = 'r'", partitions=partitions)
 
 
 def _long_transactions(connection: Connection) -> CheckResult:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 from whimbrel.connectors.postgres.capabilities import CAPABILITIES
 from whimbrel.connectors.postgres.connection import identifier, mapped, qualified
+from whimbrel.connectors.postgres.source import capturing
 from whimbrel.connectors.postgres.wire import Connection
-from whimbrel.errors import LogDisabled, ReplicaIdentityMissing, SlotBlocked, SourcePermissionDenied
+from whimbrel.connectors.requirements import require
+from whimbrel.errors import SlotBlocked
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Table
 
@@ -123,31 +125,11 @@ def check_tables(connection: Connection, tables: Sequence[Table]) -> None:
             unidentified.append(table)
         if whole and not owned:
             not_owned.append(table)
-    if foreign:
-        raise LogDisabled(f"not tables whose changes are logged: {_listed(foreign)}", remedy=_LEAVE_OUT, tables=foreign)
-    if unlogged:
-        raise LogDisabled(
-            f"unlogged tables: {_listed(unlogged)}",
-            remedy="Run ALTER TABLE ... SET LOGGED on each, or leave them out of the migration.",
-            tables=unlogged,
+    require(
+        (
+            capturing.tables(sorted(foreign)),
+            capturing.logged(sorted(unlogged)),
+            capturing.identified(sorted(unidentified)),
+            capturing.owned(sorted(not_owned)),
         )
-    if unidentified:
-        # Publishing such a table would make the source refuse its own users' updates and deletes.
-        raise ReplicaIdentityMissing(
-            f"the replica identity does not hold the key that rows are found by: {_listed(unidentified)}",
-            tables=unidentified,
-        )
-    if not_owned:
-        raise SourcePermissionDenied(
-            f"only its owner can publish a table: {_listed(not_owned)}",
-            remedy="Grant the owning role of each table to the source's user, or name the owner as user.",
-            tables=not_owned,
-        )
-
-
-_LEAVE_OUT = "Leave them out of the migration, or migrate them without changes (endpoint /data)."
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return ", ".join(sorted(names)[:20]) + more
+    )

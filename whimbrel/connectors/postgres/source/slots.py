@@ -13,6 +13,7 @@ import psycopg
 from whimbrel.connectors.postgres.connection import connect, identifier, literal, mapped
 from whimbrel.connectors.postgres.locks import bound_waits, locks_named
 from whimbrel.connectors.postgres.server import system_identifier
+from whimbrel.connectors.postgres.source import capturing
 from whimbrel.connectors.postgres.source.publication import (
     WAIT_SECONDS,
     blocked,
@@ -23,12 +24,12 @@ from whimbrel.connectors.postgres.source.publication import (
 )
 from whimbrel.connectors.postgres.source.watch import keep_present
 from whimbrel.connectors.postgres.wire import Connection, results, run_script, send
+from whimbrel.connectors.requirements import require
 from whimbrel.errors import (
     InvalidRequest,
     LogDisabled,
     PositionForeign,
     PositionLost,
-    SourcePermissionDenied,
 )
 from whimbrel.model.job import Endpoint, Job
 from whimbrel.model.position import Position
@@ -158,45 +159,21 @@ def check_capture(connection: Connection, tables: Sequence[Table]) -> None:
     """
     with mapped("source"):
         _check_log(connection)
-        _check_privilege(connection)
+        require([capturing.may_replicate(connection)])
         check_tables(connection, tables)
 
 
 def require_primary(connection: Connection) -> None:
     """Raise LogDisabled on a standby, also where it could decode its log (from version 16 on)."""
     with mapped("source"):
-        if connection.execute("select pg_is_in_recovery()").fetchone() == (True,):
-            raise LogDisabled(
-                "the source is a standby, where no publication can be made",
-                remedy="Point the source at the primary server.",
-            )
+        require([capturing.primary(connection)])
 
 
 def _check_log(connection: Connection) -> None:
-    row = connection.execute("select current_setting('wal_level')").fetchone()
-    assert row is not None
-    if row[0] != "logical":
-        raise LogDisabled(f"wal_level is {row[0]!r} on the source; capturing changes needs 'logical'", wal_level=row[0])
-    require_primary(connection)
+    require(capturing.of_server(connection))
     for setting in ("max_replication_slots", "max_wal_senders"):
         if connection.execute("select current_setting(%s)", [setting]).fetchone() == ("0",):
             raise LogDisabled(f"{setting} is 0 on the source; capturing changes needs one for each migration")
-
-
-def _check_privilege(connection: Connection) -> None:
-    row = connection.execute(
-        """
-        select current_user, rolsuper or rolreplication or exists (
-            select from pg_roles m where m.rolname = 'rds_replication' and pg_has_role(m.oid, 'member'))
-        from pg_roles where rolname = current_user
-        """
-    ).fetchone()
-    assert row is not None
-    if not row[1]:
-        raise SourcePermissionDenied(
-            f"the source's user {row[0]!r} may not use replication slots",
-            remedy=f"Run ALTER ROLE {identifier(row[0])} REPLICATION on the source.",
-        )
 
 
 # --- slot -----------------------------------------------------------------------------------------------------------
