@@ -4,7 +4,7 @@ import os
 
 from setuptools import Extension, setup
 
-CODECS = ["changes", "copyfields", "decimals", "resultrows", "resultvalues", "tabtext", "textvalues"]
+CODECS = ["changes", "copyfields", "decimals", "mutationrows", "resultrows", "resultvalues", "tabtext", "textvalues"]
 
 
 def extensions() -> list[Extension]:

@@ -44,6 +44,7 @@ SERVER_MISSING = (
     "Firebolt:",
     "BigQuery:",
     "Oracle:",
+    "Spanner:",
     "Kafka:",
 )  # how reasons begin that name a missing server
 

@@ -11,6 +11,7 @@ from tests.engines.postgres import PostgresSide
 from tests.engines.side import SCHEMA, TABLES, Server, Side
 from tests.engines.singlestore import SingleStoreSide
 from tests.engines.snowflake import SnowflakeSide
+from tests.engines.spanner import SpannerSide
 
 __all__ = ["SCHEMA", "SIDES", "TABLES", "Server", "Side", "side_of"]
 
@@ -24,6 +25,7 @@ SIDES: dict[str, type[Side]] = {
     "firebolt": FireboltSide,
     "bigquery": BigQuerySide,
     "oracle": OracleSide,
+    "spanner": SpannerSide,
 }
 
 

@@ -15,9 +15,10 @@ from tests.servers.oracle import Oracle
 from tests.servers.postgres import Postgres
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
+from tests.servers.spanner import Spanner
 from whimbrel.model.job import Endpoint
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle | Spanner
 SCHEMA = "suite"
 TABLES = ("parent", "item", "twokeys", "nokey")
 

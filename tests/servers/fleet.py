@@ -18,9 +18,10 @@ from tests.servers.postgres import Postgres
 from tests.servers.postgres import ServerMissing as PostgresMissing
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
+from tests.servers.spanner import Spanner
 from tests.servers.stand import StandMissing
 
-Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle
+Server = Postgres | MySQL | Snowflake | Databricks | Firebolt | SingleStore | BigQuery | Oracle | Spanner
 SERVERS = {  # name -> the type of an endpoint on it
     "postgres15": "postgres",
     "postgres18": "postgres",
@@ -32,10 +33,11 @@ SERVERS = {  # name -> the type of an endpoint on it
     "singlestore": "singlestore",
     "bigquery": "bigquery",
     "oracle": "oracle",
+    "spanner": "spanner",
 }
 
 # servers that only stand in for the engine
-STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore", "bigquery", "oracle"})
+STANDS = frozenset({"snowflake", "databricks", "firebolt", "singlestore", "bigquery", "oracle", "spanner"})
 
 
 class Missing(Exception):
@@ -61,6 +63,8 @@ def server(name: str, folder: Path) -> Server:
             return BigQuery(folder)
         if name == "oracle":
             return Oracle(folder)
+        if name == "spanner":
+            return Spanner(folder)
         return Postgres(folder, name.removeprefix("postgres"))
     except (
         PostgresMissing,

@@ -19,6 +19,7 @@ from whimbrel.model.job import Endpoint
         ("snowflake", "snowflake"),
         ("singlestore", "singlestoredb"),
         ("bigquery", "google.cloud.bigquery"),
+        ("spanner", "google.cloud.spanner_v1"),
     ],
 )
 def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch, type: str, module: str) -> None:

@@ -117,6 +117,7 @@ def test_what_is_imported_is_declared() -> None:
         "databricks": "databricks_sql_connector",
         "firebolt": "firebolt_sdk",
         "google": "google_cloud_bigquery",
+        "grpc": "grpcio",
     }
     found = set()
     for file in modules():

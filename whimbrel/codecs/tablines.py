@@ -98,7 +98,11 @@ def _floats(column: pa.Array, style: Style) -> pa.Array:
 
 
 def _decimals(column: pa.Array, style: Style) -> pa.Array:
-    """Never with an exponent, as Arrow would write small ones."""
+    return decimal_text(column)
+
+
+def decimal_text(column: pa.Array) -> pa.Array:
+    """Decimals as text; never with an exponent, as Arrow would write small ones."""
     precision, scale = column.type.precision, column.type.scale
     whole = (pa.decimal128 if pa.types.is_decimal128(column.type) else pa.decimal256)(precision, 0)
     digits = pa.Array.from_buffers(whole, len(column), column.buffers(), column.null_count, column.offset)

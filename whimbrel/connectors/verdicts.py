@@ -52,9 +52,9 @@ def definitions(engine: str, only: str, family: str, tables: Sequence[Table]) ->
 
 
 def keyless(tables: Sequence[str]) -> ReplicaIdentityMissing:
-    """What is raised of tables without a key where the target writes each table in a transaction of its own."""
+    """What is raised of tables without a key where the target may write a batch in several transactions."""
     return ReplicaIdentityMissing(
-        f"tables without a key: {listed(tables)}; the target writes each table in a transaction of its own, so that "
+        f"tables without a key: {listed(tables)}; the target may write a batch in several transactions, so that "
         "their changes might come twice",
         remedy="Give these tables a primary key, or leave them out of what is replicated; they can be loaded.",
         tables=list(tables[:100]),

@@ -45,7 +45,7 @@ from whimbrel.model.table import Annotation, Column, ColumnType
 
 OURS = (WhimbrelError, rowpackets.Damaged)
 # They take what our own readers hand them.
-WITHOUT_BYTES = {"changes", "compaction", "ordering", "jsonnumbers", "tablines"}
+WITHOUT_BYTES = {"changes", "compaction", "ordering", "jsonnumbers", "mutationrows", "mutations", "tablines"}
 _TABLE = TableName("s", "t")
 
 

@@ -78,7 +78,7 @@ def _table(
         table,
         name=dialect.kept(table.name.renamed(schemas)),
         columns=columns,
-        indexes=tuple(_uniques(dialect, table, findings)),
+        indexes=tuple(_indexes(dialect, table, findings)),
         foreign_keys=tuple(_foreign_keys(dialect, table, schemas, migrated, findings)),
         checks=(),
         collation=None,
@@ -106,7 +106,10 @@ def _column(dialect: SqlDialect, table: Table, column: Column, findings: _Findin
     return replace(column, type=made.type, default=None, identity=None)
 
 
-def _uniques(dialect: SqlDialect, table: Table, findings: _Findings) -> Iterator[Index]:
+def _indexes(dialect: SqlDialect, table: Table, findings: _Findings) -> Iterator[Index]:
+    if dialect.capabilities.indexes:
+        yield from filter(dialect.index_kept, table.indexes)
+        return
     plain = [i for i in table.indexes if i.unique and i.columns and i.expression is None and not any(i.prefixes)]
     if not dialect.capabilities.one_key:
         yield from plain

@@ -10,7 +10,7 @@ import pyarrow as pa
 from whimbrel.connectors.protocols import Capabilities
 from whimbrel.connectors.sql.typemap import Mapped, TypeMap
 from whimbrel.model.names import TableName
-from whimbrel.model.table import Annotation, Column, Table
+from whimbrel.model.table import Annotation, Column, Index, Table
 
 
 class SqlDialect(ABC):
@@ -144,6 +144,10 @@ class SqlDialect(ABC):
     def notes(self, table: Table) -> Iterator[str]:
         """What else is to be told of a source's table."""
         yield from ()
+
+    def index_kept(self, index: Index) -> bool:
+        """Whether an index of the source's, unique or not, has an equal; asked where there are indexes beside keys."""
+        return False
 
     def keys(self, table: Table) -> Iterator[str]:
         """The lines of CREATE TABLE behind the columns."""
