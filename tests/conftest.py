@@ -29,6 +29,7 @@ from tests.servers.oracle import Oracle
 from tests.servers.postgres import Postgres
 from tests.servers.singlestore import SingleStore
 from tests.servers.snowflake import Snowflake
+from tests.servers.spanner import Spanner
 from whimbrel.connectors.registry import known_types
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -231,6 +232,11 @@ def bigquery(fleet: Fleet) -> BigQuery:
 def oracle(fleet: Fleet) -> Oracle:
     """The stand-in for Oracle; each test makes users, and so schemas, of its own."""
     return cast(Oracle, running_end(fleet, "oracle"))
+
+
+def spanner(fleet: Fleet) -> Spanner:
+    """The emulator of Spanner; each test makes databases of its own."""
+    return cast(Spanner, running_end(fleet, "spanner"))
 
 
 # --- what was not tested --------------------------------------------------------------------------------------------

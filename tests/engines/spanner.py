@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC
@@ -95,7 +96,7 @@ class SpannerSide(Side):
             batch.insert(f"{self.schema}.{table}", [name for name, _ in columns], rows)
 
     def rows(self) -> dict[str, list[str]]:
-        found = {}
+        found: dict[str, list[str]] = {}
         for table in TABLES:
             if table == "nokey":
                 found[table] = []
@@ -143,6 +144,10 @@ def _item(*row: Any) -> tuple[str | None, ...]:
     for place in (11, 12):
         if values[place] is not None:
             values[place] = values[place].astimezone(UTC)
+    if values[10] is not None:  # a time is kept as the text that it was
+        clock, _, fraction = values[10].partition(".")
+        values[10] = f"{clock}.{fraction:0<6}"
+    values[14] = values[14] if values[14] is None else base64.b64decode(values[14])
     document = values[13]
     values[13] = None if document is None else json.dumps(json.loads(document.serialize()))
     return PRINTED_THERE["item"](*values)

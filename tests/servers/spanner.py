@@ -132,7 +132,7 @@ class Spanner:
         try:
             made = spanner.Client(
                 project=PROJECT,
-                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                credentials=AnonymousCredentials(),
                 disable_builtin_metrics=True,
             )
             made.instance(INSTANCE).exists()
@@ -170,7 +170,7 @@ class Spanner:
         self.client.instance(INSTANCE).database(real).create().result(30)
         self._databases[name] = real
 
-    def query(self, sql: str, database: str) -> list[tuple[Any, ...]]:
+    def query(self, sql: str, database: str = "") -> list[tuple[Any, ...]]:
         with self.database(database).snapshot() as snapshot:
             return [tuple(row) for row in snapshot.execute_sql(sql)]
 

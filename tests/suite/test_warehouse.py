@@ -100,7 +100,7 @@ def test_two_rows_for_one_key_are_refused_as_nothing_there_does(world: World) ->
         followed()
 
 
-@pytest.mark.parametrize("world", first([("postgres18", "databricks")]), indirect=True)
+@pytest.mark.parametrize("world", first([("postgres18", "databricks")], [("postgres18", "spanner")]), indirect=True)
 def test_a_table_without_a_key_is_refused_for_changes_before_its_rows_are_copied(world: World) -> None:
     def whole(operation: str) -> Job:
         return replace(world.job(operation), tables=tuple(TableName(SCHEMA, t) for t in TABLES))

@@ -138,8 +138,12 @@ class SpannerApplier:
         if not pair.key:
             raise keyless([str(pair.source.name)])
         compacted = compact(in_order(pair, changes), pair.source.key)
-        if compacted.upserts.num_rows or compacted.deletes.num_rows:
-            self._work.append(Work(pair, shape, images_of(pair, shape, compacted), refetch))
+        if not compacted.upserts.num_rows and not compacted.deletes.num_rows:
+            return
+        before = any(w.pair is pair for w in self._work)
+        self._work.append(Work(pair, shape, images_of(pair, shape, compacted), refetch))
+        if before:  # what a row has under its old key is not on the target yet
+            self._refetched_moved(len(self._work) - 1)
 
     # --- commits ------------------------------------------------------------------------------------------------------
 
@@ -189,8 +193,7 @@ class SpannerApplier:
 
     def _many(self, work: Work) -> bool:
         """Whether a table that is to be emptied has more rows than one commit removes."""
-        limit = self._limits.mutations // (2 * work.shape.delete_costs)
-        sql = f"SELECT 1 FROM {work.pair.table} LIMIT 1 OFFSET {min(limit, 10_000)}"  # noqa: S608
+        sql = f"SELECT 1 FROM {work.pair.table} LIMIT 1 OFFSET {work.shape.gone_at_once}"  # noqa: S608
         return bool(self._session.query(sql))
 
     def _at_once(self, fence: Fence, last: Sequence[str]) -> None:
@@ -271,9 +274,13 @@ class SpannerApplier:
 
     def _ask_for_moved(self) -> None:
         """Rows with left out values whose key has moved, as the source has them now."""
-        for number, work in enumerate(self._work):
-            if work.images is not None and len(work.images.moved):
-                self._refetched(number, work.images.moved)
+        for number in range(len(self._work)):
+            self._refetched_moved(number)
+
+    def _refetched_moved(self, number: int) -> None:
+        images = self._work[number].images
+        if images is not None and len(images.moved):
+            self._refetched(number, images.moved)
 
     def _ask_for_missing(self) -> None:
         """The same of those that the target does not have."""

@@ -207,9 +207,9 @@ class SpannerSession(Session):
                 asked = operations_pb2.GetOperationRequest(name=work.name)
                 work = ask(asked, timeout=REQUEST_SECONDS, metadata=self._metadata)
         except ERRORS as e:
-            raise definition_refusal(e, statements[0]) from e
+            raise definition_refusal(e, statements) from e
         if work.error.code:
-            raise definition_refusal(_Said(work.error), statements[0])
+            raise definition_refusal(_Said(work.error), statements)
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.query("SELECT CURRENT_TIMESTAMP()")[0][0])
@@ -420,7 +420,7 @@ def _slept(pause: float) -> float:
 
 
 def _rows(types: Sequence[int], values: Sequence[Any]) -> Iterator[Row]:
-    read = [_READERS.get(code, _text) for code in types]
+    read: list[Callable[[Any], Any]] = [_READERS.get(code, _text) for code in types]
     for at in range(0, len(values), len(read)):
         yield tuple(
             None if value.WhichOneof("kind") == "null_value" else how(value)
@@ -466,7 +466,7 @@ def _channel(parameters: Mapping[str, Any]) -> Any:
         )
         credentials = made(key, scopes=_SCOPES)
     else:
-        credentials, _ = google.auth.default(scopes=_SCOPES)  # type: ignore[no-untyped-call]
+        credentials, _ = google.auth.default(scopes=_SCOPES)
     host = parameters.get("endpoint", HOST)
     return SpannerGrpcTransport.create_channel(host, credentials=credentials, scopes=_SCOPES, options=_OPTIONS)
 

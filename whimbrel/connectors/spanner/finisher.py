@@ -12,13 +12,11 @@ from contextlib import closing
 from whimbrel.connectors.protocols import Claim
 from whimbrel.connectors.spanner.connection import SpannerSession
 from whimbrel.connectors.spanner.dialect import SpannerDialect
-from whimbrel.connectors.spanner.ledger import SpannerLedger
+from whimbrel.connectors.spanner.ledger import FOREIGN_KEY, INDEX, SpannerLedger
 from whimbrel.connectors.spanner.reflection import Found, reflect
 from whimbrel.errors import LoaderFailed, SchemaFailed
 from whimbrel.model.names import TableName
 from whimbrel.model.table import Index, Table
-
-INDEX, FOREIGN_KEY = "index", "foreign key"
 
 
 class SpannerFinisher:

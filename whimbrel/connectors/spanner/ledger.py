@@ -24,6 +24,7 @@ from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 
+INDEX, FOREIGN_KEY = "index", "foreign key"  # kinds of what is dropped for a load
 HOLD_SECONDS: Final = 120  # after which a hold that nobody released is over
 _CHUNKS_AT_ONCE: Final = 5000  # of a plan, in one transaction
 _ROWS_A_STATEMENT: Final = 200

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from whimbrel.connectors.spanner.connection import SpannerSession, Transaction
 from whimbrel.connectors.spanner.dialect import ROW, SpannerDialect
-from whimbrel.connectors.spanner.ledger import SpannerLedger
+from whimbrel.connectors.spanner.ledger import FOREIGN_KEY, SpannerLedger
 from whimbrel.connectors.spanner.mutations import (
     LOAD_COMMIT,
     Limits,
@@ -29,6 +29,7 @@ from whimbrel.connectors.spanner.mutations import (
     parts,
     put,
 )
+from whimbrel.connectors.spanner.reflection import referring
 from whimbrel.connectors.staged import StagedFile
 from whimbrel.errors import InternalError, LoaderFailed, SchemaMismatch, ValueRefused, WhimbrelError
 from whimbrel.model.chunk import Chunk, Format
@@ -37,7 +38,6 @@ from whimbrel.model.table import Column, Table
 
 _BLOCK: Final = 1 << 20
 _AT_ONCE: Final = 16_384  # rows that are encoded in one go
-GONE_AT_ONCE: Final = 20_000  # rows that one commit removes from a table that is emptied
 ShapeOf = Callable[[SpannerSession, TableName], Shape]
 
 
@@ -142,6 +142,26 @@ class SpannerLoader:
         return self._shapes[target.name]
 
     def truncate(self, epoch: int, source: TableName, target: TableName) -> None:
+        """Foreign keys of the migration's other tables are set aside where they stand in the way, as before a load."""
+        try:
+            self._empty(epoch, source, target)
+        except WhimbrelError as e:
+            if not e.details.get("constraint") or not self._set_aside(target):
+                raise
+            self._empty(epoch, source, target)
+
+    def _set_aside(self, target: TableName) -> bool:
+        keys = referring(self._session, [target])
+        if not keys or not keys.keys() <= self._ledger.owned():
+            return False
+        for name, found in keys.items():
+            definitions = {k.name: self._dialect.add_foreign_key(Table(name, ()), k) for k in found}
+            self._ledger.drop_noted(name, FOREIGN_KEY, definitions)
+            table = self._dialect.qualified(name)
+            self._session.define([f"ALTER TABLE {table} DROP CONSTRAINT `{key}`" for key in definitions])
+        return True
+
+    def _empty(self, epoch: int, source: TableName, target: TableName) -> None:
         """All but the last rows go by commits of their own, so that none becomes too large."""
         shape = self._shape_of(self._session, target)
         remove_rows(self._session, shape, target, self._dialect, lambda t: self._ledger.require_epoch(t, epoch))
@@ -183,7 +203,7 @@ def remove_rows(
 
     def work(transaction: Transaction) -> Iterable[bytes]:
         fence(transaction)
-        sql = f"SELECT {keys} FROM {dialect.qualified(table)} ORDER BY {keys} LIMIT 1 OFFSET {GONE_AT_ONCE}"  # noqa: S608
+        sql = f"SELECT {keys} FROM {dialect.qualified(table)} ORDER BY {keys} LIMIT 1 OFFSET {shape.gone_at_once}"  # noqa: S608
         rows = transaction.values(sql)
         found[0] = bool(rows)
         return [delete_before(shape.name, rows[0])] if rows else []

@@ -7,8 +7,11 @@ is put and those of its entries in indexes, and one and an entry an index for ea
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -24,6 +27,7 @@ MOST_MUTATIONS: Final = 80_000
 MOST_COMMIT: Final = 90_000_000  # bytes of a commit, of 100 MB with the entries of indexes
 LOAD_COMMIT: Final = 4 << 20  # bytes of a commit of a load: the vendor advises 1 to 5 MB
 MOST_KEY: Final = 8192
+_GONE_AT_ONCE: Final = 20_000
 _OURS: Final = 200  # mutations that are left for our own rows
 _FIELDS: Final = {"insert": 1, "update": 2, "insert_or_update": 3, "delete": 5}
 _MUTATIONS: Final = 4  # the field of a CommitRequest
@@ -36,6 +40,7 @@ class Shape:
     name: str
     key: tuple[str, ...]
     indexes: tuple[int, ...] = ()
+    documents: frozenset[str] = frozenset()  # columns of type JSON
 
     def put_costs(self, columns: int) -> int:
         """Mutations of a row of which so many columns are written. An entry that changes is a new and an old one."""
@@ -44,6 +49,11 @@ class Shape:
     @property
     def delete_costs(self) -> int:
         return 1 + len(self.indexes)
+
+    @property
+    def gone_at_once(self) -> int:
+        """Rows that one commit removes from a table that is emptied."""
+        return min(_GONE_AT_ONCE, (MOST_MUTATIONS - _OURS) // (2 * self.delete_costs))
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def delete_all(table: str) -> bytes:
 
 def delete_before(table: str, key: bytes) -> bytes:
     """All rows before a key, which is a ListValue in protobuf's wire format, in the table's order."""
-    key_range = field(2, field(3, b"") + field(2, key))  # start_closed: nothing, which is before everything
+    key_range = field(2, field(1, b"") + field(4, key))  # from nothing, which is before everything, up to the key
     return _deleting(table, key_range)
 
 
@@ -182,18 +192,52 @@ def _require_small(shape: Shape, batch: pa.RecordBatch) -> None:
             longest = pc.max(lengths).as_py() or 0
             too_long = longest > MOST_CHARACTERS and (pc.max(pc.utf8_length(column)).as_py() or 0) > MOST_CHARACTERS
             if (too_long and longest > MOST_BYTES) or too_long:
-                raise _too_long(shape, name, f"a text has more than {MOST_CHARACTERS:,} characters")
+                raise _not_held(shape, name, f"a text has more than {MOST_CHARACTERS:,} characters")
         elif pa.types.is_binary(arrow) or pa.types.is_large_binary(arrow):
             lengths = pc.binary_length(column)
             if (pc.max(lengths).as_py() or 0) > MOST_BYTES:
-                raise _too_long(shape, name, f"a value has more than {MOST_BYTES:,} bytes")
+                raise _not_held(shape, name, f"a value has more than {MOST_BYTES:,} bytes")
+        if name in shape.documents and _rounded(column):
+            raise _not_held(shape, name, "a document has a number that is no 64-bit integer or double")
         if name in shape.key:
             key += 8 if lengths is None else np.asarray(pc.fill_null(lengths, 0), dtype=np.int64)
     if key.max() > MOST_KEY:
-        raise _too_long(shape, ", ".join(shape.key), f"a key has more than {MOST_KEY:,} bytes")
+        raise _not_held(shape, ", ".join(shape.key), f"a key has more than {MOST_KEY:,} bytes")
 
 
-def _too_long(shape: Shape, column: str, why: str) -> ValueRefused:
+_SUSPECT: Final = r"[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}"
+
+
+def _rounded(column: pa.Array) -> bool:
+    """Whether any document has a number that Spanner would round. Only those are read that may have one."""
+    suspects = column.filter(pc.fill_null(pc.match_substring_regex(column, _SUSPECT), False))
+    for text in suspects:
+        try:
+            json.loads(text.as_py(), parse_int=_whole, parse_float=_fraction)
+        except _Rounded:
+            return True
+        except (ValueError, RecursionError):
+            continue  # no document: Spanner's to say
+    return False
+
+
+class _Rounded(Exception):
+    pass
+
+
+def _whole(text: str) -> None:
+    number = int(text) if len(text) < 400 else 1 << 64
+    if not -(1 << 63) <= number < 1 << 64:
+        _fraction(text)
+
+
+def _fraction(text: str) -> None:
+    number = float(text)
+    if not math.isfinite(number) or Decimal(text) != Decimal(repr(number)):
+        raise _Rounded
+
+
+def _not_held(shape: Shape, column: str, why: str) -> ValueRefused:
     return ValueRefused(
         f"{shape.name}, column {column}: {why}, which Spanner does not hold",
         remedy="Make the value smaller on the source, or leave the table out.",

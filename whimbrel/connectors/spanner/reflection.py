@@ -82,7 +82,8 @@ def shape_of(session: SpannerSession, dialect: SpannerDialect, name: TableName) 
     if found is None:
         raise TableMissing(f"the target has no table {name}", tables=[str(name)])
     plain = name.table if name.schema == DEFAULT_SCHEMA else f"{name.schema}.{name.table}"
-    return Shape(plain, found.key, found.entries)
+    documents = frozenset(c.name for c in found.table.columns if c.type.native == "JSON")
+    return Shape(plain, found.key, found.entries, documents)
 
 
 def _indexes(

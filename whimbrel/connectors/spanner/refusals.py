@@ -6,7 +6,7 @@ Its messages quote keys and values, so none of it is told but names of tables, c
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from whimbrel.connectors.spanner.config import HOST
@@ -37,7 +37,8 @@ _DATABASE: Final = re.compile(r"(?i)(?:database|instance|project)\b.{0,20} not f
 _ROW: Final = re.compile(rf"(?i)table ({_NAME}): row .* not found|row .* in table ({_NAME}) (?:not found|is missing)")
 _EXISTS: Final = re.compile(rf"(?i)table ({_NAME}): row .* already exists|row .* in table ({_NAME}) already exists")
 _UNIQUE: Final = re.compile(rf"(?i)unique (?:index )?violation (?:on|at) index ({_NAME})")
-_FOREIGN: Final = re.compile(rf"(?i)foreign key (?:constraint )?`?({_NAME})`?.{{0,20}} is violated")
+_FOREIGN: Final = re.compile(rf"(?i)foreign key (?:constraint )?`({_NAME})`? (?:constraint violation|is violated)")
+_REFERRED: Final = re.compile(rf"(?i)foreign key constraint violation when .*? in (?:the )?table `?({_NAME})`?")
 _CHECK: Final = re.compile(rf"(?i)check constraint `?({_NAME})`? is violated")
 _TABLE: Final = re.compile(
     rf"(?i)table not found:? `?({_NAME})`?|unknown table `?({_NAME})`?|could not find table `?({_NAME})`?"
@@ -141,7 +142,7 @@ def _by_words(code: str, said: str, of: str) -> WhimbrelError:
             remedy="Look for the row on the target, which something else has written, or drop the index there.",
             constraint=found[1],
         )
-    for pattern, noun in ((_FOREIGN, "foreign key"), (_CHECK, "check")):
+    for pattern, noun in ((_FOREIGN, "foreign key"), (_REFERRED, "foreign key of table"), (_CHECK, "check")):
         if found := pattern.search(said):
             return ValueRefused(
                 f"{of}a row does not fit the {noun} {found[1]}",
@@ -168,16 +169,16 @@ def _by_words(code: str, said: str, of: str) -> WhimbrelError:
     return LoaderFailed(f"{of}Spanner refused a request ({code})")
 
 
-def definition_refusal(error: Any, statement: str) -> WhimbrelError:
-    """The same of a statement that makes or changes a definition; there the vendor's words are about names, but for
+def definition_refusal(error: Any, statements: Sequence[str]) -> WhimbrelError:
+    """The same of statements that make or change definitions; there the vendor's words are about names, but for
     rows that a key does not fit."""
     found = server_refusal(error)
     if found.retryable or isinstance(found, TargetPermissionDenied | TableMissing):
         return found
     said = words(error)
     quoted = _EXISTS.search(said) or _UNIQUE.search(said) or _FOREIGN.search(said) or "violat" in said.lower()
-    head = " ".join(statement.split())[:80]
-    return SchemaFailed(f"{head}…: {found.message if quoted else said}")
+    head = f"{' '.join(statements[0].split())[:80]}…: " if len(statements) == 1 else ""
+    return SchemaFailed(f"{head}{found.message if quoted else said}")
 
 
 def place(parameters: Mapping[str, Any]) -> str:

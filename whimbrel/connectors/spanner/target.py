@@ -115,7 +115,7 @@ class SpannerTarget(SqlTarget):
                 replace(
                     k,
                     name=placed_name(table.name, k.name, names),
-                    on_delete="CASCADE" if k.on_delete == "CASCADE" else "NO ACTION",
+                    on_delete="NO ACTION",  # a cascade would take rows whose own change comes in the same commit
                     on_update="NO ACTION",
                 )
                 for k in table.foreign_keys
