@@ -100,7 +100,8 @@ def staged(b: Bench, *rows: Sequence[str | None]) -> StagedFile:
 
 def shown(b: Bench) -> dict[int, tuple[Any, ...]]:
     columns = ", ".join(show.format(f"c{n}") for n, (show, *_) in enumerate(EDGES))
-    rows = b.side.server.query(f"select id, {columns} from edges.edges order by id", b.side.database)  # type: ignore[call-arg]
+    server: Any = b.side.server
+    rows = server.query(f"select id, {columns} from edges.edges order by id", b.side.database)
     return {row[0]: row[1:] for row in rows}
 
 

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -93,6 +92,9 @@ class Spanner:
 
     def start(self) -> Spanner:
         """Start, and wait until it answers."""
+        if self.process.running:
+            os.kill(self.process.pid, signal.SIGCONT)
+            return self
         self.process.start()
         wait_until(self._answers, START_SECONDS, "the emulator of Spanner to answer")
         instance = self.client.instance(
@@ -104,13 +106,13 @@ class Spanner:
     def stop(self) -> None:
         self.process.stop()
 
-    def restart(self) -> None:
-        """It answers nobody for a while: one that ended would have lost everything."""
+    def kill(self) -> None:
+        """It answers nobody until it is started again, as one that ended would have lost everything."""
         os.kill(self.process.pid, signal.SIGSTOP)
-        try:
-            time.sleep(2)  # it is the silence itself that is tried
-        finally:
-            os.kill(self.process.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
 
     def _answers(self) -> bool:
         if not self.process.running:

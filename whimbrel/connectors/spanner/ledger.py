@@ -17,8 +17,8 @@ from typing import Any, Final
 from whimbrel.connectors.protocols import Claim, TableLoad
 from whimbrel.connectors.spanner.connection import SpannerSession, Transaction
 from whimbrel.connectors.spanner.dialect import OWN, SpannerDialect
-from whimbrel.connectors.sql.ledger import TABLES, SqlLedger
-from whimbrel.errors import Fenced, LoaderFailed, TargetInterrupted
+from whimbrel.connectors.sql.ledger import TABLES, SqlLedger, parted
+from whimbrel.errors import LoaderFailed, TargetInterrupted
 from whimbrel.model.chunk import Chunk
 from whimbrel.model.names import TableName
 from whimbrel.model.position import Position
@@ -27,7 +27,6 @@ from whimbrel.model.table import Table
 INDEX, FOREIGN_KEY = "index", "foreign key"  # kinds of what is dropped for a load
 HOLD_SECONDS: Final = 120  # after which a hold that nobody released is over
 _CHUNKS_AT_ONCE: Final = 5000  # of a plan, in one transaction
-_ROWS_A_STATEMENT: Final = 200
 _OF_TABLE: Final = "migration, source_schema, source_table"
 _KEYS: Final = {
     "progress": "migration",
@@ -134,8 +133,7 @@ class SpannerLedger(SqlLedger):
 
     def _insert(self, table: str, rows: Sequence[Sequence[str]]) -> None:
         columns = ", ".join(_COLUMNS[table])
-        for at in range(0, len(rows), _ROWS_A_STATEMENT):
-            values = ", ".join(f"({', '.join(row)})" for row in rows[at : at + _ROWS_A_STATEMENT])
+        for values in parted(f"({', '.join(row)})" for row in rows):
             self._session.execute(f"INSERT INTO {self._own(table)} ({columns}) VALUES {values}")  # noqa: S608
 
     # --- fences -------------------------------------------------------------------------------------------------------
@@ -148,11 +146,6 @@ class SpannerLedger(SqlLedger):
                 raise self._fenced_off(epoch)
 
         self._session.note(f"UPDATE {self._own('progress')} SET {assignment} WHERE {where}", check)  # noqa: S608
-
-    def _fenced_off(self, epoch: int) -> Fenced:
-        return Fenced(
-            f"another worker has taken over the migration {self._migration}: epoch {epoch} is not its own any more"
-        )
 
     def standing(self, transaction: Transaction) -> Standing | None:
         """As the transaction sees it, and as it stays until it has ended."""
