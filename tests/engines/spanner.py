@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import sqlglot
 from sqlglot import exp
 
+from tests.engines.printed import PRINTED as PRINTED_THERE
 from tests.engines.side import TABLES, Side
-from tests.engines.snowflake import PRINTED as PRINTED_THERE
 from tests.servers.spanner import Spanner
 from whimbrel.model.job import Endpoint
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.servers.process import Process, free_port, wait_until
+from tests.servers.stand import StandMissing
 
 PROGRAM = "emulator_main"
 PROJECT, INSTANCE = "stand-project", "stand-instance"
@@ -28,10 +29,6 @@ START_SECONDS = 30
 _IN_SDK = Path("bin/cloud_spanner_emulator") / PROGRAM
 _SDKS = ("/usr/lib/google-cloud-sdk", "/usr/share/google-cloud-sdk", "/opt/google-cloud-sdk", "~/google-cloud-sdk")
 _names = itertools.count(1)
-
-
-class StandMissing(Exception):
-    """The emulator or the vendor's client is not installed; the text says so."""
 
 
 @cache
