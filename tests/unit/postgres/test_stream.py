@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -20,9 +22,12 @@ from whimbrel.connectors.postgres.connection import connect
 from whimbrel.connectors.postgres.source import changes, publication, slots, watch
 from whimbrel.connectors.postgres.source.changes import PostgresChanges
 from whimbrel.connectors.postgres.source.reading import PostgresSource
+from whimbrel.connectors.protocols import Pace
 from whimbrel.errors import LayoutChanged, PositionForeign, PositionLost, SourceInterrupted
 from whimbrel.model.change import INSERT, Counts, TableChanges
 from whimbrel.model.position import Position
+from whimbrel.pipeline.changes import capture
+from whimbrel.pipeline.changes.capture import Applied, Outbox
 
 
 def test_an_idle_slot_moves_on_while_other_tables_are_busy(server: Postgres) -> None:
@@ -344,3 +349,37 @@ def test_a_copy_of_a_server_is_told_from_it_once_both_have_gone_on() -> None:
             finally:
                 twin.stop()
         first.stop()
+
+
+def test_a_server_that_ends_silent_connections_hears_of_us_while_a_batch_is_applied(
+    server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Segments that no pipe holds wait for the applier, and the log for a place."""
+    monkeypatch.setattr(capture, "ALIVE", 0.2)
+    with Rig(server, TABLE, "t") as rig:
+        start = rig.start()
+        rig.sql(f"alter database {rig.source} set wal_sender_timeout = '1s'")
+        ours, theirs = Pipe()
+        with closing(rig.open_changes(start)) as stream:
+            outbox, pace = Outbox(theirs), Pace(60.0, 60.0, 1 << 20)
+
+            def work() -> None:
+                with suppress(EOFError):
+                    capture.run(stream, SegmentBuilder(start), theirs, outbox, pace)
+
+            thread = Thread(target=work, daemon=True)
+            thread.start()
+            for n in range(1, 9):
+                rig.sql(f"insert into t values ({n}, repeat('x', 600000))")
+            assert ours.poll(20)
+            seen = [ours.recv()]
+            time.sleep(4)  # the batch takes long
+            assert thread.is_alive()
+            assert confirmed(rig) == start.order[0]
+            while sum(c.inserts for s in seen for c in s.counts.values()) < 7:
+                ours.send(Applied(seen[-1].position))
+                assert ours.poll(20)
+                seen.append(ours.recv())
+            assert thread.is_alive()
+            ours.close()
+            thread.join(10)

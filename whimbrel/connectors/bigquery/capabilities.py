@@ -15,4 +15,5 @@ CAPABILITIES = Capabilities(
     decimal_digits=38,
     decimal_scale=38,
     batch_seconds=30.0,
+    batch_bytes=64 << 20,
 )

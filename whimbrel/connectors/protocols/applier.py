@@ -15,15 +15,18 @@ from whimbrel.model.position import Position
 
 @dataclass(frozen=True)
 class Pace:
-    """How often a target wants to be written to, in seconds; what is billed by the statement or kept awake by it wants
-    few large batches. 0: as soon as there is something.
+    """How often a target wants to be written to; what is slow, billed by the statement or kept awake by it wants few
+    large batches.
 
-    ``gather``: how long changes are gathered before they are applied, unless there are many; ``idle``: how seldom a
-    position is stored that moved without changes.
+    ``gather``: for how many seconds changes are gathered before they are applied, unless there are many; 0: as soon as
+    there is something. ``idle``: how many seconds apart positions are stored that moved without changes. ``bytes``: of
+    how many bytes of changes a batch has at most, to which a single transaction is cut too; a target that needs
+    ``seconds`` for each batch however large keeps up with ``bytes / seconds``. A worker holds up to three of them.
     """
 
     gather: float = 0.0
     idle: float = 0.0
+    bytes: int = 16 << 20
 
 
 Refetch = Callable[[TableName, pa.RecordBatch], pa.RecordBatch]

@@ -38,6 +38,7 @@ class Capabilities:
     decimal_digits: int | None = None  # of the widest decimal that a column can be declared with
     decimal_scale: int | None = None  # how many of them may stand behind the point
     batch_seconds: float = 0.0  # how long changes are gathered before they are applied, unless the endpoint says it
+    batch_bytes: int = 16 << 20  # of changes that are applied at once; three batches are held in memory
 
     @property
     def finishes(self) -> bool:

@@ -45,7 +45,8 @@ class SqlTarget(ABC):
         gather = float(endpoint.parameters.get("batch_seconds", self.dialect.capabilities.batch_seconds))
         self._lock = threading.RLock()
         self._shared: Session | None = None
-        self.pace = Pace(gather, min(IDLE_SECONDS, gather * _IDLE_BATCHES))
+        most = self.dialect.capabilities.batch_bytes
+        self.pace = Pace(gather, min(IDLE_SECONDS, gather * _IDLE_BATCHES), most)
 
     @abstractmethod
     def connect(self) -> Session:

@@ -4,22 +4,26 @@ It is a process of its own because decoding is the one part of the change plane 
 it hands over is bounded by credit: as long as the applier is busy, changes gather into one larger segment, so that
 batches grow with the load and latency stays small without it. Nothing is staged on disk: the source may forget only
 what the target has committed, so a staged copy would neither free the source nor be read by a later attempt.
+
+A segment is larger than a pipe holds, and stays in it until the applier asks for the next one, which may take as long
+as a batch takes. A thread waits for that, so that a source that is not read from meanwhile still hears of us.
 """
 
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
 from whimbrel.codecs.changes import SegmentBuilder
-from whimbrel.connectors.protocols import ChangeStream
+from whimbrel.connectors.protocols import ChangeStream, Pace
 from whimbrel.connectors.registry import engine
 from whimbrel.errors import InternalError, SourceInterrupted, WhimbrelError
 from whimbrel.model.change import Segment
@@ -28,8 +32,8 @@ from whimbrel.model.position import Position
 from whimbrel.model.table import Table
 from whimbrel.pipeline.processes import context
 
+READ = 16 << 20  # bytes after which a read returns, whether or not there is more
 CREDIT = 2  # segments handed over and not applied yet
-SLICE = 16 << 20  # bytes after which a transaction is cut into slices, and reading waits for the applier
 WAIT = 0.1  # seconds to wait for the source when there is nothing to hand over
 HURRY = 0.01  # the same while something waits for credit
 ALIVE = 5.0  # seconds between signs of life to a source that is not read from, as during a long pause
@@ -39,15 +43,16 @@ ALIVE = 5.0  # seconds between signs of life to a source that is not read from, 
 class CaptureSpec:
     """What a capture process is born with; it travels over the pipe, never over a command line.
 
-    ``ordered``: segments keep the order of changes across tables, which queues need. ``gather``: for how many seconds
-    changes are gathered into one segment, unless they fill a slice sooner.
+    ``ordered``: segments keep the order of changes across tables, which queues need. ``pace``: how long changes are
+    gathered into one segment, unless they are many, and after how many bytes a transaction is cut into slices and
+    reading waits for the applier.
     """
 
     job: Job
     tables: tuple[Table, ...]
     start: Position
     ordered: bool = False
-    gather: float = 0.0
+    pace: Pace = field(default_factory=Pace)
 
 
 @dataclass(frozen=True)
@@ -115,31 +120,53 @@ class Capture:
             self._pipe.send(Applied(committed))
 
 
+class Outbox:
+    """What goes to the applier, in order, while the one who puts it in goes on."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._messages: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self._thread.start()
+
+    def put(self, message: object) -> None:
+        self._messages.put(message)
+
+    def last(self, message: object) -> None:
+        """Put the last one, and wait until all of them were taken or nobody is there to take them."""
+        self._messages.put(message)
+        self._messages.put(None)
+        self._thread.join()
+
+    def _send(self) -> None:
+        while (message := self._messages.get()) is not None:
+            try:
+                self._pipe.send(message)
+            except OSError:
+                os._exit(1)  # the parent is gone
+            except Exception:
+                os._exit(2)  # or what comes behind it would never be sent, and nobody would know
+
+
 def main(spec: CaptureSpec, pipe: Connection) -> None:
     """The capture process. Ends when the parent's end of the pipe closes, or with ``Failed`` as its last message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     source = engine(spec.job.source.type).source(spec.job.source, spec.job.operation)
+    outbox = Outbox(pipe)
     try:
         with closing(source.open_changes(spec.job, spec.tables, spec.start)) as stream:
-            _run(stream, SegmentBuilder(spec.start, ordered=spec.ordered), pipe, spec.gather)
+            run(stream, SegmentBuilder(spec.start, ordered=spec.ordered), pipe, outbox, spec.pace)
     except (EOFError, OSError):
         os._exit(1)  # the parent is gone
     except WhimbrelError as e:
-        _last_word(pipe, e)
+        outbox.last(Failed(e))
     except Exception as e:
-        _last_word(pipe, InternalError(f"capture failed: {type(e).__name__}"))
+        outbox.last(Failed(InternalError(f"capture failed: {type(e).__name__}")))
         raise
     finally:
         threading.Thread(target=_end_soon, daemon=True).start()
         source.close()
-
-
-def _last_word(pipe: Connection, error: WhimbrelError) -> None:
-    try:
-        pipe.send(Failed(error))
-    except OSError:
-        os._exit(1)  # the parent is gone, and with it whoever would have wanted to know
 
 
 def _end_soon(seconds: float = 5.0) -> None:
@@ -148,12 +175,13 @@ def _end_soon(seconds: float = 5.0) -> None:
     os._exit(1)
 
 
-def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection, gather: float = 0.0) -> None:
+def run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection, outbox: Outbox, pace: Pace) -> None:
+    """Read, gather and hand over until the source or the applier ends it."""
     credit = CREDIT
-    handed_over = -gather  # when the last segment was
+    handed_over = -pace.gather  # when the last segment was
     committed, told = builder.position, time.monotonic()
     while True:
-        full = builder.bytes >= SLICE
+        full = builder.bytes >= pace.bytes
         if pipe.poll(WAIT if full and not credit else 0):
             message = pipe.recv()
             credit += 1
@@ -162,15 +190,15 @@ def _run(stream: ChangeStream, builder: SegmentBuilder, pipe: Connection, gather
                 stream.confirm(committed)
             continue
         if not full:
-            stream.read(builder, WAIT if builder.empty else HURRY, SLICE)
+            stream.read(builder, WAIT if builder.empty else HURRY, READ)
             for line in stream.notices():
-                pipe.send(Notice(line))
+                outbox.put(Notice(line))
         elif time.monotonic() - told > ALIVE:
             told = time.monotonic()
             stream.confirm(committed)
-        full = builder.bytes >= SLICE
-        ripe = not builder.in_transaction and time.monotonic() - handed_over >= gather
+        full = builder.bytes >= pace.bytes
+        ripe = not builder.in_transaction and time.monotonic() - handed_over >= pace.gather
         if credit and not builder.empty and (full or ripe):
-            pipe.send(builder.cut())
+            outbox.put(builder.cut())
             handed_over = time.monotonic()
             credit -= 1

@@ -8,7 +8,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from whimbrel.codecs.ordering import after
-from whimbrel.connectors.protocols import Applier, Claim, QueueWriter
+from whimbrel.connectors.protocols import Applier, Claim, Pace, QueueWriter
 from whimbrel.errors import WhimbrelError
 from whimbrel.model.change import Segment
 from whimbrel.model.names import TableName
@@ -66,9 +66,9 @@ class DatabaseFeed:
             self.in_transaction = False
 
     @property
-    def gather(self) -> float:
-        """For how many seconds changes are gathered before they come here."""
-        return self.pair.target.pace.gather
+    def pace(self) -> Pace:
+        """How changes are gathered before they come here."""
+        return self.pair.target.pace
 
     def move(self, position: Position, seconds: float) -> None:
         wanted = max(seconds, self.pair.target.pace.idle) if seconds else 0.0

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
 from whimbrel.codecs.ordering import after
-from whimbrel.connectors.protocols import QueueWriter, Source
+from whimbrel.connectors.protocols import Pace, QueueWriter, Source
 from whimbrel.connectors.queues import queue_of
 from whimbrel.errors import Interrupted, InvalidRequest
 from whimbrel.model.change import Segment
@@ -47,9 +47,8 @@ def replicate(job: Job, control: Control, *, resume: bool, position: str | None,
     ):
         start = min((f.committed for f in work.feeds), key=lambda p: p.order)
         control.log("orchestrator", f"replication starts at {start.text}")
-        spec = CaptureSpec(
-            job, work.tables, start, work.queue is not None, work.database.gather if work.database else 0.0
-        )
+        pace = work.database.pace if work.database else Pace()
+        spec = CaptureSpec(job, work.tables, start, work.queue is not None, pace)
         with Capture(spec, lambda line: control.log("extractor", line)) as capture:
             changes = _Changes(job, work, control, capture, start)
             try:
