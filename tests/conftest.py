@@ -234,6 +234,7 @@ def oracle(fleet: Fleet) -> Oracle:
     return cast(Oracle, running_end(fleet, "oracle"))
 
 
+@pytest.fixture(scope="session")
 def spanner(fleet: Fleet) -> Spanner:
     """The emulator of Spanner; each test makes databases of its own."""
     return cast(Spanner, running_end(fleet, "spanner"))
