@@ -201,6 +201,18 @@ def test_a_migration_goes_on_from_where_the_version_before_stood(bench: Callable
         assert again.state() == ledger.state(), "an upgrade is made once"
 
 
+def test_tables_that_never_had_the_list_of_owned_ones_are_upgraded(bench: Callable[..., Bench]) -> None:
+    """It came later than the others."""
+    b = bench(table("t"))
+    before = Before(b)
+    b.side.run("drop table whimbrel.owned")
+    ledger = b.target.ledger(b.job.migration)
+    assert (ledger.state(), ledger.owned()) == (before.state({0: 2}), frozenset())
+    ledger.own([b.targets[0].name])
+    assert ledger.owned() == frozenset([b.targets[0].name])
+    go_on(b, before, ledger)
+
+
 def test_a_worker_of_the_version_before_is_waited_for_and_then_refused(bench: Callable[..., Bench]) -> None:
     b = bench(table("t"))
     before, opened = Before(b), list[Ledger]()

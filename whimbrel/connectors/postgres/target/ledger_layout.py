@@ -46,14 +46,17 @@ create table if not exists whimbrel.owned (
 """
 _NAMES: Final = ["progress", "tables", "chunks", "loaded", "dropped", "owned"]
 _OLD: Final = "select count(*) from pg_attribute where attrelid = to_regclass('whimbrel.chunks') and attname = 'bytes'"
+# ``owned`` came later than the others: where it is not there yet, it is made as it is now
+_UPGRADE_OWNED = """
+alter table if exists whimbrel.owned rename column schema_name to target_schema;
+alter table if exists whimbrel.owned rename column table_name to target_table;
+"""
 _UPGRADE = """
 alter table whimbrel.chunks rename column schema_name to source_schema;
 alter table whimbrel.chunks rename column table_name to source_table;
 alter table whimbrel.chunks rename column bytes to planned_bytes;
 alter table whimbrel.tables rename column schema_name to source_schema;
 alter table whimbrel.tables rename column table_name to source_table;
-alter table whimbrel.owned rename column schema_name to target_schema;
-alter table whimbrel.owned rename column table_name to target_table;
 insert into whimbrel.loaded select migration, source_schema, source_table, number, loaded_rows
   from whimbrel.chunks where loaded_rows is not null;
 alter table whimbrel.chunks drop column loaded_rows;
@@ -74,8 +77,11 @@ def ensure_schema(connection: Connection, before_upgrade: Callable[[], None] = l
         before_upgrade()
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_LOCK])
+        old = _is_old(connection)
+        if old:
+            connection.execute(_UPGRADE_OWNED.encode())
         connection.execute(_SCHEMA.encode())
-        if _is_old(connection):
+        if old:
             connection.execute(_UPGRADE.encode())
 
 
