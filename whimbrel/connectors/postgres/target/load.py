@@ -61,17 +61,21 @@ class PostgresLoader:
             if recorded is not None:
                 return recorded
             pair = pair_tables(self._connection, [source], [target])[0] if upsert and source.key else None
-            with self._connection.transaction() as transaction:
-                names = [c.name for c in columns]
-                if pair is not None:
-                    rows = self._replace(pair, format, file)
-                else:
-                    rows = self._copy(qualified(target.name), names, format, file, str(target.name))
-                file.require_all(rows, str(target.name))
-                if not self._ledger.record_new(chunk, rows):
-                    raise psycopg.Rollback(transaction)
-                self._ledger.fence(epoch)
-                return rows
+            try:
+                with self._connection.transaction() as transaction:
+                    names = [c.name for c in columns]
+                    if pair is not None:
+                        rows = self._replace(pair, format, file)
+                    else:
+                        rows = self._copy(qualified(target.name), names, format, file, str(target.name))
+                    file.require_all(rows, str(target.name))
+                    if not self._ledger.record_new(chunk, rows):
+                        raise psycopg.Rollback(transaction)
+                    self._ledger.fence(epoch)
+                    return rows
+            except pg.UniqueViolation:  # by what an attempt that was given up has loaded after all?
+                if self._ledger.recorded(chunk) is None:
+                    raise
             return self.load(epoch, source, target, columns, chunk, format, file, upsert=upsert)
 
     def _copy(self, into: str, columns: Sequence[str], format: Format, file: StagedFile, table: str) -> int:
