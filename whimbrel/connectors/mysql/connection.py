@@ -27,6 +27,7 @@ CONNECT_SECONDS = 15  # for an address to be reached, and for each answer until 
 END_SECONDS = 15
 # When a peer that answers nothing counts as lost, in seconds; the system's own patience is two hours.
 KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_UNKNOWN_VARIABLE = 1193
 _LOCKS_AT_ONCE = 200  # user locks whose owners one statement asks for
 
 # Strict, so that nothing is cut or replaced on the way in; but zero and invalid dates, which a source may hold, and 0
@@ -190,7 +191,19 @@ def _prepare(session: Session, name: str, more: Mapping[str, str]) -> None:
     settings = SESSION_SETTINGS | (MARIADB_SETTINGS if session.mariadb else MYSQL_SETTINGS) | dict(more)
     execute(session, "SET " + ", ".join(f"SESSION {name} = {value}" for name, value in settings.items()))
     execute(session, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE")
+    if session.mariadb:
+        _read_newest_when_locking(session)
     execute(session, "SELECT GET_LOCK(CONCAT(%s, CONNECTION_ID()), 0)", (_lock_prefix(name),))
+
+
+def _read_newest_when_locking(session: Session) -> None:
+    """From MariaDB 11.6 on, a row that has changed since the transaction first read anything cannot be locked (1020):
+    the progress would then be refused to its own owner, once a repair had held it in the meantime."""
+    try:
+        execute(session, "SET SESSION innodb_snapshot_isolation = OFF")
+    except pymysql.MySQLError as e:
+        if e.args[0] != _UNKNOWN_VARIABLE:  # which older ones do not have
+            raise
 
 
 def _tls(parameters: Mapping[str, Any]) -> ssl.SSLContext | None:
