@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from whimbrel.codecs.tablines import NotWritten, lines
+from whimbrel.codecs.tablines import COPY_TEXT, TAB_TEXT, NotWritten, lines
 
 US, INSTANT = pa.timestamp("us"), pa.timestamp("us", tz="UTC")
 
@@ -68,3 +68,25 @@ def test_all_null_is_fine_and_an_unknown_type_is_named() -> None:
     assert text(f=pa.array([None], pa.float64())) == "\\N\n"
     with pytest.raises(NotWritten, match="column d"):
         text(d=pa.array([1], pa.duration("us")))
+
+
+def test_styles_of_staged_rows() -> None:
+    """As docs/formats.md has the staged formats: nothing is refused there, and each loader reads what it wants."""
+    batch = pa.record_batch(
+        {
+            "f": pa.array([float("nan"), float("-inf"), -0.0]),
+            "b": pa.array([b"\x00\xff", None, b""], pa.large_binary()),
+            "t": pa.array([0, None, 1], pa.timestamp("s", "UTC")),
+            "n": pa.array([0, None, 1], pa.timestamp("s")),
+            "s": pa.array(["a\rb\\", "", None]),
+        }
+    )
+    start, next_ = "1970-01-01 00:00:00.000000", "1970-01-01 00:00:01.000000"
+    assert bytes(lines(batch, TAB_TEXT)).decode().splitlines() == [
+        f"NaN\t00FF\t{start}\t{start}\ta\\rb\\\\",
+        "-Infinity\t\\N\t\\N\t\\N\t",
+        f"-0\t\t{next_}\t{next_}\t\\N",
+    ]
+    copied = bytes(lines(batch, COPY_TEXT)).decode().splitlines()
+    assert copied[0] == f"NaN\t\\\\x00FF\t{start}+00\t{start}\ta\\rb\\\\"
+    assert copied[2] == f"-0\t\\\\x\t{next_}+00\t{next_}\t\\N"
