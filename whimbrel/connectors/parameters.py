@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from whimbrel.errors import InvalidRequest
 
 LONGEST_BATCH: Final = 3600  # seconds
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+KEYS: Final = ("service_account", "authorized_user")
 
 
 def known(
@@ -94,6 +97,21 @@ def clear_password(value: Any, mode_field: str, mode: str, verified: Sequence[st
     if value and mode not in verified:
         raise refuse(field, f"needs {mode_field} {' or '.join(verified)}")
     return bool(value)
+
+
+def key_file(field: str, given: str) -> None:
+    """Look at the text of a key file of Google's, and tell nothing of it."""
+    try:
+        found = json.loads(given)
+    except ValueError:
+        raise refuse(field, "must be the text of a key file, which is JSON") from None
+    kind = found.get("type") if isinstance(found, dict) else None
+    if kind not in KEYS:
+        # others run programs of this machine or read addresses that the text names
+        raise refuse(field, f"must be a key of type {' or '.join(KEYS)}")
+    where = urlsplit(str(found.get("token_uri", "https://")))
+    if where.scheme != "https" and not (where.scheme == "http" and where.hostname in LOOPBACK):
+        raise refuse(field, "must have a 'token_uri' of https: the login is sent there, and its answer")
 
 
 def refuse(field: str, why: str, **details: Any) -> InvalidRequest:

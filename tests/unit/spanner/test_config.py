@@ -34,6 +34,7 @@ def test_aliases_and_keys_are_read() -> None:
         ({"schema": "a-b"}, "schema"),
         ({"credentials_json": "no json, a secret"}, "credentials_json"),
         ({"credentials_json": {"type": "external_account"}}, "credentials_json"),
+        ({"credentials_json": {"type": "service_account", "token_uri": "http://t.example"}}, "credentials_json"),
         ({"endpoint": "x y"}, "endpoint"),
         ({"emulator_host": "localhost"}, "emulator_host"),
         ({"emulator_host": "localhost:99999"}, "emulator_host"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from whimbrel.connectors.parameters import LOOPBACK, batch_seconds, known, refuse, text
+from whimbrel.connectors.parameters import LOOPBACK, batch_seconds, key_file, known, refuse, text
 
 REQUIRED = ("project", "dataset")
 OPTIONAL = ("credentials_json", "location", "endpoint", "batch_seconds")
@@ -18,7 +18,6 @@ OWN_SUFFIX: Final = "_whimbrel"
 _PROJECT = re.compile(r"(?:[a-z0-9.-]{1,200}:)?[a-z0-9][a-z0-9-]{1,62}")
 _DATASET = re.compile(r"[A-Za-z0-9_]{1,1000}")
 _LOCATION = re.compile(r"[A-Za-z0-9-]{1,64}")
-_KINDS = ("service_account", "authorized_user")
 
 
 def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -37,24 +36,10 @@ def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "location" in parsed and not _LOCATION.fullmatch(parsed["location"]):
         raise refuse("location", "must be a location like 'EU' or 'europe-west3'")
     if "credentials_json" in parsed:
-        _key(parsed["credentials_json"])
+        key_file("credentials_json", parsed["credentials_json"])
     if "endpoint" in parsed:
         _endpoint(parsed["endpoint"])
     return parsed
-
-
-def _key(given: str) -> None:
-    try:
-        found = json.loads(given)
-    except ValueError:
-        raise refuse("credentials_json", "must be the text of a key file, which is JSON") from None
-    kind = found.get("type") if isinstance(found, dict) else None
-    if kind not in _KINDS:
-        # others run programs of this machine or read addresses that the text names
-        raise refuse("credentials_json", f"must be a key of type {' or '.join(_KINDS)}")
-    where = urlsplit(str(found.get("token_uri", "https://")))
-    if where.scheme != "https" and not (where.scheme == "http" and where.hostname in LOOPBACK):
-        raise refuse("credentials_json", "must have a 'token_uri' of https: the login is sent there, and its answer")
 
 
 def _endpoint(given: str) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from whimbrel.connectors.parameters import batch_seconds, known, refuse, text
+from whimbrel.connectors.parameters import batch_seconds, key_file, known, refuse, text
 
 REQUIRED = ("project", "instance", "database")
 OPTIONAL = ("credentials_json", "endpoint", "emulator_host", "schema", "batch_seconds")
@@ -20,7 +20,6 @@ _INSTANCE = re.compile(r"[a-z][a-z0-9-]{0,62}[a-z0-9]")
 _DATABASE = re.compile(r"[a-z][a-z0-9_-]{0,28}[a-z0-9]")
 _SCHEMA = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,127}")
 _PLACE = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
-_KINDS = ("service_account", "authorized_user")
 
 
 def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,24 +38,13 @@ def parse(parameters: Mapping[str, Any]) -> dict[str, Any]:
     if "schema" in parsed and not _SCHEMA.fullmatch(parsed["schema"]):
         raise refuse("schema", "must be a named schema's name, or 'default' for the one without a name")
     if "credentials_json" in parsed:
-        _key(parsed["credentials_json"])
+        key_file("credentials_json", parsed["credentials_json"])
     for field in ("endpoint", "emulator_host"):
         if field in parsed:
             parsed[field] = _place(field, parsed[field])
     if "emulator_host" in parsed and ("endpoint" in parsed or "credentials_json" in parsed):
         raise refuse("emulator_host", "is told no key, so leave out 'credentials_json' and 'endpoint' beside it")
     return parsed
-
-
-def _key(given: str) -> None:
-    try:
-        found = json.loads(given)
-    except ValueError:
-        raise refuse("credentials_json", "must be the text of a key file, which is JSON") from None
-    kind = found.get("type") if isinstance(found, dict) else None
-    if kind not in _KINDS:
-        # others run programs of this machine or read addresses that the text names
-        raise refuse("credentials_json", f"must be a key of type {' or '.join(_KINDS)}")
 
 
 def _place(field: str, given: str) -> str:

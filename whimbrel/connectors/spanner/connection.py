@@ -8,17 +8,13 @@ after that must be harmless, and whoever must know is told (``unsure``).
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final, TypeVar
 
-import google.auth
 import grpc
 from google.api_core.exceptions import GoogleAPICallError
 from google.auth.exceptions import GoogleAuthError
@@ -27,12 +23,12 @@ from google.cloud.spanner_admin_database_v1.services.database_admin.transports.g
 from google.cloud.spanner_v1 import types as api
 from google.cloud.spanner_v1.services.spanner.transports.grpc import SpannerGrpcTransport
 from google.longrunning import operations_pb2
-from google.oauth2 import credentials as user_credentials
-from google.oauth2 import service_account
 from google.protobuf.struct_pb2 import ListValue
 
 from whimbrel.connectors.protocols import ServerInfo
-from whimbrel.connectors.spanner.config import HOST, database_path
+from whimbrel.connectors.spanner.answers import Row, Said, rows
+from whimbrel.connectors.spanner.channel import open_channel
+from whimbrel.connectors.spanner.config import database_path
 from whimbrel.connectors.spanner.refusals import (
     BUSY,
     code_of,
@@ -41,6 +37,7 @@ from whimbrel.connectors.spanner.refusals import (
     server_refusal,
     wrong_dialect,
 )
+from whimbrel.connectors.spanner.wire import field
 from whimbrel.connectors.sql.session import Session
 from whimbrel.errors import TargetInterrupted, WhimbrelError
 from whimbrel.model.job import Role, session_name
@@ -54,18 +51,9 @@ ABORTED_SECONDS: Final = 300.0  # for others that are in a transaction's way
 DEFINITION_SECONDS: Final = 3600.0  # an index is filled meanwhile
 BLOCK_ROWS: Final = 5000
 ERRORS: Final = (grpc.RpcError, GoogleAPICallError, GoogleAuthError, OSError)
-_SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-# A link that has gone silent is found without an answer that is waited for.
-_OPTIONS: Final = [
-    ("grpc.keepalive_time_ms", 60_000),
-    ("grpc.keepalive_timeout_ms", 20_000),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-]
 _SERVICE: Final = "/google.spanner.v1.Spanner"
 _DEFINING: Final = ("CREATE", "ALTER", "DROP")
 _READ_WRITE: Final[dict[str, Any]] = {"read_write": {}}
-Row = tuple[Any, ...]
 Check = Callable[[int], None]
 T = TypeVar("T")
 
@@ -82,7 +70,7 @@ class SpannerSession(Session):
         self._running: Any = None  # the answer that is read just now, for ``cancel``
         self._metadata = [("google-cloud-resource-prefix", self.path)]
         try:
-            self.channel = _channel(parameters)
+            self.channel = open_channel(parameters)
             self._stubs: Any = SpannerGrpcTransport(channel=self.channel)
             self.admin: Any = DatabaseAdminGrpcTransport(channel=self.channel)
             self._commit = self.channel.unary_unary(f"{_SERVICE}/Commit", response_deserializer=bytes)
@@ -141,7 +129,7 @@ class SpannerSession(Session):
     def _answered(self, sql: str) -> Iterator[list[Row]]:
         request = api.ExecuteSqlRequest(session=self.name, sql=sql)
         for types, values in self.answers(self._query, request, QUERY_SECONDS):
-            yield list(_rows(types, values))
+            yield list(rows(types, values))
 
     def answers(self, ask: Any, request: Any, seconds: float, begun: Callable[[Any], None] | None = None) -> Any:
         """Types of the columns, and values of whole rows, part by part; ``begun`` is told the first one's metadata."""
@@ -209,7 +197,7 @@ class SpannerSession(Session):
         except ERRORS as e:
             raise definition_refusal(e, statements) from e
         if work.error.code:
-            raise definition_refusal(_Said(work.error), statements)
+            raise definition_refusal(Said(work.error), statements)
 
     def now(self) -> datetime:
         return datetime.fromisoformat(self.query("SELECT CURRENT_TIMESTAMP()")[0][0])
@@ -306,7 +294,7 @@ class Transaction:
         session = self._session
         request = api.ExecuteSqlRequest(session=session.name, sql=sql, transaction=self._selector(), seqno=self._next())
         parts = session.answers(session._query, request, REQUEST_SECONDS, self._begun)
-        return [row for types, values in parts for row in _rows(types, values)]
+        return [row for types, values in parts for row in rows(types, values)]
 
     def values(self, sql: str) -> list[bytes]:
         """The rows as ListValues in protobuf's wire format."""
@@ -345,7 +333,7 @@ class Transaction:
         for result in found.result_sets:
             self._begun(result.metadata)
         if found.status.code:
-            raise session._mapped(_Said(found.status))
+            raise session._mapped(Said(found.status))
         return [int(result.stats.row_count_exact) for result in found.result_sets]
 
     def commit(self, mutations: Iterable[bytes]) -> None:
@@ -389,61 +377,9 @@ class Transaction:
         return self._statements
 
 
-class _Said:
-    """A ``google.rpc.Status`` as an error of gRPC's."""
-
-    def __init__(self, status: Any) -> None:
-        codes = {code.value[0]: code for code in grpc.StatusCode}
-        self.code, self.message = codes.get(status.code, grpc.StatusCode.UNKNOWN), status.message
-
-
-def field(number: int, content: bytes) -> bytes:
-    """A field of a message that has a length."""
-    return bytes((number << 3 | 2,)) + varint(len(content)) + content
-
-
-def varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
 def _slept(pause: float) -> float:
     time.sleep(pause * (0.5 + random.random()))
     return min(5.0, pause * 1.6)
-
-
-# --- values -----------------------------------------------------------------------------------------------------------
-
-
-def _rows(types: Sequence[int], values: Sequence[Any]) -> Iterator[Row]:
-    read: list[Callable[[Any], Any]] = [_READERS.get(code, _text) for code in types]
-    for at in range(0, len(values), len(read)):
-        yield tuple(
-            None if value.WhichOneof("kind") == "null_value" else how(value)
-            for how, value in zip(read, values[at : at + len(read)], strict=True)
-        )
-
-
-def _text(value: Any) -> str:
-    return str(value.string_value)
-
-
-def _number(value: Any) -> float:
-    return float(value.string_value or value.number_value)
-
-
-_READERS: Final[dict[int, Callable[[Any], Any]]] = {
-    api.TypeCode.BOOL: lambda value: bool(value.bool_value),
-    api.TypeCode.INT64: lambda value: int(value.string_value),
-    api.TypeCode.FLOAT64: _number,
-    api.TypeCode.FLOAT32: _number,
-    api.TypeCode.BYTES: lambda value: base64.b64decode(value.string_value),
-    api.TypeCode.NUMERIC: lambda value: Decimal(value.string_value),
-}
 
 
 # --- connecting -------------------------------------------------------------------------------------------------------
@@ -452,23 +388,6 @@ _READERS: Final[dict[int, Callable[[Any], Any]]] = {
 def connect(parameters: Mapping[str, Any], operation: str, role: Role = "target") -> SpannerSession:
     """Log in, and see that the database is there. Raises a leaf of ConnectionRefused."""
     return SpannerSession(parameters, operation, role)
-
-
-def _channel(parameters: Mapping[str, Any]) -> Any:
-    if "emulator_host" in parameters:
-        return grpc.insecure_channel(parameters["emulator_host"], options=_OPTIONS)
-    if "credentials_json" in parameters:
-        key = json.loads(parameters["credentials_json"])
-        made: Any = (
-            user_credentials.Credentials.from_authorized_user_info
-            if key.get("type") == "authorized_user"
-            else service_account.Credentials.from_service_account_info
-        )
-        credentials = made(key, scopes=_SCOPES)
-    else:
-        credentials, _ = google.auth.default(scopes=_SCOPES)
-    host = parameters.get("endpoint", HOST)
-    return SpannerGrpcTransport.create_channel(host, credentials=credentials, scopes=_SCOPES, options=_OPTIONS)
 
 
 def server_info(parameters: Mapping[str, Any]) -> ServerInfo:

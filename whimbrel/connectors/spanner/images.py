@@ -21,8 +21,9 @@ from google.protobuf.struct_pb2 import ListValue
 
 from whimbrel.codecs.compaction import Compacted
 from whimbrel.codecs.mutations import KEYS_TAG, Rows, rows
-from whimbrel.connectors.spanner.connection import Transaction, varint
+from whimbrel.connectors.spanner.connection import Transaction
 from whimbrel.connectors.spanner.mutations import Shape, Write, delete, put
+from whimbrel.connectors.spanner.wire import varint
 from whimbrel.connectors.sql.images import typed
 from whimbrel.connectors.sql.merge import Pair
 from whimbrel.errors import ValueRefused

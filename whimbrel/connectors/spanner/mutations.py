@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from whimbrel.codecs.mutations import KEYS_TAG, Rows, rows
-from whimbrel.connectors.spanner.connection import field, varint
 from whimbrel.connectors.spanner.types import MOST_BYTES, MOST_CHARACTERS
+from whimbrel.connectors.spanner.wire import field, varint
 from whimbrel.errors import ValueRefused
 
 MOST_MUTATIONS: Final = 80_000
