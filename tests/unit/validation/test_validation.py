@@ -28,14 +28,13 @@ from whimbrel.pipeline.control import Control
 from whimbrel.pipeline.validation.repair import repair_data
 from whimbrel.pipeline.validation.tables import validate_data
 
-PAIRS = (
-    ("postgres15", "postgres18"),
+PAIRS = (  # each server once on either side
     ("postgres15", "mariadb"),
     ("mariadb", "postgres18"),
     ("mysql", "postgres15"),
     ("postgres18", "mysql"),
-    ("mariadb", "mysql"),
 )
+OF_ONE_FAMILY = (("postgres15", "postgres18"), ("mariadb", "mysql"))
 
 
 def on(*pairs: tuple[str, str], later: Sequence[tuple[str, str]] = ()) -> pytest.MarkDecorator:
@@ -84,7 +83,7 @@ def kinds(table: dict[str, Any]) -> tuple[int, int, int]:
     return table["missing"], table["extra"], table["different"]
 
 
-@on(*PAIRS)
+@on(*PAIRS, later=OF_ONE_FAMILY)
 def test_equal_rows_are_equal(equal: tuple[Job, Server, Server]) -> None:
     tables = validated(equal[0])
     assert {t["status"] for t in tables.values()} == {"equal"}, tables
@@ -97,7 +96,7 @@ def test_equal_rows_are_equal(equal: tuple[Job, Server, Server]) -> None:
     }
 
 
-@on(*PAIRS)
+@on(*PAIRS, later=OF_ONE_FAMILY)
 def test_seeded_faults_are_found_and_typed(equal: tuple[Job, Server, Server]) -> None:
     work, _, target = equal
     shop.run(
