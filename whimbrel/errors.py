@@ -331,7 +331,7 @@ class SnapshotLost(ExtractorFailed):
     retryable = True
     remedy = (
         "None needed while it is retried, from a new snapshot. If it repeats, let the source keep the past for as long "
-        "as the load takes (Oracle: raise UNDO_RETENTION and the size of the undo tablespace)."
+        "as the load takes (where it has one: raise UNDO_RETENTION and the size of the undo tablespace)."
     )
 
 
